@@ -1,0 +1,19 @@
+// Byte buffers. A std::string owns bytes, a std::string_view borrows them; SharedBytes is an immutable
+// buffer that store, watches, API and in-process informers reference together.
+#pragma once
+
+#include <memory>
+#include <string>
+#include <string_view>
+
+namespace limpet {
+
+using SharedBytes = std::shared_ptr<const std::string>;
+
+inline SharedBytes share(std::string bytes) { return std::make_shared<const std::string>(std::move(bytes)); }
+
+std::string hex(std::string_view bytes);
+std::string base64_encode(std::string_view bytes);
+std::string base64url_encode(std::string_view bytes);  // RFC 4648 section 5, no padding
+
+}  // namespace limpet

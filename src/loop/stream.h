@@ -1,0 +1,75 @@
+// A bidirectional byte stream on the loop: TCP, unix socket, pipe, and TLS over any of them (src/tls).
+//
+// Owned by whoever made or accepted it. Destroying it closes at once (unsent bytes are dropped); after the destructor
+// returns no callback is made. Reads are pushed while reading is on; writes are queued whole and in order.
+#pragma once
+
+#include <functional>
+#include <memory>
+#include <string>
+#include <string_view>
+
+#include "base/result.h"
+#include "base/unique_fd.h"
+#include "loop/loop.h"
+
+namespace limpet::loop {
+
+class Stream {
+ public:
+  struct Events {
+    std::function<void(std::string_view bytes)> on_read;  // bytes are valid during the call only
+    std::function<void()> on_eof;                         // the peer will send no more; writing may go on
+    std::function<void(Error)> on_error;                  // the stream is dead; at most once, nothing after it
+    std::function<void()> on_drain;                       // the write queue became empty
+  };
+  virtual ~Stream() = default;
+  virtual void set_events(Events events) = 0;
+  virtual void read_start() = 0;
+  virtual void read_stop() = 0;  // back-pressure: the kernel's buffer fills, the peer slows
+  virtual void write(std::string bytes) = 0;
+  virtual void shutdown() = 0;               // after the queued bytes: FIN (and TLS close_notify)
+  virtual size_t write_queue_size() const = 0;  // bytes accepted and not yet handed to the kernel
+  virtual std::string peer() const = 0;      // "192.0.2.1:4711", "unix:pid=12,uid=0", for logs
+};
+
+// Who is on the other side of a unix socket (SO_PEERCRED). pid -1 on other streams.
+struct PeerCredentials {
+  int pid = -1;
+  uint32_t uid = ~0u;
+  uint32_t gid = ~0u;
+};
+
+// A stream over a connected socket, pipe or pty descriptor, which it takes over.
+Result<std::unique_ptr<Stream>> adopt_stream(Loop& loop, UniqueFd fd);
+Result<PeerCredentials> peer_credentials(const Stream& stream);
+
+// Connects; the callback comes exactly once unless the Connect object is destroyed first. Name resolution runs on
+// the pool; every address is tried in turn within timeout_ms.
+class Connect {
+ public:
+  using Done = std::function<void(Result<std::unique_ptr<Stream>>)>;
+  Connect() = default;
+  ~Connect();
+  Connect(const Connect&) = delete;
+  void tcp(Loop& loop, const std::string& host, uint16_t port, int64_t timeout_ms, Done done);
+  void unix_socket(Loop& loop, const std::string& path, int64_t timeout_ms, Done done);
+
+ private:
+  struct Impl;
+  std::shared_ptr<Impl> impl_;
+};
+
+// A listening socket. accept errors of exhaustion (EMFILE) pause accepting for a moment, then go on.
+class Listener {
+ public:
+  using OnConnection = std::function<void(std::unique_ptr<Stream>)>;
+  // TCP on "0.0.0.0", "::", or one address; port 0 picks one.
+  static Result<std::unique_ptr<Listener>> tcp(Loop& loop, const std::string& address, uint16_t port, OnConnection f);
+  // Makes the socket file with the mode and group given, replacing a stale one nobody listens on.
+  static Result<std::unique_ptr<Listener>> unix_socket(Loop& loop, const std::string& path, uint32_t mode, OnConnection f);
+  virtual ~Listener() = default;
+  virtual uint16_t port() const = 0;
+};
+
+}  // namespace limpet::loop

@@ -1,0 +1,143 @@
+// Revisioned key-value state: what etcd is to Kubernetes, in one SQLite file.
+//
+// A Space is a flat, ordered set of keys with values and revisions. There are two: the durable one (SQLite; an
+// acknowledged commit is on stable storage) and the volatile one (memory of this process; its own revision line,
+// term x 2^32 + counter, so that revisions of an older term are told apart and get `expired`).
+//
+// Keys are paths without a leading slash: "pods/default/web", "nodes/edge-1", "deployments.apps/default/web".
+// A revision grows by one with each commit that changed something; a key's mod_revision is its resourceVersion.
+//
+// All calls and callbacks are on the loop's thread; a callback may come before the call returns (value in memory).
+// The storage thread owns the only SQLite connection and is spoken to by messages.
+#pragma once
+
+#include <cstdint>
+#include <functional>
+#include <memory>
+#include <optional>
+#include <span>
+#include <string>
+#include <vector>
+
+#include "base/bytes.h"
+#include "base/result.h"
+#include "loop/loop.h"
+
+namespace limpet::store {
+
+using Revision = int64_t;
+
+struct Item {
+  std::string key;
+  Revision create_revision = 0;
+  Revision mod_revision = 0;
+  SharedBytes value;
+};
+
+struct Op {
+  enum class Type { put, remove } type = Type::put;
+  std::string key;
+  std::string value;  // put only
+  // The key must have this mod_revision for the transaction to apply; 0: the key must not exist; nullopt: anything.
+  std::optional<Revision> expect;
+};
+
+// All operations or none. Keys in one transaction are distinct.
+struct Txn {
+  std::vector<Op> ops;
+};
+
+struct Committed {
+  Revision revision = 0;  // of every change in the transaction
+};
+
+struct Page {
+  std::vector<Item> items;   // ordered by key
+  Revision revision = 0;     // of the whole list
+  bool more = false;
+  int64_t remaining = 0;     // items after this page
+};
+
+struct Event {
+  enum class Type { created, modified, deleted } type = Type::created;
+  std::string key;
+  Revision revision = 0;
+  SharedBytes value;      // deleted: the last value
+  SharedBytes previous;   // modified: the value before
+};
+
+// A position in the history of one prefix. The history is shared and bounded, so a watcher costs a cursor: a slow one
+// that falls off the end gets on_lost and must list again. Destroying it ends it.
+class Watch {
+ public:
+  struct Sink {
+    // In revision order, nothing missed or doubled; events of one transaction come in one call.
+    std::function<void(std::span<const Event>)> on_events;
+    // `expired`: compacted away. Last call.
+    std::function<void(Error)> on_lost;
+  };
+  virtual ~Watch() = default;
+  virtual void pause() = 0;   // back-pressure
+  virtual void resume() = 0;
+  // Everything up to here has been delivered (for bookmarks).
+  virtual Revision position() const = 0;
+};
+
+class Space {
+ public:
+  virtual ~Space() = default;
+
+  // Errors: conflict (a precondition failed; nothing was changed), exhausted (disk full), unavailable (stopping: certainly
+  // not done), timeout (outcome unknown), corrupt.
+  virtual void commit(Txn txn, std::function<void(Result<Committed>)> done) = 0;
+
+  virtual void get(const std::string& key, std::function<void(Result<std::optional<Item>>)> done) = 0;
+
+  // Items with prefix <= key and key > after, at `revision` (0: now). limit 0 means 200, which is also the most.
+  // Errors: expired (compacted), invalid_argument (a revision of the future).
+  virtual void list(const std::string& prefix, const std::string& after, Revision revision, size_t limit,
+                    std::function<void(Result<Page>)> done) = 0;
+  virtual int64_t count(const std::string& prefix) const = 0;  // now
+
+  // Events with revision > after. Errors as list.
+  virtual Result<std::unique_ptr<Watch>> watch(const std::string& prefix, Revision after, Watch::Sink sink) = 0;
+
+  virtual Revision revision() const = 0;            // of the last commit that watchers may have seen
+  virtual Revision compacted_revision() const = 0;  // reads at or below it get `expired`
+};
+
+struct Options {
+  std::string path;                     // the database file
+  size_t cache_bytes = 4u << 20;        // current values kept in memory; the rest is read from the file
+  size_t history_events = 4096;         // watch history in memory
+  Revision history_revisions = 10000;   // rows of older revisions kept in the file
+};
+
+// Numbers for /metrics.
+struct Stats {
+  uint64_t commits = 0, transactions = 0, conflicts = 0, reads_from_file = 0;
+  uint64_t fsyncs = 0, watchers = 0, events = 0, lost_watches = 0, compactions = 0;
+  uint64_t keys = 0, cache_bytes = 0, file_bytes = 0, wal_bytes = 0;
+  int64_t commit_ms_max = 0;
+};
+
+class Store {
+ public:
+  // Opens or creates. Blocking; called once at start. Errors name the file, what is wrong and what to do: a newer schema
+  // version, damage, no space, another holder.
+  static Result<std::unique_ptr<Store>> open(loop::Loop& loop, Options options, Clock& clock);
+  virtual ~Store() = default;
+
+  virtual Space& durable() = 0;
+  virtual Space& transient() = 0;  // the volatile class
+  // Finishes what was accepted, checkpoints, closes the file; then calls done. No call after it.
+  virtual void close(std::function<void()> done) = 0;
+  // A fatal storage error (failed fsync, damage found while running) is reported once; the daemon stops.
+  virtual void on_fatal(std::function<void(Error)> f) = 0;
+  virtual Stats stats() const = 0;
+  virtual std::string sqlite_version() const = 0;
+  // Wall time of the last commit found at opening, in seconds: the clock's floor. 0 when none.
+  virtual int64_t last_commit_time() const = 0;
+};
+
+}  // namespace limpet::store
