@@ -53,7 +53,8 @@ class ManualClock final : public Clock {
   WallTime wall_{1767225600, 0};  // 2026-01-01T00:00:00Z
 };
 
-// RFC 3339 in UTC. Kubernetes writes Time without and MicroTime with six fractional digits; nano is for log lines.
+// RFC 3339 in UTC. Kubernetes writes Time without and MicroTime with six fractional digits; nano is for log
+// lines.
 std::string rfc3339(WallTime t);
 std::string rfc3339_micro(WallTime t);
 std::string rfc3339_nano(WallTime t);

@@ -1,9 +1,10 @@
-// JSON: one validating reader for bytes from outside, a cJSON tree for the object that is being written, and a
-// writer. cJSON alone truncates, rounds and forgives; nothing here hands it text that was not validated.
+// JSON: one validating reader for bytes from outside, a cJSON tree for the object that is being written, and
+// a writer. cJSON alone truncates, rounds and forgives; nothing here hands it text that was not validated.
 //
-// Rules (RFC 8259, plus what Kubernetes asks): valid UTF-8, no NUL (`\u0000`), strict number grammar, nesting at most
-// 64, nothing after the value, duplicate keys are an error (or reported, for fieldValidation=Warn). A number that a
-// double cannot hold exactly (an int64 beyond 2^53) is kept as text. Key lookups are case-sensitive.
+// Rules (RFC 8259, plus what Kubernetes asks): valid UTF-8, no NUL (`\u0000`), strict number grammar, nesting
+// at most 64, nothing after the value, duplicate keys are an error (or reported, for fieldValidation=Warn). A
+// number that a double cannot hold exactly (an int64 beyond 2^53) is kept as text. Key lookups are
+// case-sensitive.
 #pragma once
 
 #include <cstdint>
@@ -28,7 +29,8 @@ struct Limits {
 // Checks a whole text. The error says what and at which byte.
 Result<> validate(std::string_view text, const Limits& limits = {});
 
-// ---- tree -----------------------------------------------------------------------------------------------------
+// ---- tree
+// -----------------------------------------------------------------------------------------------------
 
 class Ref;
 
@@ -63,8 +65,8 @@ class Value {
 
 enum class Type { missing, null, boolean, number, string, array, object };
 
-// Borrows a node of a tree (or no node: `missing`). Copying is free; reading a missing node gives defaults, so that
-// obj["spec"]["nodeName"].str() needs no checks on the way.
+// Borrows a node of a tree (or no node: `missing`). Copying is free; reading a missing node gives defaults,
+// so that obj["spec"]["nodeName"].str() needs no checks on the way.
 class Ref {
  public:
   Ref() = default;
@@ -84,11 +86,11 @@ class Ref {
 
   std::string_view str(std::string_view otherwise = {}) const;  // of a string node
   bool boolean(bool otherwise = false) const;
-  int64_t integer(int64_t otherwise = 0) const;   // exact; `otherwise` for non-integers and out of range
-  std::optional<int64_t> exact_integer() const;   // nullopt unless an integral number in range
+  int64_t integer(int64_t otherwise = 0) const;  // exact; `otherwise` for non-integers and out of range
+  std::optional<int64_t> exact_integer() const;  // nullopt unless an integral number in range
   double real(double otherwise = 0) const;
-  std::string_view key() const;                   // the name under which this node hangs in its object
-  bool equals(Ref other) const;                   // deep; object member order does not matter
+  std::string_view key() const;  // the name under which this node hangs in its object
+  bool equals(Ref other) const;  // deep; object member order does not matter
 
   // Iteration in document order: for (Ref item : ref) ...
   class Iterator {
@@ -131,14 +133,16 @@ class Ref {
   cJSON* node_ = nullptr;
 };
 
-// Parses and validates. With allow_duplicates the paths of repeated keys go to *duplicates (if given), for example
-// `spec.containers[0].name`, in document order.
-Result<Value> parse(std::string_view text, const Limits& limits = {}, std::vector<std::string>* duplicates = nullptr);
+// Parses and validates. With allow_duplicates the paths of repeated keys go to *duplicates (if given), for
+// example `spec.containers[0].name`, in document order.
+Result<Value> parse(std::string_view text, const Limits& limits = {},
+                    std::vector<std::string>* duplicates = nullptr);
 
-// ---- streaming reader -------------------------------------------------------------------------------------------
+// ---- streaming reader
+// -------------------------------------------------------------------------------------------
 
-// Reads stored bytes without a tree: a cursor over text that was validated when it came in. Bytes that are not valid
-// JSON after all give `missing` values, never a read outside the text.
+// Reads stored bytes without a tree: a cursor over text that was validated when it came in. Bytes that are
+// not valid JSON after all give `missing` values, never a read outside the text.
 //
 //   json::Cursor pod(bytes);  pod["spec"]["nodeName"].str()
 class Cursor {
@@ -148,8 +152,8 @@ class Cursor {
 
   Type type() const;
   explicit operator bool() const { return !text_.empty(); }
-  std::string_view raw() const { return text_; }        // the value's own bytes
-  Cursor operator[](std::string_view key) const;        // linear scan of this object
+  std::string_view raw() const { return text_; }  // the value's own bytes
+  Cursor operator[](std::string_view key) const;  // linear scan of this object
   Cursor at(size_t index) const;
   std::string str(std::string_view otherwise = {}) const;  // unescaped
   bool str_equals(std::string_view s) const;               // without allocating in the common case
@@ -164,9 +168,11 @@ class Cursor {
   std::string_view text_;
 };
 
-// ---- writer -----------------------------------------------------------------------------------------------------
+// ---- writer
+// -----------------------------------------------------------------------------------------------------
 
-void append_quoted(std::string& out, std::string_view s);  // with quotes and escapes; invalid UTF-8 becomes U+FFFD
+void append_quoted(std::string& out,
+                   std::string_view s);  // with quotes and escapes; invalid UTF-8 becomes U+FFFD
 std::string quoted(std::string_view s);
 
 // Builds compact JSON text in order; commas are put by itself.

@@ -1,7 +1,7 @@
 // Structured log lines on stderr in journald's priority form: `<6>pod started pod=default/web container=app`.
 //
-// Libraries return errors and stay silent; the edge that handles an error logs it once. A line is written with
-// one write(2). Values that need it are quoted. Thread-safe.
+// Libraries return errors and stay silent; the edge that handles an error logs it once. A line is written
+// with one write(2). Values that need it are quoted. Thread-safe.
 #pragma once
 
 #include <initializer_list>

@@ -8,22 +8,38 @@ namespace limpet {
 
 std::string_view errc_name(Errc code) {
   switch (code) {
-    case Errc::invalid_argument: return "invalid_argument";
-    case Errc::not_found: return "not_found";
-    case Errc::already_exists: return "already_exists";
-    case Errc::conflict: return "conflict";
-    case Errc::permission_denied: return "permission_denied";
-    case Errc::unauthenticated: return "unauthenticated";
-    case Errc::unavailable: return "unavailable";
-    case Errc::timeout: return "timeout";
-    case Errc::exhausted: return "exhausted";
-    case Errc::too_large: return "too_large";
-    case Errc::expired: return "expired";
-    case Errc::corrupt: return "corrupt";
-    case Errc::unsupported: return "unsupported";
-    case Errc::cancelled: return "cancelled";
-    case Errc::io: return "io";
-    case Errc::internal: return "internal";
+    case Errc::invalid_argument:
+      return "invalid_argument";
+    case Errc::not_found:
+      return "not_found";
+    case Errc::already_exists:
+      return "already_exists";
+    case Errc::conflict:
+      return "conflict";
+    case Errc::permission_denied:
+      return "permission_denied";
+    case Errc::unauthenticated:
+      return "unauthenticated";
+    case Errc::unavailable:
+      return "unavailable";
+    case Errc::timeout:
+      return "timeout";
+    case Errc::exhausted:
+      return "exhausted";
+    case Errc::too_large:
+      return "too_large";
+    case Errc::expired:
+      return "expired";
+    case Errc::corrupt:
+      return "corrupt";
+    case Errc::unsupported:
+      return "unsupported";
+    case Errc::cancelled:
+      return "cancelled";
+    case Errc::io:
+      return "io";
+    case Errc::internal:
+      return "internal";
   }
   return "internal";
 }
@@ -68,16 +84,43 @@ std::unexpected<Error> fail(Errc code, std::string message) {
 
 Errc errc_of_errno(int err) {
   switch (err) {
-    case ENOENT: case ESRCH: case ENODEV: return Errc::not_found;
-    case EEXIST: case EADDRINUSE: return Errc::already_exists;
-    case EACCES: case EPERM: return Errc::permission_denied;
-    case EINVAL: case ENAMETOOLONG: case ENOTDIR: case EISDIR: case ELOOP: return Errc::invalid_argument;
-    case ENOMEM: case ENOSPC: case EDQUOT: case EMFILE: case ENFILE: return Errc::exhausted;
-    case ETIMEDOUT: return Errc::timeout;
-    case ECONNREFUSED: case EHOSTUNREACH: case ENETUNREACH: case EAGAIN: case EBUSY: return Errc::unavailable;
-    case ENOSYS: case EOPNOTSUPP: return Errc::unsupported;
-    case ECANCELED: return Errc::cancelled;
-    default: return Errc::io;
+    case ENOENT:
+    case ESRCH:
+    case ENODEV:
+      return Errc::not_found;
+    case EEXIST:
+    case EADDRINUSE:
+      return Errc::already_exists;
+    case EACCES:
+    case EPERM:
+      return Errc::permission_denied;
+    case EINVAL:
+    case ENAMETOOLONG:
+    case ENOTDIR:
+    case EISDIR:
+    case ELOOP:
+      return Errc::invalid_argument;
+    case ENOMEM:
+    case ENOSPC:
+    case EDQUOT:
+    case EMFILE:
+    case ENFILE:
+      return Errc::exhausted;
+    case ETIMEDOUT:
+      return Errc::timeout;
+    case ECONNREFUSED:
+    case EHOSTUNREACH:
+    case ENETUNREACH:
+    case EAGAIN:
+    case EBUSY:
+      return Errc::unavailable;
+    case ENOSYS:
+    case EOPNOTSUPP:
+      return Errc::unsupported;
+    case ECANCELED:
+      return Errc::cancelled;
+    default:
+      return Errc::io;
   }
 }
 

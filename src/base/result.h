@@ -65,14 +65,14 @@ Errc errc_of_errno(int err);
 #define LIMPET_CAT(a, b) LIMPET_CAT2(a, b)
 
 // TRY(auto x, f()): x is the value of f(), or the error is returned to the caller.
-#define TRY(decl, expr)                                                                        \
-  auto LIMPET_CAT(try_, __LINE__) = (expr);                                                    \
+#define TRY(decl, expr)                                                                                   \
+  auto LIMPET_CAT(try_, __LINE__) = (expr);                                                               \
   if (!LIMPET_CAT(try_, __LINE__)) return std::unexpected(std::move(LIMPET_CAT(try_, __LINE__)).error()); \
   decl = std::move(*LIMPET_CAT(try_, __LINE__))
 
 // CHECK_OK(f()): the error of a Result<void> is returned to the caller.
-#define CHECK_OK(expr)                                                   \
-  do {                                                                   \
-    auto try_ok = (expr);                                                \
-    if (!try_ok) return std::unexpected(std::move(try_ok).error());      \
+#define CHECK_OK(expr)                                              \
+  do {                                                              \
+    auto try_ok = (expr);                                           \
+    if (!try_ok) return std::unexpected(std::move(try_ok).error()); \
   } while (0)

@@ -1,8 +1,9 @@
-// YAML by libyaml, as a tree that knows where each node stands, so that a message can name file, line and column.
+// YAML by libyaml, as a tree that knows where each node stands, so that a message can name file, line and
+// column.
 //
-// Used for configuration, manifests of the device, apply-patch bodies and the schema generator. Nesting at most 64;
-// anchors and aliases are refused unless allowed (API bodies never allow them: alias bombs); tags other than the core
-// schema's are refused; duplicate keys are an error.
+// Used for configuration, manifests of the device, apply-patch bodies and the schema generator. Nesting at
+// most 64; anchors and aliases are refused unless allowed (API bodies never allow them: alias bombs); tags
+// other than the core schema's are refused; duplicate keys are an error.
 #pragma once
 
 #include <string>
@@ -26,8 +27,8 @@ struct Node {
   std::string scalar;  // text as written, unquoted
   std::vector<Node> items;
   std::vector<std::pair<Node, Node>> members;  // keys are scalars
-  int line = 0;    // from 1
-  int column = 0;  // from 1
+  int line = 0;                                // from 1
+  int column = 0;                              // from 1
 
   const Node* find(std::string_view key) const;
 };
@@ -35,8 +36,8 @@ struct Node {
 // All documents of the text. Errors say "line L, column C: ...". An empty document is a null node.
 Result<std::vector<Node>> parse(std::string_view text, const Options& options = {});
 
-// YAML 1.1 booleans (yes/no/on/off) are strings here, as in Kubernetes' reader of YAML 1.2 core scalars they would
-// surprise; only true/false are booleans.
+// YAML 1.1 booleans (yes/no/on/off) are strings here, as in Kubernetes' reader of YAML 1.2 core scalars they
+// would surprise; only true/false are booleans.
 json::Value to_json(const Node& node);
 
 // Block style, stable order, strings quoted where another reader might take them for something else.
