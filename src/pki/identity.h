@@ -1,0 +1,60 @@
+// Who this cluster and this device are: made at first start, followed and renewed afterwards.
+//
+// Files in the directory (mode 0700), each mode 0600 and replaced whole:
+//   ca.key ca.crt            the cluster's authority (ten years)
+//   sa.key                   signs service-account tokens
+//   serving.key serving.crt  for every name and address of the device; new when these change and at 2/3 of
+//   its life admin.key admin.crt      client certificate limpet-admin, group system:masters; new at 2/3 of
+//   its life
+// A start that was cut short goes on where it stopped: keys are written before their certificates, and what
+// does not fit together is made again, save the authority, which is never replaced once it has a certificate.
+#pragma once
+
+#include <cstdint>
+#include <string>
+#include <string_view>
+#include <vector>
+
+#include "base/clock.h"
+#include "base/random.h"
+#include "base/result.h"
+#include "pki/certificate.h"
+
+namespace limpet::pki {
+
+struct IdentityOptions {
+  std::string directory;   // dataDir/pki
+  Names names;             // everything the API may be reached by
+  std::string server_url;  // for the kubeconfig: https://127.0.0.1:6443
+  std::string
+      kubeconfig_path;  // written when missing or when what it embeds is no longer current; "" for none
+};
+
+struct Change {
+  std::string
+      what;  // "ca", "service account key", "serving certificate", "admin certificate", "admin kubeconfig"
+  std::string why;  // "first start", "names changed", "two thirds of its life are over", ...
+};
+
+struct Identity {
+  std::string ca_pem;
+  std::string ca_key_pem;
+  std::string service_account_key_pem;
+  std::string serving_pem;  // the leaf, then the CA
+  std::string serving_key_pem;
+  std::string admin_pem;
+  std::string admin_key_pem;
+  std::string kubeconfig;
+  int64_t renew_at = 0;  // seconds since 1970: call again by then
+  std::vector<Change> changes;
+};
+
+// Loads, makes and renews. Blocking file work: at start-up and on the pool.
+Result<Identity> ensure_identity(const IdentityOptions& options, WallTime now, Random& random);
+
+// A kubeconfig (https://kubernetes.io/docs/concepts/configuration/organize-cluster-access-kubeconfig/) with
+// all embedded.
+std::string kubeconfig_text(std::string_view server_url, std::string_view user, std::string_view ca_pem,
+                            std::string_view certificate_pem, std::string_view key_pem);
+
+}  // namespace limpet::pki
