@@ -15,8 +15,8 @@ Result<std::string> unescape(std::string_view s) {
   for (size_t i = 0; i < s.size(); i++) {
     if (s[i] == '\\') {
       if (i + 1 == s.size() || std::string_view("\\,=").find(s[i + 1]) == std::string_view::npos) {
-        return fail(Errc::invalid_argument, "invalid field selector: invalid escape sequence: " +
-                                                std::string(s.substr(i, 2)));
+        return fail(Errc::invalid_argument,
+                    "invalid field selector: invalid escape sequence: " + std::string(s.substr(i, 2)));
       }
       out += s[++i];
     } else if (s[i] == ',' || s[i] == '=') {
@@ -78,8 +78,8 @@ std::string_view next_term(std::string_view& rest) {
 
 }  // namespace
 
-Result<FieldSelector> FieldSelector::parse(std::string_view text, std::span<const std::string_view> selectable,
-                                           const Type* type) {
+Result<FieldSelector> FieldSelector::parse(std::string_view text,
+                                           std::span<const std::string_view> selectable, const Type* type) {
   if (text.size() > kMaxText) return fail(Errc::too_large, "field selector is longer than 64 KiB");
   FieldSelector s;
   std::string_view rest = text;
@@ -88,8 +88,8 @@ Result<FieldSelector> FieldSelector::parse(std::string_view text, std::span<cons
     if (term.empty()) continue;
     const size_t op = term.find('=');
     if (op == std::string_view::npos) {
-      return fail(Errc::invalid_argument, "invalid selector: '" + std::string(text) + "'; can't understand '" +
-                                              std::string(term) + "' (at byte " +
+      return fail(Errc::invalid_argument, "invalid selector: '" + std::string(text) +
+                                              "'; can't understand '" + std::string(term) + "' (at byte " +
                                               std::to_string(term.data() - text.data()) + ")");
     }
     const bool equal = op == 0 || term[op - 1] != '!';
@@ -111,10 +111,13 @@ bool FieldSelector::Requirement::matches(json::Cursor object) const {
     if (found.str().empty()) found = object["reportingComponent"];
   }
   switch (found.type()) {
-    case json::Type::string: return found.str_equals(value) == equal;
+    case json::Type::string:
+      return found.str_equals(value) == equal;
     case json::Type::boolean:
-    case json::Type::number: return (found.raw() == value) == equal;
-    default: return (value == otherwise) == equal;
+    case json::Type::number:
+      return (found.raw() == value) == equal;
+    default:
+      return (value == otherwise) == equal;
   }
 }
 

@@ -97,10 +97,11 @@ Messages check_dns1123_label(std::string_view v) {
   if (every_label(v, is_label)) {
     out.emplace_back("must not contain dots");
   } else {
-    out.push_back(regex_error(
-        "a lowercase RFC 1123 label must consist of lower case alphanumeric characters or '-', and must start and "
-        "end with an alphanumeric character",
-        LIMPET_LABEL_RE, {"my-name", "123-abc"}));
+    out.push_back(
+        regex_error("a lowercase RFC 1123 label must consist of lower case alphanumeric characters or '-', "
+                    "and must start and "
+                    "end with an alphanumeric character",
+                    LIMPET_LABEL_RE, {"my-name", "123-abc"}));
   }
   return out;
 }
@@ -109,10 +110,11 @@ Messages check_dns1123_subdomain(std::string_view v) {
   Messages out;
   if (v.size() > kMaxSubdomain) out.push_back(message_max_length(kMaxSubdomain));
   if (!every_label(v, is_label)) {
-    out.push_back(regex_error(
-        "a lowercase RFC 1123 subdomain must consist of lower case alphanumeric characters, '-' or '.', and must "
-        "start and end with an alphanumeric character",
-        LIMPET_SUBDOMAIN_RE, {"example.com"}));
+    out.push_back(
+        regex_error("a lowercase RFC 1123 subdomain must consist of lower case alphanumeric characters, '-' "
+                    "or '.', and must "
+                    "start and end with an alphanumeric character",
+                    LIMPET_SUBDOMAIN_RE, {"example.com"}));
   }
   return out;
 }
@@ -121,10 +123,11 @@ Messages check_dns1123_subdomain_caseless(std::string_view v) {
   Messages out;
   if (v.size() > kMaxSubdomain) out.push_back(message_max_length(kMaxSubdomain));
   if (!every_label(v, is_label_caseless)) {
-    out.push_back(regex_error(
-        "an RFC 1123 subdomain must consist of alphanumeric characters, '-' or '.', and must start and end with an "
-        "alphanumeric character",
-        LIMPET_SUBDOMAIN_RE, {"Example.com"}));
+    out.push_back(
+        regex_error("an RFC 1123 subdomain must consist of alphanumeric characters, '-' or '.', and must "
+                    "start and end with an "
+                    "alphanumeric character",
+                    LIMPET_SUBDOMAIN_RE, {"Example.com"}));
   }
   return out;
 }
@@ -133,10 +136,11 @@ Messages check_dns1123_subdomain_underscore(std::string_view v) {
   Messages out;
   if (v.size() > kMaxSubdomain) out.push_back(message_max_length(kMaxSubdomain));
   if (!every_label(v, is_label_underscore)) {
-    out.push_back(regex_error(
-        "a lowercase RFC 1123 subdomain must consist of lower case alphanumeric characters, '_', '-' or '.', and "
-        "must start and end with an alphanumeric character",
-        LIMPET_LABEL_UNDERSCORE_RE "(\\." LIMPET_LABEL_UNDERSCORE_RE ")*", {"example.com"}));
+    out.push_back(
+        regex_error("a lowercase RFC 1123 subdomain must consist of lower case alphanumeric characters, '_', "
+                    "'-' or '.', and "
+                    "must start and end with an alphanumeric character",
+                    LIMPET_LABEL_UNDERSCORE_RE "(\\." LIMPET_LABEL_UNDERSCORE_RE ")*", {"example.com"}));
   }
   return out;
 }
@@ -145,10 +149,11 @@ Messages check_dns1035_label(std::string_view v) {
   Messages out;
   if (v.size() > 63) out.push_back(message_max_length(63));
   if (!is_label(v) || !lower(v.front())) {
-    out.push_back(regex_error(
-        "a DNS-1035 label must consist of lower case alphanumeric characters or '-', start with an alphabetic "
-        "character, and end with an alphanumeric character",
-        "[a-z]([-a-z0-9]*[a-z0-9])?", {"my-name", "abc-123"}));
+    out.push_back(
+        regex_error("a DNS-1035 label must consist of lower case alphanumeric characters or '-', start with "
+                    "an alphabetic "
+                    "character, and end with an alphanumeric character",
+                    "[a-z]([-a-z0-9]*[a-z0-9])?", {"my-name", "abc-123"}));
   }
   return out;
 }
@@ -158,7 +163,8 @@ Messages check_wildcard_dns1123_subdomain(std::string_view v) {
   if (v.size() > kMaxSubdomain) out.push_back(message_max_length(kMaxSubdomain));
   if (!v.starts_with("*.") || !every_label(v.substr(2), is_label)) {
     out.push_back(regex_error(
-        "a wildcard DNS-1123 subdomain must start with '*.', followed by a valid DNS subdomain, which must consist "
+        "a wildcard DNS-1123 subdomain must start with '*.', followed by a valid DNS subdomain, which must "
+        "consist "
         "of lower case alphanumeric characters, '-' or '.' and end with an alphanumeric character",
         "\\*\\." LIMPET_SUBDOMAIN_RE, {"*.example.com"}));
   }
@@ -185,7 +191,8 @@ Messages check_qualified_name(std::string_view v) {
       out.emplace_back("prefix part must be non-empty");
     } else {
       if (prefix.size() > kMaxSubdomain) out.emplace_back("prefix part must be no more than 253 bytes");
-      if (!every_label(prefix, is_label)) out.push_back("prefix part " + check_dns1123_subdomain(prefix).back());
+      if (!every_label(prefix, is_label))
+        out.push_back("prefix part " + check_dns1123_subdomain(prefix).back());
     }
   }
   if (name.empty()) {
@@ -201,10 +208,11 @@ Messages check_label_value(std::string_view v) {
   Messages out;
   if (v.size() > 63) out.emplace_back("must be no more than 63 bytes");
   if (!v.empty() && !is_label_key_name(v)) {
-    out.push_back(regex_error(
-        "a valid label must be an empty string or consist of alphanumeric characters, '-', '_' or '.', and must "
-        "start and end with an alphanumeric character",
-        "(" LIMPET_KEY_RE ")?", {"MyValue", "my_value", "12345"}));
+    out.push_back(
+        regex_error("a valid label must be an empty string or consist of alphanumeric characters, '-', '_' "
+                    "or '.', and must "
+                    "start and end with an alphanumeric character",
+                    "(" LIMPET_KEY_RE ")?", {"MyValue", "my_value", "12345"}));
   }
   return out;
 }
@@ -242,10 +250,11 @@ Messages check_config_map_key(std::string_view v) {
 
 Messages check_c_identifier(std::string_view v) {
   if (!v.empty() && !digit(v.front()) && all_of(v, [](char c) { return alnum(c) || c == '_'; })) return {};
-  return {regex_error(
-      "a valid C identifier must start with alphabetic character or '_', followed by a string of alphanumeric "
-      "characters or '_'",
-      "[A-Za-z_][A-Za-z0-9_]*", {"my_name", "MY_NAME", "MyName"})};
+  return {
+      regex_error("a valid C identifier must start with alphabetic character or '_', followed by a string of "
+                  "alphanumeric "
+                  "characters or '_'",
+                  "[A-Za-z_][A-Za-z0-9_]*", {"my_name", "MY_NAME", "MyName"})};
 }
 
 Messages check_http_header_name(std::string_view v) {
@@ -286,7 +295,8 @@ Messages check_user_id(int64_t id) {
 
 namespace {
 
-// Four decimal octets; *zeros tells of leading zeros, which old clients sent and which are read differently by libc.
+// Four decimal octets; *zeros tells of leading zeros, which old clients sent and which are read differently
+// by libc.
 bool parse_ipv4(std::string_view s, bool* zeros) {
   int octets = 0;
   for (;;) {
@@ -322,11 +332,15 @@ IpForm ip_form(std::string_view v, unsigned char* bytes) {
 Messages check_ip(std::string_view v) {
   unsigned char bytes[16];
   switch (ip_form(v, bytes)) {
-    case IpForm::bad: return {"must be a valid IP address, (e.g. 10.9.8.7 or 2001:db8::ffff)"};
-    case IpForm::v4_zeros: return {"must not have leading 0s"};
-    case IpForm::v4_mapped: return {"must not be an IPv4-mapped IPv6 address"};
+    case IpForm::bad:
+      return {"must be a valid IP address, (e.g. 10.9.8.7 or 2001:db8::ffff)"};
+    case IpForm::v4_zeros:
+      return {"must not have leading 0s"};
+    case IpForm::v4_mapped:
+      return {"must not be an IPv4-mapped IPv6 address"};
     case IpForm::v4:
-    case IpForm::v6: break;
+    case IpForm::v6:
+      break;
   }
   return {};
 }

@@ -1,6 +1,6 @@
-// The rules for names of the Kubernetes API, each with the message users know. A check returns what is wrong, one
-// sentence each; nothing when the value is fine.
-// Source: https://kubernetes.io/docs/concepts/overview/working-with-objects/names/ and .../labels/
+// The rules for names of the Kubernetes API, each with the message users know. A check returns what is wrong,
+// one sentence each; nothing when the value is fine. Source:
+// https://kubernetes.io/docs/concepts/overview/working-with-objects/names/ and .../labels/
 #pragma once
 
 #include <cstdint>
@@ -16,7 +16,8 @@ using Messages = std::vector<std::string>;
 
 Messages check_dns1123_label(std::string_view value);
 Messages check_dns1123_subdomain(std::string_view value);
-Messages check_dns1123_subdomain_underscore(std::string_view value);  // "_" allowed: search domains of dnsConfig
+Messages check_dns1123_subdomain_underscore(
+    std::string_view value);  // "_" allowed: search domains of dnsConfig
 Messages check_dns1123_subdomain_caseless(std::string_view value);
 Messages check_dns1035_label(std::string_view value);
 Messages check_wildcard_dns1123_subdomain(std::string_view value);
@@ -31,7 +32,8 @@ Messages check_port_number(int64_t port);
 Messages check_port_name(std::string_view name);
 Messages check_percent(std::string_view value);
 Messages check_user_id(int64_t id);  // and group ids
-Messages check_ip(std::string_view value);  // not the canonical-form rule; IPv4-mapped IPv6 and leading zeros are wrong
+Messages check_ip(
+    std::string_view value);  // not the canonical-form rule; IPv4-mapped IPv6 and leading zeros are wrong
 Messages check_cidr(std::string_view value);
 
 std::string message_max_length(int64_t length);

@@ -79,8 +79,8 @@ Result<Scale> interpret(std::string_view suffix) {
   return Scale{Quantity::Format::decimal_exponent, negative ? -exponent : exponent};
 }
 
-// The value of WHOLE.FRACTION x 10^exponent x multiplier in billionths, rounded up. Digits that the result cannot
-// hold are an error; digits below a billionth only round.
+// The value of WHOLE.FRACTION x 10^exponent x multiplier in billionths, rounded up. Digits that the result
+// cannot hold are an error; digits below a billionth only round.
 Result<Int128> to_nanos(const Parts& p, int exponent, Int128 multiplier) {
   Int128 value = 0;
   // Position of the decimal point, counted in digits from the start, once the value is in billionths.
@@ -220,18 +220,20 @@ Result<std::string> canonical_quantity(std::string_view text) {
   TRY(Quantity q, Quantity::parse(text));
   TRY(Parts p, split(text));
   TRY(Scale scale, interpret(p.suffix));
-  // Upstream's fast path: at most 18 digits, nothing below a billionth, exponent a multiple of three, no needless
-  // zeros. Such text is stored as it came.
+  // Upstream's fast path: at most 18 digits, nothing below a billionth, exponent a multiple of three, no
+  // needless zeros. Such text is stored as it came.
   const size_t whole = std::max<size_t>(p.whole.size(), 1);
   const int fraction = static_cast<int>(p.fraction.size());
   const std::string shifted = std::string(p.whole.empty() ? "0" : p.whole) + std::string(p.fraction);
   if (scale.format == Quantity::Format::binary_si) {
     const bool fast = fraction == 0 && 14 - static_cast<int>(whole) - scale.exponent * 3 / 10 >= 0;
-    if (fast && !p.whole.empty() && (strtoll(shifted.c_str(), nullptr, 10) & 7) != 0) return std::string(text);
+    if (fast && !p.whole.empty() && (strtoll(shifted.c_str(), nullptr, 10) & 7) != 0)
+      return std::string(text);
     return q.str();
   }
   const int exponent = scale.exponent - fraction;
-  if (shifted.size() <= 18 && exponent >= -9 && exponent % 3 == 0 && !shifted.ends_with("000") && shifted[0] != '0') {
+  if (shifted.size() <= 18 && exponent >= -9 && exponent % 3 == 0 && !shifted.ends_with("000") &&
+      shifted[0] != '0') {
     return std::string(text);
   }
   return q.str();

@@ -1,9 +1,9 @@
 // resource.Quantity: the fixed-point numbers of requests, limits and capacities ("500m", "128Mi", "1e3").
 //
-// A value is kept exactly as a 128-bit count of billionths, so parse, compare and add are integer arithmetic. Finer
-// fractions round away from zero to one billionth, as upstream does; binary suffixes saturate at 2^63-1. Values of
-// 5e28 or more (far beyond any machine) are refused, where upstream would keep them as big decimals.
-// Source: https://kubernetes.io/docs/reference/kubernetes-api/common-definitions/quantity/
+// A value is kept exactly as a 128-bit count of billionths, so parse, compare and add are integer arithmetic.
+// Finer fractions round away from zero to one billionth, as upstream does; binary suffixes saturate at
+// 2^63-1. Values of 5e28 or more (far beyond any machine) are refused, where upstream would keep them as big
+// decimals. Source: https://kubernetes.io/docs/reference/kubernetes-api/common-definitions/quantity/
 #pragma once
 
 #include <cstdint>
@@ -47,8 +47,8 @@ class Quantity {
   Format format_ = Format::decimal_si;
 };
 
-// The text a server stores for what a client sent: canonical, except that upstream keeps the client's own spelling
-// where its fast path finds it canonical enough ("12E3", "1.001").
+// The text a server stores for what a client sent: canonical, except that upstream keeps the client's own
+// spelling where its fast path finds it canonical enough ("12E3", "1.001").
 Result<std::string> canonical_quantity(std::string_view text);
 
 }  // namespace limpet::schema

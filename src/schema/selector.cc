@@ -15,7 +15,22 @@ using Requirement = LabelSelector::Requirement;
 
 constexpr size_t kMaxText = 64 * 1024;
 
-enum class Token : uint8_t { end, close, comma, bang, word, in, notin, open, equals, double_equals, not_equals, greater, less, bad };
+enum class Token : uint8_t {
+  end,
+  close,
+  comma,
+  bang,
+  word,
+  in,
+  notin,
+  open,
+  equals,
+  double_equals,
+  not_equals,
+  greater,
+  less,
+  bad
+};
 
 struct Item {
   Token token = Token::end;
@@ -60,11 +75,21 @@ void Parser::advance() {
   Token token = Token::word;
   size_t length = 1;
   switch (text_[start]) {
-    case '(': token = Token::open; break;
-    case ')': token = Token::close; break;
-    case ',': token = Token::comma; break;
-    case '>': token = Token::greater; break;
-    case '<': token = Token::less; break;
+    case '(':
+      token = Token::open;
+      break;
+    case ')':
+      token = Token::close;
+      break;
+    case ',':
+      token = Token::comma;
+      break;
+    case '>':
+      token = Token::greater;
+      break;
+    case '<':
+      token = Token::less;
+      break;
     case '!':
       token = is("!=") ? Token::not_equals : Token::bang;
       length = is("!=") ? 2 : 1;
@@ -106,7 +131,8 @@ Result<int64_t> to_integer(std::string_view s) {
   int64_t n = 0;
   if (s.starts_with('+')) s.remove_prefix(1);
   const auto [end, error] = std::from_chars(s.data(), s.data() + s.size(), n);
-  if (error != std::errc() || end != s.data() + s.size()) return fail(Errc::invalid_argument, "not an integer");
+  if (error != std::errc() || end != s.data() + s.size())
+    return fail(Errc::invalid_argument, "not an integer");
   return n;
 }
 
@@ -134,7 +160,8 @@ Result<> check_requirement(Requirement& r) {
       break;
     case Op::greater:
     case Op::less:
-      if (r.values.size() != 1) return values_error("for 'Gt', 'Lt' operators, exactly one value is required");
+      if (r.values.size() != 1)
+        return values_error("for 'Gt', 'Lt' operators, exactly one value is required");
       if (!to_integer(r.values[0])) {
         return fail(Errc::invalid_argument, "values[0]: Invalid value: " + json::quoted(r.values[0]) +
                                                 ": for 'Gt', 'Lt' operators, the value must be an integer");
@@ -145,7 +172,8 @@ Result<> check_requirement(Requirement& r) {
     const Messages wrong = check_label_value(r.values[i]);
     if (!wrong.empty()) {
       return fail(Errc::invalid_argument, "values[" + std::to_string(i) + "][" + r.key +
-                                              "]: Invalid value: " + json::quoted(r.values[i]) + ": " + join(wrong));
+                                              "]: Invalid value: " + json::quoted(r.values[i]) + ": " +
+                                              join(wrong));
     }
   }
   std::sort(r.values.begin(), r.values.end());
@@ -156,14 +184,29 @@ Result<> check_requirement(Requirement& r) {
 Result<Op> Parser::binary_operator() {
   Op op;
   switch (now_.token) {
-    case Token::in: op = Op::in; break;
-    case Token::notin: op = Op::not_in; break;
-    case Token::equals: op = Op::equals; break;
-    case Token::double_equals: op = Op::double_equals; break;
-    case Token::not_equals: op = Op::not_equals; break;
-    case Token::greater: op = Op::greater; break;
-    case Token::less: op = Op::less; break;
-    default: return unexpected_token("in, notin, =, ==, !=, gt, lt");
+    case Token::in:
+      op = Op::in;
+      break;
+    case Token::notin:
+      op = Op::not_in;
+      break;
+    case Token::equals:
+      op = Op::equals;
+      break;
+    case Token::double_equals:
+      op = Op::double_equals;
+      break;
+    case Token::not_equals:
+      op = Op::not_equals;
+      break;
+    case Token::greater:
+      op = Op::greater;
+      break;
+    case Token::less:
+      op = Op::less;
+      break;
+    default:
+      return unexpected_token("in, notin, =, ==, !=, gt, lt");
   }
   advance();
   return op;
@@ -240,15 +283,23 @@ Result<std::vector<Requirement>> Parser::run() {
 
 const char* op_text(Op op) {
   switch (op) {
-    case Op::in: return " in ";
-    case Op::not_in: return " notin ";
-    case Op::equals: return "=";
-    case Op::double_equals: return "==";
-    case Op::not_equals: return "!=";
-    case Op::greater: return ">";
-    case Op::less: return "<";
+    case Op::in:
+      return " in ";
+    case Op::not_in:
+      return " notin ";
+    case Op::equals:
+      return "=";
+    case Op::double_equals:
+      return "==";
+    case Op::not_equals:
+      return "!=";
+    case Op::greater:
+      return ">";
+    case Op::less:
+      return "<";
     case Op::exists:
-    case Op::not_exists: break;
+    case Op::not_exists:
+      break;
   }
   return "";
 }
@@ -260,11 +311,15 @@ bool LabelSelector::Requirement::matches(bool present, std::string_view value) c
   switch (op) {
     case Op::in:
     case Op::equals:
-    case Op::double_equals: return present && has();
+    case Op::double_equals:
+      return present && has();
     case Op::not_in:
-    case Op::not_equals: return !present || !has();
-    case Op::exists: return present;
-    case Op::not_exists: return !present;
+    case Op::not_equals:
+      return !present || !has();
+    case Op::exists:
+      return present;
+    case Op::not_exists:
+      return !present;
     case Op::greater:
     case Op::less: {
       const auto mine = to_integer(values[0]), theirs = to_integer(value);

@@ -1,4 +1,5 @@
-// Label and field selectors: parsed once per request, then matched against stored bytes without building trees.
+// Label and field selectors: parsed once per request, then matched against stored bytes without building
+// trees.
 //
 // Grammar of the string forms: https://kubernetes.io/docs/concepts/overview/working-with-objects/labels/ and
 // .../field-selectors/. Parsing is strict; errors carry upstream's words and the byte where parsing stopped.
@@ -19,7 +20,17 @@ class Type;
 
 class LabelSelector {
  public:
-  enum class Op : uint8_t { in, not_in, equals, double_equals, not_equals, exists, not_exists, greater, less };
+  enum class Op : uint8_t {
+    in,
+    not_in,
+    equals,
+    double_equals,
+    not_equals,
+    exists,
+    not_exists,
+    greater,
+    less
+  };
   struct Requirement {
     std::string key;
     Op op;
@@ -29,10 +40,12 @@ class LabelSelector {
 
   // At most 64 KiB of text. "" selects everything.
   static Result<LabelSelector> parse(std::string_view text);
-  // The object form (matchLabels, matchExpressions). A missing or null object selects nothing, an empty one everything.
+  // The object form (matchLabels, matchExpressions). A missing or null object selects nothing, an empty one
+  // everything.
   static Result<LabelSelector> from_object(json::Ref selector);
   static Result<LabelSelector> from_object(json::Cursor selector);
-  // The plain map of Services and ReplicationControllers: every pair must be there. An empty map selects nothing.
+  // The plain map of Services and ReplicationControllers: every pair must be there. An empty map selects
+  // nothing.
   static LabelSelector from_map(json::Cursor map);
 
   bool empty() const { return requirements_.empty() && !nothing_; }  // selects everything
@@ -51,15 +64,15 @@ class LabelSelector {
 class FieldSelector {
  public:
   struct Requirement {
-    std::string field;      // "spec.nodeName"
+    std::string field;  // "spec.nodeName"
     std::string value;
     std::string otherwise;  // what an absent field reads as: "" or "false" or "0"
     bool equal;
     bool matches(json::Cursor object) const;
   };
 
-  // `selectable` are the fields of the resource beyond metadata.name and metadata.namespace; `type` (may be null)
-  // tells what an absent field reads as.
+  // `selectable` are the fields of the resource beyond metadata.name and metadata.namespace; `type` (may be
+  // null) tells what an absent field reads as.
   static Result<FieldSelector> parse(std::string_view text, std::span<const std::string_view> selectable,
                                      const Type* type);
 
