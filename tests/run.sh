@@ -1,0 +1,102 @@
+#!/bin/bash
+# Installs what the tests need, builds, runs the suites. As root, on Debian 12 or 13.
+#
+#   tests/run.sh [SUITE...] [-k FILTER] [-j JOBS]
+#
+#   unit       doctest executables, one result per test case
+#   asan       the same under AddressSanitizer and UndefinedBehaviorSanitizer
+#   system     tests/system/*: real daemons in namespaces, real kubectl, registry, crun or runc
+#   fuzz       each fuzz target for a few seconds over its corpus, with clang
+#   lint       a build with clang, every warning an error
+#   debian13   the unit suite in a Debian 13 root (g++ 14, mbedTLS 3.6, llhttp)
+#
+# Without a suite: those of CI (unit asan system fuzz lint). -k runs only tests whose name contains FILTER.
+# Prints PASS, FAIL or SKIP (with the reason) per test, the tail of a failure's output, and last
+# "N passed, N failed, N skipped". The exit code is 0 when nothing failed.
+set -euo pipefail
+cd "$(dirname "$0")/.."
+
+suites=() filter="" jobs=$(nproc)
+while [ $# -gt 0 ]; do
+  case $1 in
+    -k) filter=${2:?-k needs a FILTER}; shift ;;
+    -j) jobs=${2:?-j needs a number}; shift ;;
+    -h | --help) sed -n '2,/^set -euo/{/^set/!s/^# \{0,1\}//p}' "$0"; exit 0 ;;
+    unit | asan | system | fuzz | lint | debian13) suites+=("$1") ;;
+    *) echo "tests/run.sh: unknown suite $1 (unit asan system fuzz lint debian13)" >&2; exit 2 ;;
+  esac
+  shift
+done
+[ ${#suites[@]} -gt 0 ] || suites=(unit asan system fuzz lint)
+has() { [[ " ${suites[*]} " == *" $1 "* ]]; }
+
+groups=(build)
+has system && groups+=(run test)
+if has fuzz || has lint; then groups+=(fuzz); fi
+if has debian13; then groups+=(debootstrap); fi
+packaging/deps.sh "${groups[@]}"
+
+# A build of its own per compiler and sanitizer, all below build/, so that the caller's CC and flags play no part.
+unset CC CXX CFLAGS CXXFLAGS LDFLAGS
+configure() {  # DIR [meson option...]
+  local dir=$1
+  shift
+  [ -f "$dir/build.ninja" ] || meson setup "$dir" "$@" >"$dir.log" 2>&1 || { cat "$dir.log" >&2; return 1; }
+}
+compile() {  # DIR [target...]
+  local dir=$1 ninja=ninja
+  shift
+  command -v "${NINJA:-}" >/dev/null && ninja=$NINJA
+  "$ninja" -C "$dir" "$@" >"$dir.log" 2>&1 || { tail -60 "$dir.log" >&2; echo "build in $dir failed" >&2; return 1; }
+}
+mkdir -p build
+results=build/test-results
+rm -rf $results
+mkdir -p $results
+
+# A suite that does not build is one failure; the other suites still run.
+run() { python3 tests/lib/runner.py --results $results --jobs "$jobs" --filter "$filter" "$@" || true; }
+broken() { echo "FAIL $1: build"; echo "FAIL" >>"$results/build.tally"; }
+
+for suite in "${suites[@]}"; do
+  case $suite in
+    unit)
+      { configure build && compile build; } && run unit build || broken unit
+      ;;
+    asan)
+      { configure build/asan -Db_sanitize=address,undefined -Db_lundef=false -Dtests=true &&
+        compile build/asan; } && run unit build/asan --label asan || broken asan
+      ;;
+    system)
+      { configure build && compile build; } && run system build || broken system
+      ;;
+    fuzz)
+      clang=$(compgen -c clang++- | sort -t- -k2 -n | grep -E '^clang\+\+-[0-9]+$' | tail -1)
+      { CC=${clang/++/} CXX=$clang configure build/fuzz -Dfuzz=true -Dtests=false \
+          -Db_sanitize=address,undefined -Db_lundef=false && compile build/fuzz fuzz; } &&
+        run fuzz build/fuzz || broken fuzz
+      ;;
+    lint)
+      clang=$(compgen -c clang++- | sort -t- -k2 -n | grep -E '^clang\+\+-[0-9]+$' | tail -1)
+      if { CC=${clang/++/} CXX=$clang configure build/clang && compile build/clang; }; then
+        echo "PASS lint: $clang builds without a warning"
+        echo "PASS" >>$results/build.tally
+      else
+        broken lint
+      fi
+      ;;
+    debian13)
+      tests/lib/debian13.sh "$results" "$filter" || true
+      ;;
+  esac
+done
+
+passed=$(cat $results/*.tally 2>/dev/null | grep -c '^PASS' || true)
+failed=$(cat $results/*.tally 2>/dev/null | grep -c '^FAIL' || true)
+skipped=$(cat $results/*.tally 2>/dev/null | grep -c '^SKIP' || true)
+if [ $((passed + failed + skipped)) = 0 ]; then
+  echo "no test matched" >&2
+  failed=1
+fi
+echo "$passed passed, $failed failed, $skipped skipped"
+[ "$failed" = 0 ]
