@@ -35,7 +35,7 @@ Node::Kind plain_kind(std::string_view s) {
 
 class Reader {
  public:
-  Reader(std::string_view text, const Options& options) : options_(options) {
+  Reader(std::string_view text, const Options& options) : text_(text), options_(options) {
     yaml_parser_initialize(&parser_);
     yaml_parser_set_input_string(&parser_, reinterpret_cast<const unsigned char*>(text.data()), text.size());
     yaml_parser_set_encoding(&parser_, YAML_UTF8_ENCODING);
@@ -66,10 +66,20 @@ class Reader {
     const yaml_mark_t m = parser_.problem_mark;
     std::string what = parser_.problem ? parser_.problem : "cannot be read";
     if (parser_.error == YAML_READER_ERROR) {
-      return fail(Errc::invalid_argument, strf("byte %zu: %s", parser_.problem_offset, what.c_str()));
+      return bad(mark_of(parser_.problem_offset), what);
     }
     if (parser_.context) what += std::string(" (") + parser_.context + ")";
     return bad(m, what);
+  }
+
+  // libyaml's reader knows only the byte at which a character is bad.
+  yaml_mark_t mark_of(size_t offset) const {
+    yaml_mark_t mark{};
+    for (char c : text_.substr(0, offset)) {
+      mark.line += c == '\n';
+      mark.column = c == '\n' ? 0 : mark.column + 1;
+    }
+    return mark;
   }
 
   Result<Node> node_after(int depth) {
@@ -158,6 +168,7 @@ class Reader {
     }
   }
 
+  std::string_view text_;
   yaml_parser_t parser_;
   const Options& options_;
 };

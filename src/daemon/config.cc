@@ -1,11 +1,9 @@
 #include "daemon/config.h"
 
-#include <fcntl.h>
-
 #include <algorithm>
-#include <cerrno>
+#include <cstdio>
 
-#include "base/unique_fd.h"
+#include "base/atomic_file.h"
 #include "base/yaml.h"
 
 namespace limpet::daemon {
@@ -15,17 +13,24 @@ constexpr size_t max_problems = 20;
 constexpr size_t max_file_bytes = 1u << 20;
 
 bool below(std::string_view path, std::string_view prefix) {
-  return prefix.empty() || (path.size() > prefix.size() && path.starts_with(prefix) && path[prefix.size()] == '.');
+  return prefix.empty() ||
+         (path.size() > prefix.size() && path.starts_with(prefix) && path[prefix.size()] == '.');
 }
 
 const char* kind_name(yaml::Node::Kind kind) {
   switch (kind) {
-    case yaml::Node::Kind::null: return "nothing";
-    case yaml::Node::Kind::boolean: return "a boolean";
-    case yaml::Node::Kind::number: return "a number";
-    case yaml::Node::Kind::string: return "a string";
-    case yaml::Node::Kind::sequence: return "a list";
-    case yaml::Node::Kind::mapping: return "a mapping";
+    case yaml::Node::Kind::null:
+      return "nothing";
+    case yaml::Node::Kind::boolean:
+      return "a boolean";
+    case yaml::Node::Kind::number:
+      return "a number";
+    case yaml::Node::Kind::string:
+      return "a string";
+    case yaml::Node::Kind::sequence:
+      return "a list";
+    case yaml::Node::Kind::mapping:
+      return "a mapping";
   }
   return "something else";
 }
@@ -68,7 +73,9 @@ class Checker {
 
   void mapping(const yaml::Node& node, const std::string& prefix);
   void cross_check();
-  void problem(const yaml::Node& node, std::string message) { problem(node.line, node.column, std::move(message)); }
+  void problem(const yaml::Node& node, std::string message) {
+    problem(node.line, node.column, std::move(message));
+  }
   void problem(int line, int column, std::string message) {
     if (out_.problems.size() < max_problems) {
       out_.problems.push_back({line, column, std::move(message)});
@@ -107,7 +114,8 @@ void Checker::mapping(const yaml::Node& node, const std::string& prefix) {
       value(*exact, member);
     } else if (!group) {
       unknown(name, path);
-    } else if (member.kind != yaml::Node::Kind::null && shape(member, yaml::Node::Kind::mapping, path, "a mapping")) {
+    } else if (member.kind != yaml::Node::Kind::null &&
+               shape(member, yaml::Node::Kind::mapping, path, "a mapping")) {
       mapping(member, path);
     }
   }
@@ -120,7 +128,8 @@ void Checker::unknown(const yaml::Node& name, const std::string& path) {
   auto consider = [&](const std::string& candidate) {
     int distance = edit_distance(path, candidate);
     const size_t dot = candidate.rfind('.');
-    if (dot != std::string::npos && candidate.substr(dot + 1) == name.scalar) distance = std::min(distance, 2);
+    if (dot != std::string::npos && candidate.substr(dot + 1) == name.scalar)
+      distance = std::min(distance, 2);
     if (distance < best_distance) {
       best_distance = distance;
       best = candidate;
@@ -134,11 +143,13 @@ void Checker::unknown(const yaml::Node& name, const std::string& path) {
     }
   }
   std::string message = strf("unknown key \"%s\"", path.substr(0, 100).c_str());
-  if (best_distance <= std::max<int>(2, static_cast<int>(path.size()) / 3)) message += strf("; did you mean \"%s\"?", best.c_str());
+  if (best_distance <= std::max<int>(2, static_cast<int>(path.size()) / 3))
+    message += strf("; did you mean \"%s\"?", best.c_str());
   problem(name, std::move(message));
 }
 
-bool Checker::shape(const yaml::Node& node, yaml::Node::Kind kind, const std::string& name, const char* wanted) {
+bool Checker::shape(const yaml::Node& node, yaml::Node::Kind kind, const std::string& name,
+                    const char* wanted) {
   if (node.kind == kind) return true;
   problem(node, strf("%s must be %s, not %s", name.c_str(), wanted, kind_name(node.kind)));
   return false;
@@ -146,7 +157,8 @@ bool Checker::shape(const yaml::Node& node, yaml::Node::Kind kind, const std::st
 
 bool Checker::string_of(const yaml::Node& node, const std::string& name) {
   if (node.kind == yaml::Node::Kind::number || node.kind == yaml::Node::Kind::boolean) {
-    problem(node, strf("%s must be a string; write \"%s\" in quotes", name.c_str(), node.scalar.substr(0, 64).c_str()));
+    problem(node, strf("%s must be a string; write \"%s\" in quotes", name.c_str(),
+                       node.scalar.substr(0, 64).c_str()));
     return false;
   }
   return shape(node, yaml::Node::Kind::string, name, "a string");
@@ -202,7 +214,8 @@ void Checker::list(const Key& key, const yaml::Node& node, const std::string& na
   for (const yaml::Node& item : node.items) {
     const std::string item_name = strf("%s[%zu]", name.c_str(), out.size());
     if (!string_of(item, item_name)) return;
-    std::string wrong = item.scalar.empty() ? "must not be empty" : check_format(key.rule.format, item.scalar);
+    std::string wrong =
+        item.scalar.empty() ? "must not be empty" : check_format(key.rule.format, item.scalar);
     if (!wrong.empty()) {
       problem(item, strf("%s %s", item_name.c_str(), wrong.c_str()));
       return;
@@ -262,7 +275,8 @@ void Checker::cross_check() {
   if (!c.node.pod_cidr.empty() && !pods->contains(*parse_cidr(c.node.pod_cidr))) {
     report("node.podCIDR", "is not within network.podCIDR");
   }
-  if (c.images.gc_low_percent > c.images.gc_high_percent) report("images.gcLowPercent", "is above images.gcHighPercent");
+  if (c.images.gc_low_percent > c.images.gc_high_percent)
+    report("images.gcLowPercent", "is above images.gcHighPercent");
   if (c.run_dir == c.data_dir) report("runDir", "must not be dataDir");
 }
 
@@ -271,24 +285,8 @@ void apply_defaults(Config& config) {
     Target target = key.target(config);
     if (auto* flag = std::get_if<bool*>(&target)) **flag = std::string_view(key.default_text) == "true";
     if (auto* text = std::get_if<std::string*>(&target)) **text = key.default_text;
-    if (auto* integer = std::get_if<int64_t*>(&target)) **integer = read_number(key, key.default_text).value_or(0);
-  }
-}
-
-Result<std::string> read_file(const std::string& path) {
-  UniqueFd fd(open(path.c_str(), O_RDONLY | O_CLOEXEC | O_NOCTTY));
-  if (!fd) return fail_errno(errno, path);
-  std::string text;
-  char buffer[4096];
-  while (true) {
-    const ssize_t n = read(fd.get(), buffer, sizeof buffer);
-    if (n == 0) return text;
-    if (n < 0) {
-      if (errno == EINTR) continue;
-      return fail_errno(errno, path);
-    }
-    text.append(buffer, static_cast<size_t>(n));
-    if (text.size() > max_file_bytes) return fail(Errc::too_large, path + ": larger than 1 MiB");
+    if (auto* integer = std::get_if<int64_t*>(&target))
+      **integer = read_number(key, key.default_text).value_or(0);
   }
 }
 
@@ -320,7 +318,7 @@ Checked check_config(std::string_view text) {
 }
 
 Result<Config> load_config(const std::string& path) {
-  TRY(const std::string text, read_file(path));
+  TRY(const std::string text, read_file(path, max_file_bytes));
   Checked checked = check_config(text);
   if (checked.problems.empty()) return std::move(checked.config);
   std::string lines;

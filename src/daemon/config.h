@@ -1,8 +1,9 @@
 // limpetd's configuration: one YAML file checked against one table of keys.
 //
-// Every key is declared once, in config_keys.cc: path, type, default, range or format, whether SIGHUP takes it over,
-// documentation. Unknown and ill-typed keys are errors with line, column and the nearest known key. configs/limpetd.yaml
-// documents every key with its default (a unit test compares). Pure except load_config().
+// Every key is declared once, in config_keys.cc: path, type, default, range or format, whether SIGHUP takes
+// it over, documentation. Unknown and ill-typed keys are errors with line, column and the nearest known key.
+// configs/limpetd.yaml documents every key with its default (a unit test compares). Pure except
+// load_config().
 #pragma once
 
 #include <cstdint>
@@ -23,7 +24,8 @@ using Strings = std::vector<std::string>;
 using StringMap = std::map<std::string, std::string>;
 using StringsMap = std::map<std::string, Strings>;
 
-// Values after defaults. Empty strings mean "derived", by whoever needs them, as the key's documentation says.
+// Values after defaults. Empty strings mean "derived", by whoever needs them, as the key's documentation
+// says.
 struct Config {
   std::string node_name, data_dir, run_dir, admin_kubeconfig, manifests_dir, cgroup_root;
   struct Listen {
@@ -86,18 +88,18 @@ using Target = std::variant<bool*, int64_t*, std::string*, Strings*, StringMap*,
 enum class Number { plain, size, duration_ms };  // how an integer is written
 
 struct Key {
-  const char* path;           // "listen.api.port"
-  const char* default_text;   // as in YAML: "6443", "10Mi", "" for an empty string, list or map
-  const char* doc;            // one or two sentences
+  const char* path;          // "listen.api.port"
+  const char* default_text;  // as in YAML: "6443", "10Mi", "" for an empty string, list or map
+  const char* doc;           // one or two sentences
   Target (*target)(Config&);
   struct Rule {
     Format format = Format::text;      // of the string, of each list item, of each map value
     Format key_format = Format::text;  // of map keys
     bool may_be_empty = false;
-    const char* choices = nullptr;     // "auto,crun,runc"
+    const char* choices = nullptr;  // "auto,crun,runc"
     Number number = Number::plain;
     int64_t min = 0, max = INT64_MAX;
-    bool reload = false;               // taken over on SIGHUP
+    bool reload = false;  // taken over on SIGHUP
   } rule;
 };
 
@@ -115,7 +117,8 @@ struct Checked {
 };
 Checked check_config(std::string_view text);
 
-// Reads and checks. The error's message has one line per problem, as a compiler prints them: FILE:LINE:COLUMN: message.
+// Reads and checks. The error's message has one line per problem, as a compiler prints them:
+// FILE:LINE:COLUMN: message.
 Result<Config> load_config(const std::string& path);
 
 // The paths of keys that differ and that a reload cannot take over.

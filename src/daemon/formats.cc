@@ -28,7 +28,8 @@ bool is_dns_name(std::string_view value) {
     const std::string_view label = value.substr(0, dot);
     if (label.empty() || label.size() > 63) return false;
     if (!is_lower_alnum(label.front()) || !is_lower_alnum(label.back())) return false;
-    if (!std::all_of(label.begin(), label.end(), [](char c) { return is_lower_alnum(c) || c == '-'; })) return false;
+    if (!std::all_of(label.begin(), label.end(), [](char c) { return is_lower_alnum(c) || c == '-'; }))
+      return false;
     if (dot == std::string_view::npos) return true;
     value.remove_prefix(dot + 1);
   }
@@ -83,7 +84,8 @@ bool is_host_port(std::string_view value) {
     const size_t colon = value.find(':');
     host = value.substr(0, colon);
     std::string lower(host);
-    std::transform(lower.begin(), lower.end(), lower.begin(), [](char c) { return c >= 'A' && c <= 'Z' ? c + 32 : c; });
+    std::transform(lower.begin(), lower.end(), lower.begin(),
+                   [](char c) { return c >= 'A' && c <= 'Z' ? c + 32 : c; });
     if (!is_dns_name(lower)) return false;
     if (colon == std::string_view::npos) return true;
     port = value.substr(colon + 1);
@@ -107,7 +109,8 @@ bool is_url(std::string_view value) {
 
 bool is_link_name(std::string_view value) {
   return !value.empty() && value.size() <= 15 && value != "." && value != ".." &&
-         std::all_of(value.begin(), value.end(), [](char c) { return is_alnum(c) || c == '-' || c == '_' || c == '.'; });
+         std::all_of(value.begin(), value.end(),
+                     [](char c) { return is_alnum(c) || c == '-' || c == '_' || c == '.'; });
 }
 
 }  // namespace
@@ -117,40 +120,52 @@ std::string check_format(Format format, std::string_view value) {
     return "must not hold control characters";
   }
   switch (format) {
-    case Format::text: return "";
+    case Format::text:
+      return "";
     case Format::path:
       return value.starts_with('/') && !has_dot_dot(value) ? "" : "must be an absolute path without \"..\"";
     case Format::cgroup:
       return value.find_first_not_of('/') != std::string_view::npos && !has_dot_dot(value)
                  ? ""
                  : "must be a path below the cgroup mount, such as limpet";
-    case Format::address: return is_address(value) ? "" : "must be an IP address such as 192.0.2.1 or 2001:db8::1";
+    case Format::address:
+      return is_address(value) ? "" : "must be an IP address such as 192.0.2.1 or 2001:db8::1";
     case Format::cidr: {
       auto range = parse_cidr(value);
       if (!range) return range.error().message;
       return value.find('/') == std::string_view::npos ? "must be a range such as 10.42.0.0/16" : "";
     }
     case Format::dns_name:
-      return is_dns_name(value) ? ""
-                                : "must consist of lower case letters, digits, \"-\" and \".\", and start and end with a "
-                                  "letter or digit";
-    case Format::link_name: return is_link_name(value) ? "" : "must be an interface name of at most 15 characters";
+      return is_dns_name(value)
+                 ? ""
+                 : "must consist of lower case letters, digits, \"-\" and \".\", and start and end with a "
+                   "letter or digit";
+    case Format::link_name:
+      return is_link_name(value) ? "" : "must be an interface name of at most 15 characters";
     case Format::tls_name:
       return is_address(value) || is_dns_name(value.starts_with("*.") ? value.substr(2) : value)
                  ? ""
                  : "must be a DNS name or an IP address";
-    case Format::url: return is_url(value) ? "" : "must be a URL such as http://proxy.example:3128";
-    case Format::registry: return is_host_port(value) ? "" : "must be a host or host:port, such as registry.example:5000";
+    case Format::url:
+      return is_url(value) ? "" : "must be a URL such as http://proxy.example:3128";
+    case Format::registry:
+      return is_host_port(value) ? "" : "must be a host or host:port, such as registry.example:5000";
     case Format::label_key:
-      return is_label_key(value) ? "" : "must be a label key such as zone or example.com/zone (name part at most 63 characters)";
+      return is_label_key(value)
+                 ? ""
+                 : "must be a label key such as zone or example.com/zone (name part at most 63 characters)";
     case Format::label_value:
-      return is_label_value(value) ? ""
-                                   : "must be at most 63 letters, digits, \"-\", \"_\" or \".\", and start and end with a "
-                                     "letter or digit";
-    case Format::taint: return is_taint(value) ? "" : "must be key[=value]:Effect with NoSchedule, PreferNoSchedule or NoExecute";
+      return is_label_value(value)
+                 ? ""
+                 : "must be at most 63 letters, digits, \"-\", \"_\" or \".\", and start and end with a "
+                   "letter or digit";
+    case Format::taint:
+      return is_taint(value) ? ""
+                             : "must be key[=value]:Effect with NoSchedule, PreferNoSchedule or NoExecute";
     case Format::group_name:
-      return value.size() <= 32 && std::all_of(value.begin(), value.end(),
-                                               [](char c) { return is_alnum(c) || c == '-' || c == '_' || c == '.'; })
+      return value.size() <= 32 &&
+                     std::all_of(value.begin(), value.end(),
+                                 [](char c) { return is_alnum(c) || c == '-' || c == '_' || c == '.'; })
                  ? ""
                  : "must be the name of a group";
   }
@@ -187,7 +202,8 @@ Result<Cidr> parse_cidr(std::string_view text) {
   }
   out.prefix = 0;
   for (char c : length) out.prefix = out.prefix * 10 + (c - '0');
-  if (out.prefix > bits) return fail(Errc::invalid_argument, strf("must end with a prefix length of 0 to %d", bits));
+  if (out.prefix > bits)
+    return fail(Errc::invalid_argument, strf("must end with a prefix length of 0 to %d", bits));
   for (int i = out.prefix; i < bits; i++) {
     if (out.bytes[static_cast<size_t>(i) / 8] & (0x80 >> (i % 8))) {
       return fail(Errc::invalid_argument, strf("has bits set beyond its first %d", out.prefix));
@@ -203,12 +219,14 @@ struct Unit {
   int64_t factor;
 };
 
-// Reads digits and a unit from the front of text; the longest unit wins. False: no number, no unit, or too large.
+// Reads digits and a unit from the front of text; the longest unit wins. False: no number, no unit, or too
+// large.
 bool take_number(std::string_view& text, const std::vector<Unit>& units, int64_t& out) {
   size_t n = 0;
   int64_t value = 0;
   for (; n < text.size() && is_digit(text[n]); n++) {
-    if (__builtin_mul_overflow(value, 10, &value) || __builtin_add_overflow(value, text[n] - '0', &value)) return false;
+    if (__builtin_mul_overflow(value, 10, &value) || __builtin_add_overflow(value, text[n] - '0', &value))
+      return false;
   }
   if (n == 0) return false;
   text.remove_prefix(n);
@@ -224,8 +242,14 @@ bool take_number(std::string_view& text, const std::vector<Unit>& units, int64_t
 }  // namespace
 
 Result<int64_t> parse_size(std::string_view text) {
-  static const std::vector<Unit> units = {{"", 1},         {"Ki", 1 << 10},  {"Mi", 1 << 20},    {"Gi", 1 << 30},
-                                          {"Ti", 1ll << 40}, {"k", 1000},    {"M", 1000 * 1000}, {"G", 1000 * 1000 * 1000},
+  static const std::vector<Unit> units = {{"", 1},
+                                          {"Ki", 1 << 10},
+                                          {"Mi", 1 << 20},
+                                          {"Gi", 1 << 30},
+                                          {"Ti", 1ll << 40},
+                                          {"k", 1000},
+                                          {"M", 1000 * 1000},
+                                          {"G", 1000 * 1000 * 1000},
                                           {"T", 1000ll * 1000 * 1000 * 1000}};
   int64_t bytes = 0;
   if (!take_number(text, units, bytes) || !text.empty()) {
@@ -259,7 +283,8 @@ int edit_distance(std::string_view a, std::string_view b) {
     for (size_t j = 1; j <= b.size(); j++) {
       const int same = a[i - 1] == b[j - 1] ? 0 : 1;
       d[i][j] = std::min({d[i - 1][j] + 1, d[i][j - 1] + 1, d[i - 1][j - 1] + same});
-      if (i > 1 && j > 1 && a[i - 1] == b[j - 2] && a[i - 2] == b[j - 1]) d[i][j] = std::min(d[i][j], d[i - 2][j - 2] + 1);
+      if (i > 1 && j > 1 && a[i - 1] == b[j - 2] && a[i - 2] == b[j - 1])
+        d[i][j] = std::min(d[i][j], d[i - 2][j - 2] + 1);
     }
   }
   return d[a.size()][b.size()];

@@ -1,6 +1,7 @@
 // The formats of values in the configuration: addresses, ranges, durations, sizes, names, labels, taints.
 //
-// Pure functions. A check returns an empty string when the value is good, otherwise what a good one looks like.
+// Pure functions. A check returns an empty string when the value is good, otherwise what a good one looks
+// like.
 #pragma once
 
 #include <array>
@@ -32,8 +33,8 @@ enum class Format {
 std::string check_format(Format format, std::string_view value);
 
 struct Cidr {
-  int family = 0;                    // AF_INET or AF_INET6
-  std::array<uint8_t, 16> bytes{};   // network order; 4 used for IPv4
+  int family = 0;                   // AF_INET or AF_INET6
+  std::array<uint8_t, 16> bytes{};  // network order; 4 used for IPv4
   int prefix = 0;
 
   bool contains(const Cidr& other) const;  // an address is a range of full length
