@@ -1,12 +1,17 @@
 // The event loop: libuv handles with one close protocol.
 //
 // One Loop per daemon, owned by main, used by one thread (asserted). Every object that holds a uv handle goes
-// initialised -> closing -> closed and frees the handle in its close callback only, so that destroying the C++ owner
-// is always safe, also from inside its own callback. Loop::run returns when nothing is left or after stop().
+// initialised -> closing -> closed and frees the handle in its close callback only, so that destroying the
+// C++ owner is always safe, also from inside its own callback. Loop::run returns when nothing is left or
+// after stop(). The Loop is destroyed last: its destructor waits for closing handles and running pool work,
+// and asserts that nothing else is left.
 //
-// Callbacks are std::function without exceptions; nothing thrown crosses libuv.
+// Callbacks are std::function without exceptions; nothing thrown crosses libuv. Making a Loop ignores SIGPIPE
+// and sets SIGCHLD to its default for the whole process: a broken pipe is an Error, and children are waited
+// for by pid.
 #pragma once
 
+#include <cstddef>
 #include <cstdint>
 #include <functional>
 #include <memory>
@@ -30,16 +35,24 @@ class Loop {
   uv_loop_s* uv() { return uv_; }
   void run();
   void stop();
+  // Turns the loop until done() or for limit_ms; true when done. For tests and for start-up, never in a
+  // callback.
+  bool run_until(const std::function<bool()>& done, int64_t limit_ms);
   // Runs f on the loop after the current callback. From the loop's own thread only.
   void defer(Task f);
-  // Runs f on the loop's thread. From any thread; the only way in from outside.
+  // Runs f on the loop's thread. From any thread; the only way in from outside. Does not keep run() from
+  // returning.
   void post(Task f);
   int64_t now_ms() const;  // monotonic, as of this turn of the loop
   bool in_loop_thread() const;
-  size_t live_handles() const;  // for leak checks at the end of tests
+  // Handles and pool requests not yet closed, for leak checks at the end of tests. Closing takes a turn of
+  // the loop.
+  size_t live_handles() const;
+
+  struct Impl;
+  Impl& impl() { return *impl_; }  // for the files of this room
 
  private:
-  struct Impl;
   std::unique_ptr<Impl> impl_;
   uv_loop_s* uv_ = nullptr;
 };
@@ -54,14 +67,16 @@ class Timer {
   void repeat(int64_t every_ms, Task f);
   void stop();
   bool active() const;
+  const char* name() const;
 
  private:
   struct Impl;
   Impl* impl_;
 };
 
-// Blocking work on libuv's pool as a tracked request: `work` runs on a pool thread and may touch only what it owns,
-// `done` runs on the loop unless the Work object was destroyed before (a late result is dropped).
+// Blocking work on libuv's pool as a tracked request: `work` runs on a pool thread and may touch only what it
+// owns, `done` runs on the loop unless the Work object was destroyed before (a late result is dropped). One
+// request at a time (asserted); start again from within done() is fine.
 class Work {
  public:
   Work() = default;
