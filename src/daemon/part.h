@@ -1,0 +1,56 @@
+// A part of the daemon: one room brought to life. Parts start in the order of parts.cc and stop in reverse.
+#pragma once
+
+#include <functional>
+#include <memory>
+#include <string>
+#include <vector>
+
+#include "base/clock.h"
+#include "base/random.h"
+#include "base/result.h"
+#include "daemon/config.h"
+#include "daemon/paths.h"
+#include "loop/loop.h"
+
+namespace limpet::store {
+class Store;
+}
+
+namespace limpet::daemon {
+
+// What parts share. Each part fills in what it makes when it starts and takes it away when it stops; a part reads only
+// what earlier parts made. Owned by main, outlives every part.
+struct Device {
+  loop::Loop& loop;
+  SystemClock& clock;
+  Random& random;
+  Config config;
+  Paths paths;
+  std::string node_name;
+  // A part found that the daemon cannot go on (a failed fsync): stop, exit status 1.
+  std::function<void(const std::string& reason)> fatal;
+
+  store::Store* store = nullptr;
+};
+
+class Part {
+ public:
+  virtual ~Part() = default;
+  virtual const char* name() const = 0;  // for the error "start NAME: ..."
+  // On an error the part has undone what it did itself; stop() is not called.
+  virtual Result<> start() = 0;
+  // Calls done once, now or later; afterwards nothing of the part runs any more.
+  virtual void stop(loop::Task done) { done(); }
+  // The configuration changed by SIGHUP; device.config is the new one.
+  virtual void reload(const Config& before) { (void)before; }
+  // What keeps the part from being ready to serve, empty when nothing.
+  virtual std::string not_ready() const { return ""; }
+};
+
+using Parts = std::vector<std::unique_ptr<Part>>;
+
+// The visible list: everything a limpetd is made of, in order.
+Parts make_parts(Device& device);
+
+}  // namespace limpet::daemon
