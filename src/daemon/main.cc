@@ -31,11 +31,12 @@ std::string host_name() {
 
 void print_versions() {
   const Versions v = linked_versions();
-  printf("limpetd %s\nSQLite %s, mbedTLS %s, libuv %s, %s\n", v.limpet.c_str(), v.sqlite.c_str(), v.mbedtls.c_str(),
-         v.libuv.c_str(), v.http_parser.c_str());
+  printf("limpetd %s\nSQLite %s, mbedTLS %s, libuv %s, %s\n", v.limpet.c_str(), v.sqlite.c_str(),
+         v.mbedtls.c_str(), v.libuv.c_str(), v.http_parser.c_str());
 }
 
-// The file named, or the default one, or defaults when that does not exist. *used: the file that was read, or empty.
+// The file named, or the default one, or defaults when that does not exist. *used: the file that was read, or
+// empty.
 Result<Config> configuration(const CommandLine& line, std::string* used) {
   auto config = load_config(line.config_path);
   if (config) {

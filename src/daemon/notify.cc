@@ -46,7 +46,8 @@ void Notifier::extend_timeout(int64_t usec) {
   send(strf("EXTEND_TIMEOUT_USEC=%lld\n", static_cast<long long>(usec)), "");
 }
 
-// A full socket buffer loses the message rather than block the loop; the next watchdog message makes up for it.
+// A full socket buffer loses the message rather than block the loop; the next watchdog message makes up for
+// it.
 void Notifier::send(std::string_view lines, std::string_view status) {
   if (!fd_) return;
   std::string text(lines);
@@ -59,8 +60,10 @@ void Notifier::send(std::string_view lines, std::string_view status) {
   to.sun_family = AF_UNIX;
   memcpy(to.sun_path, socket_.data(), socket_.size());
   if (socket_[0] == '@') to.sun_path[0] = '\0';
-  const auto size = static_cast<socklen_t>(offsetof(sockaddr_un, sun_path) + socket_.size() + (socket_[0] == '/' ? 1 : 0));
-  (void)sendto(fd_.get(), text.data(), text.size(), MSG_NOSIGNAL, reinterpret_cast<const sockaddr*>(&to), size);
+  const auto size =
+      static_cast<socklen_t>(offsetof(sockaddr_un, sun_path) + socket_.size() + (socket_[0] == '/' ? 1 : 0));
+  (void)sendto(fd_.get(), text.data(), text.size(), MSG_NOSIGNAL, reinterpret_cast<const sockaddr*>(&to),
+               size);
 }
 
 }  // namespace limpet::daemon

@@ -1,5 +1,5 @@
-// Tells the service manager how the daemon is doing: the sd_notify protocol, spoken directly (one datagram per message
-// to the socket named in NOTIFY_SOCKET). Without a service manager every call does nothing.
+// Tells the service manager how the daemon is doing: the sd_notify protocol, spoken directly (one datagram
+// per message to the socket named in NOTIFY_SOCKET). Without a service manager every call does nothing.
 //
 // Source: https://www.freedesktop.org/software/systemd/man/latest/sd_notify.html
 #pragma once
@@ -16,7 +16,8 @@ class Notifier {
  public:
   // socket: a path, or "@NAME" of the abstract namespace; "" for none. watchdog_usec: 0 for none.
   Notifier(std::string socket, int64_t watchdog_usec);
-  // From NOTIFY_SOCKET and WATCHDOG_USEC/WATCHDOG_PID, which are removed from the environment: no child may answer.
+  // From NOTIFY_SOCKET and WATCHDOG_USEC/WATCHDOG_PID, which are removed from the environment: no child may
+  // answer.
   static Notifier from_environment();
 
   void ready(std::string_view status) { send("READY=1\n", status); }

@@ -19,8 +19,8 @@ class Store;
 
 namespace limpet::daemon {
 
-// What parts share. Each part fills in what it makes when it starts and takes it away when it stops; a part reads only
-// what earlier parts made. Owned by main, outlives every part.
+// What parts share. Each part fills in what it makes when it starts and takes it away when it stops; a part
+// reads only what earlier parts made. Owned by main, outlives every part.
 struct Device {
   loop::Loop& loop;
   SystemClock& clock;

@@ -13,7 +13,8 @@ class DirectoriesPart final : public Part {
   Result<> start() override {
     CHECK_OK(make_directories_of(device_.paths));
     // A power cut may have left half-written files behind.
-    for (const std::string* path : {&device_.paths.data_dir, &device_.paths.pki_dir}) remove_temporaries(*path);
+    for (const std::string* path : {&device_.paths.data_dir, &device_.paths.pki_dir})
+      remove_temporaries(*path);
     return {};
   }
 
@@ -23,6 +24,8 @@ class DirectoriesPart final : public Part {
 
 }  // namespace
 
-std::unique_ptr<Part> make_directories_part(Device& device) { return std::make_unique<DirectoriesPart>(device); }
+std::unique_ptr<Part> make_directories_part(Device& device) {
+  return std::make_unique<DirectoriesPart>(device);
+}
 
 }  // namespace limpet::daemon

@@ -38,7 +38,8 @@ Paths derive_paths(const Config& c) {
 Result<> make_directories_of(const Paths& p) {
   CHECK_OK(make_directories(p.data_dir, 0700));
   if (chmod(p.data_dir.c_str(), 0700) != 0) return fail_errno(errno, "chmod " + p.data_dir);
-  for (const std::string* path : {&p.pki_dir, &p.images_dir, &p.pods_dir}) CHECK_OK(make_directories(*path, 0700));
+  for (const std::string* path : {&p.pki_dir, &p.images_dir, &p.pods_dir})
+    CHECK_OK(make_directories(*path, 0700));
   CHECK_OK(make_directories(p.archives_dir, 0755));
   // The socket in runDir is reached by a group, so that the directory must let others pass.
   CHECK_OK(make_directories(p.run_dir, 0755));

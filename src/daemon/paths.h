@@ -10,15 +10,15 @@ namespace limpet::daemon {
 
 struct Paths {
   std::string data_dir, run_dir;
-  std::string store_file;        // dataDir/limpet.db
-  std::string node_file;         // dataDir/node.db
-  std::string pki_dir;           // dataDir/pki
-  std::string images_dir;        // dataDir/images: the content store
-  std::string archives_dir;      // OCI archives to import at start
-  std::string pods_dir;          // dataDir/pods: volumes and root directories
-  std::string socket;            // runDir/limpet.sock
-  std::string containers_dir;    // runDir/containers: bundles, shim sockets, exit files
-  std::string netns_dir;         // runDir/netns
+  std::string store_file;      // dataDir/limpet.db
+  std::string node_file;       // dataDir/node.db
+  std::string pki_dir;         // dataDir/pki
+  std::string images_dir;      // dataDir/images: the content store
+  std::string archives_dir;    // OCI archives to import at start
+  std::string pods_dir;        // dataDir/pods: volumes and root directories
+  std::string socket;          // runDir/limpet.sock
+  std::string containers_dir;  // runDir/containers: bundles, shim sockets, exit files
+  std::string netns_dir;       // runDir/netns
   std::string logs_dir;
   std::string admin_kubeconfig;
   std::string manifests_dir;

@@ -16,8 +16,8 @@
 namespace limpet::daemon {
 namespace {
 
-// Below every pod (Kubernetes gives guaranteed pods -997 and critical node services -999; containers get their own
-// value from the runtime), above what must never be killed.
+// Below every pod (Kubernetes gives guaranteed pods -997 and critical node services -999; containers get
+// their own value from the runtime), above what must never be killed.
 constexpr int oom_score = -998;
 
 Result<> lower_oom_score() {
@@ -27,7 +27,8 @@ Result<> lower_oom_score() {
   const ssize_t n = read(fd.get(), text, sizeof text - 1);
   if (n > 0 && strtol(text, nullptr, 10) <= oom_score) return {};
   const std::string wanted = std::to_string(oom_score);
-  if (pwrite(fd.get(), wanted.data(), wanted.size(), 0) < 0) return fail_errno(errno, "write /proc/self/oom_score_adj");
+  if (pwrite(fd.get(), wanted.data(), wanted.size(), 0) < 0)
+    return fail_errno(errno, "write /proc/self/oom_score_adj");
   return {};
 }
 
@@ -53,12 +54,13 @@ void ensure_standard_descriptors() {
 
 void set_up_process() {
   umask(0022);
-  struct sigaction ignore {};
+  struct sigaction ignore{};
   ignore.sa_handler = SIG_IGN;
   sigaction(SIGPIPE, &ignore, nullptr);
   raise_descriptor_limit();
   if (auto lowered = lower_oom_score(); !lowered) {
-    log::warning("the daemon is not protected from the out-of-memory killer, going on", {{"error", lowered.error()}});
+    log::warning("the daemon is not protected from the out-of-memory killer, going on",
+                 {{"error", lowered.error()}});
   }
 }
 

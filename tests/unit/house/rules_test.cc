@@ -37,7 +37,7 @@ constexpr Ban bans[] = {
     {"atoi(", "std::from_chars", ""},
     {"atol(", "std::from_chars", ""},
     {"alloca(", "std::vector", ""},
-    {"signal(", "sigaction or uv_signal", ""},
+    {"signal(", "loop::Signal or sigaction", "src/loop/"},
     {"getenv(", "a parameter; only programs read the environment",
      "src/daemon/,src/cli/,src/shim/,src/unpack/,src/base/failpoint.cc"},
     {"setenv(", "the environment passed at spawn", ""},
