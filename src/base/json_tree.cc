@@ -431,6 +431,13 @@ Ref Ref::set(std::string_view key, Value value) {
   return Ref(item);
 }
 
+Ref Ref::add(std::string_view key, Value value) {
+  LIMPET_ASSERT(is_object() && value);
+  cJSON* item = value.release();
+  set_key(item, key);
+  append(node_, item);
+  return Ref(item);
+}
 Ref Ref::ensure_object(std::string_view key) {
   const Ref r = (*this)[key];
   return r.is_object() ? r : set(key, Value::object());
