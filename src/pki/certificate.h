@@ -41,7 +41,7 @@ struct Authority {
   PrivateKey key;
 };
 
-// A self-signed authority of ten years, path length 0 allowed below it.
+// A self-signed authority of ten years.
 Result<std::string> make_ca(std::string_view common_name, const PrivateKey& key, WallTime now,
                             Random& random);
 // A certificate for the owner of this SubjectPublicKeyInfo. life_seconds counts from now.
@@ -68,7 +68,9 @@ struct Certificate {
   int64_t not_before = 0;
   int64_t not_after = 0;
   bool is_ca = false;
-  std::string spki;
+  std::string spki;                 // SubjectPublicKeyInfo, DER
+  std::string subject_der;          // X.501 Name, as it stands there
+  std::string subject_key_id;       // of the extension; empty without
   std::string spki_sha256() const;  // hex; what a pin names
   bool valid_at(WallTime t) const { return t.seconds >= not_before && t.seconds <= not_after; }
 };
@@ -77,8 +79,7 @@ Result<Certificate> parse_certificate(std::string_view pem_or_der);
 // Every certificate of a PEM bundle.
 Result<std::vector<Certificate>> parse_bundle(std::string_view pem);
 
-// Was it signed by the key of `ca`, within its validity at t, for this use? The error says which of these
-// failed.
+// Was it signed by the key of `ca`, and is it within its validity at t? The error says which of these failed.
 Result<> verify_signed_by(const Certificate& certificate, const Certificate& ca, WallTime t);
 
 std::string to_pem(std::string_view der, std::string_view label);  // label: "CERTIFICATE"

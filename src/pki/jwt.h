@@ -44,6 +44,10 @@ struct TokenClaims {
   std::string username() const { return "system:serviceaccount:" + namespace_name + ":" + name; }
 };
 
+// Sets the three times: issued now, valid for this long, and valid from a day ago, since the clock of a
+// device without a battery may fall back behind the issue of tokens that its pods hold.
+void set_lifetime(TokenClaims& claims, WallTime now, int64_t seconds);
+
 // Names a public key in `kid`: base64url of the SHA-256 of its SubjectPublicKeyInfo, as Kubernetes does.
 std::string key_id(std::string_view spki);
 

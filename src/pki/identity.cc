@@ -1,0 +1,231 @@
+#include "pki/identity.h"
+
+#include <algorithm>
+
+#include "base/atomic_file.h"
+#include "base/bytes.h"
+#include "base/json.h"
+#include "pki/names.h"
+
+namespace limpet::pki {
+
+namespace {
+
+constexpr size_t max_file = 256 * 1024;
+
+// "" when there is no such file.
+Result<std::string> read_or_empty(const std::string& path) {
+  Result<std::string> bytes = read_file(path, max_file);
+  if (!bytes && bytes.error().code == Errc::not_found) return std::string();
+  return bytes;
+}
+
+int64_t renewal_time(const Certificate& c) { return c.not_after - (c.not_after - c.not_before) / 3; }
+
+// Sorted, without doubles, addresses in one spelling: equal sets compare equal.
+Names normal(const Names& names) {
+  Names out = names;
+  for (std::string& ip : out.ips) {
+    std::string bytes = ip_to_bytes(ip);
+    if (!bytes.empty()) ip = ip_to_text(bytes);
+  }
+  for (auto* list : {&out.dns, &out.ips}) {
+    std::sort(list->begin(), list->end());
+    list->erase(std::unique(list->begin(), list->end()), list->end());
+  }
+  return out;
+}
+
+// A leaf with its key: what is on disk, what it should be, and how to make it anew.
+struct Leaf {
+  std::string name;  // of the files: serving, admin
+  std::string what;  // for people
+  Subject subject;
+  Names names;
+  Use use;
+  std::string failpoint;
+};
+
+class Maker {
+ public:
+  Maker(const IdentityOptions& options, WallTime now, Random& random)
+      : options_(options), now_(now), random_(random) {}
+
+  Result<Identity> run() {
+    CHECK_OK(make_directories(options_.directory, 0700));
+    remove_temporaries(options_.directory);
+    CHECK_OK(authority());
+    CHECK_OK(service_account_key());
+    Leaf serving{"serving",   "serving certificate", {"limpet", {}}, normal(options_.names),
+                 Use::server, "pki.serving"};
+    CHECK_OK(leaf(serving, out_.serving_pem, out_.serving_key_pem));
+    Leaf admin{"admin", "admin certificate", {"limpet-admin", {"system:masters"}},
+               {},      Use::client,         "pki.admin"};
+    CHECK_OK(leaf(admin, out_.admin_pem, out_.admin_key_pem));
+    CHECK_OK(kubeconfig());
+    out_.serving_pem += out_.ca_pem;
+    return std::move(out_);
+  }
+
+ private:
+  std::string path(std::string_view name) const { return options_.directory + "/" + std::string(name); }
+  void changed(std::string_view what, std::string_view why) {
+    out_.changes.push_back({std::string(what), std::string(why)});
+  }
+
+  Result<> authority();
+  Result<> make_authority(const std::string& key_pem);
+  Result<> service_account_key();
+  Result<> leaf(const Leaf& want, std::string& pem, std::string& key_pem);
+  std::string why_not(const Leaf& want, const std::string& pem, const std::string& key_pem);
+  Result<> kubeconfig();
+
+  const IdentityOptions& options_;
+  WallTime now_;
+  Random& random_;
+  Identity out_;
+  Authority ca_;
+};
+
+Result<> Maker::authority() {
+  TRY(std::string key_pem, read_or_empty(path("ca.key")));
+  TRY(out_.ca_pem, read_or_empty(path("ca.crt")));
+  if (out_.ca_pem.empty()) return make_authority(key_pem);
+  // From here on the authority exists, and every device and kubeconfig trusts it: damage is for a person to
+  // mend.
+  auto damaged = [this](const std::string& why) {
+    return fail(Errc::corrupt,
+                "the cluster's authority in " + options_.directory + " is damaged (" + why +
+                    "): restore ca.key and ca.crt from a backup, or remove the directory to begin a new "
+                    "cluster");
+  };
+  if (key_pem.empty()) return damaged("ca.key is missing");
+  Result<PrivateKey> key = PrivateKey::from_pem(key_pem, random_);
+  if (!key) return damaged("ca.key: " + key.error().message);
+  Result<Certificate> certificate = parse_certificate(out_.ca_pem);
+  if (!certificate) return damaged("ca.crt: " + certificate.error().message);
+  if (!certificate->is_ca) return damaged("ca.crt is not an authority");
+  if (certificate->spki != key->spki()) return damaged("ca.key does not belong to ca.crt");
+  ca_ = Authority{out_.ca_pem, std::move(*key)};
+  out_.ca_key_pem = std::move(key_pem);
+  return {};
+}
+
+// First start, or one that was cut between key and certificate.
+Result<> Maker::make_authority(const std::string& key_pem) {
+  Result<PrivateKey> kept = PrivateKey::from_pem(key_pem, random_);
+  if (kept) {
+    ca_.key = std::move(*kept);
+    out_.ca_key_pem = key_pem;
+    changed("ca", "first start was cut short");
+  } else {
+    TRY(ca_.key, PrivateKey::generate(random_));
+    TRY(out_.ca_key_pem, ca_.key.to_pem());
+    CHECK_OK(write_file_atomic(path("ca.key"), out_.ca_key_pem, 0600, "pki.ca_key.write"));
+    changed("ca", "first start");
+  }
+  // The name carries a random part: an authority of another cluster is another issuer, not a namesake.
+  TRY(out_.ca_pem, make_ca("limpet-ca-" + random_.suffix(8), ca_.key, now_, random_));
+  CHECK_OK(write_file_atomic(path("ca.crt"), out_.ca_pem, 0600, "pki.ca.write"));
+  ca_.certificate_pem = out_.ca_pem;
+  return {};
+}
+
+Result<> Maker::service_account_key() {
+  TRY(std::string pem, read_or_empty(path("sa.key")));
+  std::string why = "first start";
+  if (!pem.empty()) {
+    Result<PrivateKey> key = PrivateKey::from_pem(pem, random_);
+    if (key) {
+      out_.service_account_key_pem = std::move(pem);
+      return {};
+    }
+    why = "sa.key was damaged (" + key.error().message + "); tokens issued before are no longer valid";
+  }
+  TRY(PrivateKey key, PrivateKey::generate(random_));
+  TRY(out_.service_account_key_pem, key.to_pem());
+  CHECK_OK(write_file_atomic(path("sa.key"), out_.service_account_key_pem, 0600, "pki.sa_key.write"));
+  changed("service account key", why);
+  return {};
+}
+
+// Why the leaf on disk will not do; empty when it will.
+std::string Maker::why_not(const Leaf& want, const std::string& pem, const std::string& key_pem) {
+  if (pem.empty()) return "first start";
+  Result<Certificate> have = parse_certificate(pem);
+  if (!have) return "the file was damaged";
+  Result<PrivateKey> key = PrivateKey::from_pem(key_pem, random_);
+  if (!key || key->spki() != have->spki) return "key and certificate did not belong together";
+  Result<Certificate> ca = parse_certificate(out_.ca_pem);
+  if (!ca || !verify_signed_by(*have, *ca, {have->not_before, 0})) return "issued by another authority";
+  Names names = normal(have->names);
+  if (names.dns != want.names.dns || names.ips != want.names.ips) return "names changed";
+  if (have->subject != want.subject) return "subject changed";
+  if (now_.seconds < have->not_before) return "the clock went back behind its beginning";
+  if (now_.seconds >= have->not_after) return "expired";
+  if (now_.seconds >= renewal_time(*have)) return "two thirds of its life are over";
+  return "";
+}
+
+Result<> Maker::leaf(const Leaf& want, std::string& pem, std::string& key_pem) {
+  std::string key_path = path(want.name + ".key");
+  std::string pem_path = path(want.name + ".crt");
+  TRY(key_pem, read_or_empty(key_path));
+  TRY(pem, read_or_empty(pem_path));
+  std::string why = why_not(want, pem, key_pem);
+  if (!why.empty()) {
+    TRY(PrivateKey key, PrivateKey::generate(random_));
+    TRY(key_pem, key.to_pem());
+    TRY(pem, issue(ca_, key.spki(), want.subject, want.names, want.use, now_, leaf_life_seconds, random_));
+    CHECK_OK(write_file_atomic(key_path, key_pem, 0600, want.failpoint + "_key.write"));
+    CHECK_OK(write_file_atomic(pem_path, pem, 0600, want.failpoint + ".write"));
+    changed(want.what, why);
+  }
+  TRY(Certificate now_has, parse_certificate(pem));
+  int64_t renew = renewal_time(now_has);
+  if (out_.renew_at == 0 || renew < out_.renew_at) out_.renew_at = renew;
+  return {};
+}
+
+Result<> Maker::kubeconfig() {
+  out_.kubeconfig =
+      kubeconfig_text(options_.server_url, "limpet-admin", out_.ca_pem, out_.admin_pem, out_.admin_key_pem);
+  if (options_.kubeconfig_path.empty()) return {};
+  TRY(std::string have, read_or_empty(options_.kubeconfig_path));
+  // What people changed around the embedded credentials (server, context names) stays theirs.
+  auto embeds = [&have](const std::string& pem) {
+    return have.find(base64_encode(pem)) != std::string::npos;
+  };
+  if (embeds(out_.ca_pem) && embeds(out_.admin_pem) && embeds(out_.admin_key_pem)) return {};
+  size_t slash = options_.kubeconfig_path.rfind('/');
+  if (slash != std::string::npos && slash > 0) {
+    CHECK_OK(make_directories(options_.kubeconfig_path.substr(0, slash), 0755));
+  }
+  CHECK_OK(write_file_atomic(options_.kubeconfig_path, out_.kubeconfig, 0600, "pki.kubeconfig.write"));
+  changed("admin kubeconfig", have.empty() ? "first start" : "its credentials were renewed");
+  return {};
+}
+
+}  // namespace
+
+Result<Identity> ensure_identity(const IdentityOptions& options, WallTime now, Random& random) {
+  Result<Identity> identity = Maker(options, now, random).run();
+  if (!identity) return std::unexpected(std::move(identity).error().with("identity"));
+  return identity;
+}
+
+std::string kubeconfig_text(std::string_view server_url, std::string_view user, std::string_view ca_pem,
+                            std::string_view certificate_pem, std::string_view key_pem) {
+  std::string name(user);
+  std::string out = "apiVersion: v1\nkind: Config\nclusters:\n- name: limpet\n  cluster:\n";
+  out += "    server: " + json::quoted(server_url) + "\n";
+  out += "    certificate-authority-data: " + base64_encode(ca_pem) + "\n";
+  out += "users:\n- name: " + name + "\n  user:\n";
+  out += "    client-certificate-data: " + base64_encode(certificate_pem) + "\n";
+  out += "    client-key-data: " + base64_encode(key_pem) + "\n";
+  out += "contexts:\n- name: limpet\n  context:\n    cluster: limpet\n    user: " + name + "\n";
+  out += "current-context: limpet\npreferences: {}\n";
+  return out;
+}
+
+}  // namespace limpet::pki

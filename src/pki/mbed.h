@@ -1,0 +1,40 @@
+// What this room needs to compile against mbedTLS 2.28 and 3.6 alike. Internal.
+#pragma once
+
+#include <mbedtls/error.h>
+#include <mbedtls/version.h>
+
+#include <string>
+
+#include "base/random.h"
+#include "base/result.h"
+
+// 3.x renames struct members that are not its public interface.
+#if MBEDTLS_VERSION_NUMBER >= 0x03000000
+#define LIMPET_MBED(member) MBEDTLS_PRIVATE(member)
+#else
+#define LIMPET_MBED(member) member
+#endif
+
+namespace limpet::pki {
+
+// The shape in which mbedTLS asks for randomness; context is a Random.
+inline int mbed_random(void* context, unsigned char* out, size_t size) {
+  static_cast<Random*>(context)->fill(out, size);
+  return 0;
+}
+
+inline std::string mbed_error(int rc) {
+  char text[160];
+  mbedtls_strerror(rc, text, sizeof text);
+  return text;
+}
+
+inline const unsigned char* bytes_of(std::string_view s) {
+  return reinterpret_cast<const unsigned char*>(s.data());
+}
+inline std::string_view view_of(const unsigned char* p, size_t n) {
+  return {reinterpret_cast<const char*>(p), n};
+}
+
+}  // namespace limpet::pki
