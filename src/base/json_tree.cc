@@ -459,9 +459,18 @@ Ref Ref::push(Value value) {
 }
 Ref Ref::insert(size_t index, Value value) {
   LIMPET_ASSERT(is_array() && value);
-  if (!child_at(node_, index)) return push(std::move(value));
+  cJSON* after = child_at(node_, index);
+  if (!after) return push(std::move(value));
+  // Linked by hand: cJSON_InsertItemInArray of Debian 12's 1.7.15 refuses every place but the first.
   cJSON* item = value.release();
-  cJSON_InsertItemInArray(node_, static_cast<int>(index), item);
+  item->next = after;
+  item->prev = after->prev;
+  after->prev = item;
+  if (after == node_->child) {
+    node_->child = item;
+  } else {
+    item->prev->next = item;
+  }
   return Ref(item);
 }
 bool Ref::remove_at(size_t index) { return static_cast<bool>(take_at(index)); }

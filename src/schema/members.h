@@ -1,6 +1,6 @@
-// Looking up, replacing and removing members of a JSON object many times without walking it each time: patches come
-// from outside, and 100,000 members must not cost 100,000 walks. Borrows the object, which must not be changed by
-// other means while the index is alive.
+// Looking up, replacing and removing members of a JSON object many times without walking it each time:
+// patches come from outside, and 100,000 members must not cost 100,000 walks. Borrows the object, which must
+// not be changed by other means while the index is alive.
 #pragma once
 
 #include <string>

@@ -19,10 +19,12 @@ using Pointer = std::vector<std::string>;
 Result<Pointer> parse_pointer(std::string_view text) {
   Pointer out;
   if (text.empty()) return out;
-  if (text[0] != '/') return fail(Errc::invalid_argument, "JSON pointer must start with '/': " + std::string(text));
+  if (text[0] != '/')
+    return fail(Errc::invalid_argument, "JSON pointer must start with '/': " + std::string(text));
   for (size_t i = 0; i < text.size(); i++) {
     if (text[i] == '/') {
-      if (out.size() == kMaxDepth) return fail(Errc::invalid_argument, "JSON pointer is deeper than 64 levels");
+      if (out.size() == kMaxDepth)
+        return fail(Errc::invalid_argument, "JSON pointer is deeper than 64 levels");
       out.emplace_back();
     } else if (text[i] != '~') {
       out.back() += text[i];
@@ -128,7 +130,8 @@ Result<> Patcher::add(const Pointer& p, const std::string& path, Value value, co
     return {};
   }
   if (!parent.is_array()) {
-    return misfit(std::string(op) + " operation does not apply: doc is missing path: \"" + path + "\": missing value");
+    return misfit(std::string(op) + " operation does not apply: doc is missing path: \"" + path +
+                  "\": missing value");
   }
   if (token == "-") {
     parent.push(std::move(value));
@@ -136,13 +139,13 @@ Result<> Patcher::add(const Pointer& p, const std::string& path, Value value, co
   }
   size_t index = 0;
   if (!parse_index(token, &index)) {
-    return misfit(std::string("error in ") + op + " for path: '" + path + "': value was not a proper array index: '" +
-                  token + "'");
+    return misfit(std::string("error in ") + op + " for path: '" + path +
+                  "': value was not a proper array index: '" + token + "'");
   }
   CHECK_OK(spend(index + 1));
   if (index > 0 && !parent.at(index - 1)) {
-    return misfit(std::string("error in ") + op + " for path: '" + path + "': Unable to access invalid index: " +
-                  token + ": invalid index referenced");
+    return misfit(std::string("error in ") + op + " for path: '" + path +
+                  "': Unable to access invalid index: " + token + ": invalid index referenced");
   }
   parent.insert(index, std::move(value));
   return {};
@@ -152,12 +155,13 @@ Result<Value> Patcher::detach(const Pointer& p, const std::string& path, const c
   if (p.empty()) return misfit(std::string(op) + " operation does not apply to the whole document");
   TRY(Ref parent, find(p, p.size() - 1));
   if (!parent.is_object() && !parent.is_array()) {
-    return misfit(std::string(op) + " operation does not apply: doc is missing path: \"" + path + "\": missing value");
+    return misfit(std::string(op) + " operation does not apply: doc is missing path: \"" + path +
+                  "\": missing value");
   }
   TRY(Ref target, child(parent, p.back()));
   if (!target) {
-    return misfit(std::string("error in ") + op + " for path: '" + path + "': Unable to remove nonexistent key: " +
-                  p.back() + ": missing value");
+    return misfit(std::string("error in ") + op + " for path: '" + path +
+                  "': Unable to remove nonexistent key: " + p.back() + ": missing value");
   }
   if (parent.is_object()) return parent.take(p.back());
   size_t index = 0;
@@ -178,7 +182,8 @@ Result<> Patcher::replace(const Pointer& p, const std::string& path, Value value
     return misfit("replace operation does not apply: doc is missing path: " + path + ": missing value");
   }
   TRY(Ref target, child(parent, p.back()));
-  if (!target) return misfit("replace operation does not apply: doc is missing key: " + path + ": missing value");
+  if (!target)
+    return misfit("replace operation does not apply: doc is missing key: " + path + ": missing value");
   if (parent.is_object()) {
     parent.set(p.back(), std::move(value));
     return {};
@@ -200,8 +205,9 @@ Result<> Patcher::test(const Pointer& p, const std::string& path, Ref value) {
 Result<> Patcher::move_or_copy(Ref op, const Pointer& p, const std::string& path, bool copy) {
   const char* name = copy ? "copy" : "move";
   if (!op["from"].is_string()) {
-    return fail(Errc::invalid_argument,
-                std::string(name) + " operation failed to decode from: operation, missing from field: missing value");
+    return fail(
+        Errc::invalid_argument,
+        std::string(name) + " operation failed to decode from: operation, missing from field: missing value");
   }
   const std::string from_text(op["from"].str());
   TRY(Pointer from, parse_pointer(from_text));
@@ -211,7 +217,8 @@ Result<> Patcher::move_or_copy(Ref op, const Pointer& p, const std::string& path
     }
     TRY(Ref source, find(from, from.size()));
     if (!source) {
-      return misfit("move operation does not apply: doc is missing from path: " + from_text + ": missing value");
+      return misfit("move operation does not apply: doc is missing from path: " + from_text +
+                    ": missing value");
     }
     if (from == p) return {};
     TRY(Value moved, detach(from, from_text, name));
@@ -219,12 +226,14 @@ Result<> Patcher::move_or_copy(Ref op, const Pointer& p, const std::string& path
   }
   TRY(Ref source, find(from, from.size()));
   if (!source) {
-    return misfit("copy operation does not apply: doc is missing from path: " + from_text + ": missing value");
+    return misfit("copy operation does not apply: doc is missing from path: " + from_text +
+                  ": missing value");
   }
   copied_ += source.dump().size();
   if (copied_ > kMaxCopied) {
     return fail(Errc::too_large, "Unable to copy, the accumulated size increase of copy is " +
-                                     std::to_string(copied_) + ", exceeding the limit " + std::to_string(kMaxCopied));
+                                     std::to_string(copied_) + ", exceeding the limit " +
+                                     std::to_string(kMaxCopied));
   }
   return add(p, path, source.clone(), name);
 }

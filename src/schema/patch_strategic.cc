@@ -68,12 +68,18 @@ std::string in_words(Ref v) {
 
 std::string kind_name(Ref v) {
   switch (v.type()) {
-    case json::Type::object: return "map[string]interface {}";
-    case json::Type::array: return "[]interface {}";
-    case json::Type::string: return "string";
-    case json::Type::boolean: return "bool";
-    case json::Type::number: return v.exact_integer() ? "int64" : "float64";
-    default: return "%!s(<nil>)";
+    case json::Type::object:
+      return "map[string]interface {}";
+    case json::Type::array:
+      return "[]interface {}";
+    case json::Type::string:
+      return "string";
+    case json::Type::boolean:
+      return "bool";
+    case json::Type::number:
+      return v.exact_integer() ? "int64" : "float64";
+    default:
+      return "%!s(<nil>)";
   }
 }
 
@@ -107,7 +113,8 @@ Result<Child> child_of(Scope scope, std::string_view key) {
   return child;
 }
 
-// Identity of a list item: the value of its merge key, or the item itself. The JSON text keeps 1 and "1" apart.
+// Identity of a list item: the value of its merge key, or the item itself. The JSON text keeps 1 and "1"
+// apart.
 std::string identity(Ref item, const std::string& merge_key) {
   return merge_key.empty() ? item.dump() : item[merge_key].dump();
 }
@@ -139,7 +146,8 @@ bool strip_directives(Ref node) {
   if (node.is_object() && node[kPatch]) return false;
   std::vector<cJSON*> drop;
   for (Ref child : node) {
-    if ((node.is_object() && is_directive(child.key())) || !strip_directives(child)) drop.push_back(child.get());
+    if ((node.is_object() && is_directive(child.key())) || !strip_directives(child))
+      drop.push_back(child.get());
   }
   for (cJSON* n : drop) cJSON_Delete(cJSON_DetachItemViaPointer(node.get(), n));
   return true;
@@ -161,23 +169,26 @@ void put_items(Ref array, List items) {
   for (Value& item : items) array.push(std::move(item));
 }
 
-// ---- ordering -------------------------------------------------------------------------------------------------
+// ---- ordering
+// -------------------------------------------------------------------------------------------------
 
 // Sorts by the position in `order`; items that it does not know come first, the last one foremost.
-void sort_by(List& items, const std::unordered_map<std::string, size_t>& order, const std::string& merge_key) {
+void sort_by(List& items, const std::unordered_map<std::string, size_t>& order,
+             const std::string& merge_key) {
   std::vector<std::pair<int64_t, Value>> ranked;
   int64_t unknown = -1;
   for (Value& item : items) {
     const auto it = order.find(identity(item, merge_key));
     ranked.emplace_back(it == order.end() ? unknown-- : static_cast<int64_t>(it->second), std::move(item));
   }
-  std::stable_sort(ranked.begin(), ranked.end(), [](const auto& a, const auto& b) { return a.first < b.first; });
+  std::stable_sort(ranked.begin(), ranked.end(),
+                   [](const auto& a, const auto& b) { return a.first < b.first; });
   items.clear();
   for (auto& [rank, item] : ranked) items.push_back(std::move(item));
 }
 
-// Items named in `wanted` follow its order; the others keep the server's; the two are interleaved by where they stood
-// on the server.
+// Items named in `wanted` follow its order; the others keep the server's; the two are interleaved by where
+// they stood on the server.
 List order_items(List merged, const std::unordered_map<std::string, size_t>& wanted,
                  const std::unordered_map<std::string, size_t>& server, const std::string& merge_key) {
   List ours, theirs;
@@ -191,7 +202,8 @@ List order_items(List merged, const std::unordered_map<std::string, size_t>& wan
   while (i < theirs.size() || j < ours.size()) {
     bool take_theirs = j >= ours.size();
     if (i < theirs.size() && j < ours.size()) {
-      const auto l = server.find(identity(theirs[i], merge_key)), r = server.find(identity(ours[j], merge_key));
+      const auto l = server.find(identity(theirs[i], merge_key)),
+                 r = server.find(identity(ours[j], merge_key));
       take_theirs = l != server.end() && r != server.end() && l->second < r->second;
     }
     out.push_back(std::move(take_theirs ? theirs[i++] : ours[j++]));
@@ -199,7 +211,8 @@ List order_items(List merged, const std::unordered_map<std::string, size_t>& wan
   return out;
 }
 
-// ---- lists ----------------------------------------------------------------------------------------------------
+// ---- lists
+// ----------------------------------------------------------------------------------------------------
 
 // All items of both lists must be of one kind. Returns that of the first.
 Result<json::Type> item_kind(const List& a, const List& b) {
@@ -291,7 +304,8 @@ Result<List> merge_list(List original, List patch, const Child& child, bool dele
   return order_items(std::move(merged), wanted, server, "");
 }
 
-// ---- directives -----------------------------------------------------------------------------------------------
+// ---- directives
+// -----------------------------------------------------------------------------------------------
 
 Result<> apply_retain_keys(Ref original, Ref patch) {
   const Ref keys = patch[kRetainKeys];
@@ -324,12 +338,42 @@ Result<> check_order(const List& patch, const List& order, const std::string& me
       std::string lists[2];
       for (const Value& v : patch) lists[0] += (lists[0].empty() ? "" : " ") + in_words(v);
       for (const Value& v : order) lists[1] += (lists[1].empty() ? "" : " ") + in_words(v);
-      return bad("The order in patch list:\n[" + lists[0] + "]\n doesn't match $setElementOrder list:\n[" + lists[1] +
-                 "]\n");
+      return bad("The order in patch list:\n[" + lists[0] + "]\n doesn't match $setElementOrder list:\n[" +
+                 lists[1] + "]\n");
     }
     next++;
   }
   return {};
+}
+
+// The server's order as upstream sees it while it sorts. Its merge deletes in place and appends into the room
+// that this leaves, in the very array that it later takes for the server's order; clients see the outcome, so
+// it is kept.
+std::unordered_map<std::string, size_t> order_after_merge(const List& server, const List& patch,
+                                                          const std::string& merge_key) {
+  std::unordered_set<std::string> deleted;
+  for (const Value& item : patch) {
+    if (item.ref()[kPatch].str() == "delete") deleted.insert(identity(item, merge_key));
+  }
+  std::vector<std::string> slots;
+  std::unordered_set<std::string> present;
+  std::string last;
+  for (const Value& item : server) {
+    last = identity(item, merge_key);
+    if (deleted.contains(last)) continue;
+    slots.push_back(last);
+    present.insert(slots.back());
+  }
+  for (const Value& item : patch) {
+    if (item.ref()[kPatch] || slots.size() == server.size()) continue;
+    std::string id = identity(item, merge_key);
+    if (present.insert(id).second) slots.push_back(std::move(id));
+  }
+  // What was last stays behind in the last place when nothing was written over it.
+  if (slots.size() < server.size() && deleted.contains(last)) slots.push_back(last);
+  std::unordered_map<std::string, size_t> out;
+  for (size_t i = 0; i < slots.size(); i++) out.emplace(slots[i], i);
+  return out;
 }
 
 // $setElementOrder/<key>: merges the list under that key and puts it in the order asked for.
@@ -355,7 +399,9 @@ Result<> apply_set_order(Ref original, Members& members, Ref patch, Ref directiv
   done.insert(key);
   if (!theirs && !ours) return {};
   List merged, server = clone_items(theirs);
-  const auto server_positions = positions(server, child.merge_key);
+  const bool shifts = ours && theirs && child.merges_list() && !child.merge_key.empty();
+  const auto server_positions =
+      shifts ? order_after_merge(server, patch_items, child.merge_key) : positions(server, child.merge_key);
   if (!ours) {
     merged = std::move(server);
   } else if (!theirs) {
@@ -371,13 +417,15 @@ Result<> apply_set_order(Ref original, Members& members, Ref patch, Ref directiv
     if (!child.merge_key.empty() && !item.ref()[child.merge_key]) return no_merge_key(item, child.merge_key);
   }
   Value list = Value::array();
-  put_items(list, order_items(std::move(merged), positions(order, child.merge_key), server_positions, child.merge_key));
+  put_items(list, order_items(std::move(merged), positions(order, child.merge_key), server_positions,
+                              child.merge_key));
   (void)original;
   members.set(key, std::move(list));
   return {};
 }
 
-// ---- objects --------------------------------------------------------------------------------------------------
+// ---- objects
+// --------------------------------------------------------------------------------------------------
 
 // The patch's value where there is nothing to merge it with.
 void adopt(Members& members, std::string_view key, Ref patch_value) {
@@ -452,7 +500,8 @@ Result<> merge_object(Ref original, Ref patch, Scope scope) {
     }
   }
   for (Ref change : patch) {
-    if (change.key() == kRetainKeys || change.key().starts_with(kSetOrder) || done.contains(change.key())) continue;
+    if (change.key() == kRetainKeys || change.key().starts_with(kSetOrder) || done.contains(change.key()))
+      continue;
     CHECK_OK(merge_member(members, change, scope));
   }
   return {};
