@@ -3,7 +3,7 @@
 #include <charconv>
 #include <cmath>
 #include <cstring>
-#include <unordered_map>
+#include <unordered_set>
 
 #include "base/assert.h"
 #include "base/json.h"
@@ -99,8 +99,7 @@ class Parser {
 
   Result<cJSON*> object(int depth) {
     Value node(build_ ? cJSON_CreateObject() : nullptr);
-    // With the node: replacing a repeated key must not search for it.
-    std::unordered_map<std::string, cJSON*> keys;
+    std::unordered_set<std::string> keys;
     pos_++;
     scan::skip_space(t_, &pos_);
     if (take('}')) return node.release();
@@ -109,8 +108,7 @@ class Parser {
       const size_t at = pos_;
       std::string key;
       CHECK_OK(scan::string(t_, &pos_, &key));
-      const auto [entry, fresh] = keys.try_emplace(key, nullptr);
-      const bool repeated = !fresh;
+      const bool repeated = !keys.insert(key).second;
       if (repeated) CHECK_OK(duplicate(key, at));
       scan::skip_space(t_, &pos_);
       if (!take(':')) return fail(Errc::invalid_argument, strf("expected ':' at byte %zu", pos_));
@@ -119,8 +117,7 @@ class Parser {
       TRY(cJSON * child, value(depth + 1));
       path_.resize(mark);
       if (build_) {
-        if (repeated) cJSON_Delete(cJSON_DetachItemViaPointer(node.get(), entry->second));
-        entry->second = child;
+        if (repeated) cJSON_DeleteItemFromObjectCaseSensitive(node.get(), key.c_str());
         append(node.get(), child);
         set_key(child, key);
       }
@@ -462,18 +459,9 @@ Ref Ref::push(Value value) {
 }
 Ref Ref::insert(size_t index, Value value) {
   LIMPET_ASSERT(is_array() && value);
-  cJSON* after = child_at(node_, index);
-  if (!after) return push(std::move(value));
-  // Linked by hand: cJSON_InsertItemInArray of Debian 12's 1.7.15 refuses every place but the first.
+  if (!child_at(node_, index)) return push(std::move(value));
   cJSON* item = value.release();
-  item->next = after;
-  item->prev = after->prev;
-  after->prev = item;
-  if (after == node_->child) {
-    node_->child = item;
-  } else {
-    item->prev->next = item;
-  }
+  cJSON_InsertItemInArray(node_, static_cast<int>(index), item);
   return Ref(item);
 }
 bool Ref::remove_at(size_t index) { return static_cast<bool>(take_at(index)); }
