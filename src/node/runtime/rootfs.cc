@@ -1,0 +1,203 @@
+#include "node/runtime/rootfs.h"
+
+#include <dirent.h>
+#include <fcntl.h>
+#include <linux/magic.h>
+#include <linux/openat2.h>
+#include <sys/mount.h>
+#include <sys/stat.h>
+#include <sys/statfs.h>
+#include <sys/syscall.h>
+#include <sys/sysmacros.h>
+
+#include <algorithm>
+#include <cerrno>
+#include <cstring>
+
+#include "base/atomic_file.h"
+#include "base/unique_fd.h"
+
+namespace limpet::node {
+namespace {
+
+std::string by_fd(int fd) { return strf("/proc/self/fd/%d", fd); }
+
+Result<UniqueFd> open_dir(const std::string& path) {
+  UniqueFd fd(open(path.c_str(), O_PATH | O_DIRECTORY | O_CLOEXEC));
+  if (!fd) return fail_errno(errno, "open " + path);
+  return fd;
+}
+
+Result<UniqueFd> open_inside(int dir, const std::string& path) {
+  open_how how{};
+  how.flags = O_PATH | O_CLOEXEC;
+  how.resolve = RESOLVE_IN_ROOT | RESOLVE_NO_MAGICLINKS;
+  int fd = static_cast<int>(syscall(SYS_openat2, dir, path.c_str(), &how, sizeof how));
+  if (fd < 0) return fail_errno(errno, path);
+  return UniqueFd(fd);
+}
+
+// Each missing component is made in the directory that the part before it resolves to.
+Result<UniqueFd> make_inside(int root, const std::string& path) {
+  for (size_t at = 0; at <= path.size();) {
+    size_t end = std::min(path.find('/', at), path.size());
+    std::string parent = at == 0 ? "." : path.substr(0, at - 1);
+    std::string name = path.substr(at, end - at);
+    at = end + 1;
+    if (name.empty() || name == ".") continue;
+    TRY(UniqueFd dir, open_inside(root, parent));
+    if (mkdirat(dir.get(), name.c_str(), 0750) != 0 && errno != EEXIST)
+      return fail_errno(errno, "make " + path);
+  }
+  return open_inside(root, path);
+}
+
+struct Remover {
+  int top;
+  int moved = 0;
+  int error = 0;
+
+  // Depth is bounded: what lies too deep is moved to the top and removed from there.
+  void empty(int dir_fd, int depth) {
+    DIR* dir = fdopendir(dir_fd);
+    if (dir == nullptr) {
+      close(dir_fd);
+      return;
+    }
+    while (dirent* entry = readdir(dir)) {
+      if (strcmp(entry->d_name, ".") == 0 || strcmp(entry->d_name, "..") == 0) continue;
+      remove(dirfd(dir), entry->d_name, depth);
+    }
+    closedir(dir);
+  }
+
+  void remove(int dir, const char* name, int depth) {
+    if (unlinkat(dir, name, 0) == 0 || errno == ENOENT) return;
+    if (errno != EISDIR && errno != EPERM) error = errno;
+    if (errno != EISDIR && errno != EPERM) return;
+    if (depth > 100) {
+      std::string aside = strf(".limpet-moved-%d", moved++);
+      if (renameat(dir, name, top, aside.c_str()) != 0) error = errno;
+      return;
+    }
+    // Never into something mounted there: a volume's files are not ours to remove.
+    open_how how{};
+    how.flags = O_RDONLY | O_DIRECTORY | O_NOFOLLOW | O_CLOEXEC;
+    how.resolve = RESOLVE_NO_XDEV | RESOLVE_BENEATH;
+    int child = static_cast<int>(syscall(SYS_openat2, dir, name, &how, sizeof how));
+    if (child >= 0) empty(child, depth + 1);
+    if (unlinkat(dir, name, AT_REMOVEDIR) != 0 && errno != ENOENT) error = errno;
+  }
+};
+
+}  // namespace
+
+Result<> mount_overlay(const std::vector<std::string>& lower_dirs, const std::string& upper,
+                       const std::string& work, const std::string& target) {
+  std::vector<UniqueFd> held;
+  std::string options = "lowerdir=";
+  for (const std::string& dir : lower_dirs) {
+    TRY(UniqueFd fd, open_dir(dir));
+    if (!held.empty()) options += ':';
+    options += by_fd(fd.get());
+    held.push_back(std::move(fd));
+  }
+  TRY(UniqueFd upper_fd, open_dir(upper));
+  TRY(UniqueFd work_fd, open_dir(work));
+  options += ",upperdir=" + by_fd(upper_fd.get()) + ",workdir=" + by_fd(work_fd.get());
+  if (options.size() >= 4095) return fail(Errc::too_large, "image has too many layers");
+  if (::mount("overlay", target.c_str(), "overlay", 0, options.c_str()) != 0) {
+    return fail_errno(errno, "mount overlay on " + target);
+  }
+  return {};
+}
+
+Result<> bind_sub_path(const std::string& source, const std::string& sub_path, const std::string& holder) {
+  TRY(UniqueFd root, open_dir(source));
+  Result<UniqueFd> found = open_inside(root.get(), sub_path);
+  if (!found && found.error().sys_errno == ENOENT) found = make_inside(root.get(), sub_path);
+  if (!found) return std::unexpected(std::move(found).error().with("subPath"));
+  struct stat st{};
+  if (fstat(found->get(), &st) != 0) return fail_errno(errno, "subPath " + sub_path);
+  if (S_ISDIR(st.st_mode)) {
+    if (mkdir(holder.c_str(), 0700) != 0 && errno != EEXIST) return fail_errno(errno, holder);
+  } else {
+    UniqueFd file(open(holder.c_str(), O_WRONLY | O_CREAT | O_CLOEXEC | O_NOFOLLOW, 0600));
+    if (!file) return fail_errno(errno, holder);
+  }
+  if (::mount(by_fd(found->get()).c_str(), holder.c_str(), nullptr, MS_BIND | MS_REC, nullptr) != 0) {
+    return fail_errno(errno, "bind subPath " + sub_path);
+  }
+  return {};
+}
+
+Result<> unmount(const std::string& target) {
+  // Several may lie on top of each other after an interrupted attempt.
+  for (int i = 0; i < 16; ++i) {
+    if (umount2(target.c_str(), MNT_DETACH | UMOUNT_NOFOLLOW) == 0) continue;
+    if (errno == EINVAL || errno == ENOENT) return {};
+    return fail_errno(errno, "unmount " + target);
+  }
+  return {};
+}
+
+bool is_mounted(const std::string& target) {
+  struct statx mine{};
+  if (statx(AT_FDCWD, target.c_str(), AT_SYMLINK_NOFOLLOW, STATX_BASIC_STATS, &mine) != 0) return false;
+  return (mine.stx_attributes_mask & mine.stx_attributes & STATX_ATTR_MOUNT_ROOT) != 0;
+}
+
+Result<> remove_tree(const std::string& path) {
+  if (unlink(path.c_str()) == 0 || errno == ENOENT) return {};
+  for (int round = 0; round < 1000; ++round) {
+    UniqueFd top(open(path.c_str(), O_RDONLY | O_DIRECTORY | O_NOFOLLOW | O_CLOEXEC));
+    if (!top) return errno == ENOENT ? Result<>() : fail_errno(errno, "open " + path);
+    Remover remover{top.get()};
+    remover.moved = round * 100000;
+    remover.empty(fcntl(top.get(), F_DUPFD_CLOEXEC, 3), 0);
+    if (rmdir(path.c_str()) == 0 || errno == ENOENT) return {};
+    if (remover.error != 0 && remover.error != ENOTEMPTY) return fail_errno(remover.error, "remove " + path);
+    if (errno != ENOTEMPTY) return fail_errno(errno, "remove " + path);
+  }
+  return fail(Errc::io, "remove " + path + ": does not end");
+}
+
+std::vector<std::string> list_directory(const std::string& path) {
+  std::vector<std::string> names;
+  DIR* dir = opendir(path.c_str());
+  if (dir == nullptr) return names;
+  while (dirent* entry = readdir(dir)) {
+    if (strcmp(entry->d_name, ".") != 0 && strcmp(entry->d_name, "..") != 0)
+      names.emplace_back(entry->d_name);
+  }
+  closedir(dir);
+  std::sort(names.begin(), names.end());
+  return names;
+}
+
+namespace {
+
+void collect_devices(const std::string& dir, int depth, std::vector<SpecDevice>& out) {
+  for (const std::string& name : list_directory(dir)) {
+    std::string path = dir + "/" + name;
+    struct stat st{};
+    if (out.size() >= 1024 || lstat(path.c_str(), &st) != 0) continue;
+    bool made_by_runtime = path == "/dev/pts" || path == "/dev/shm" || path == "/dev/mqueue" ||
+                           path == "/dev/console" || path == "/dev/ptmx" || path == "/dev/fd";
+    if (made_by_runtime) continue;
+    if (S_ISDIR(st.st_mode) && depth < 4) collect_devices(path, depth + 1, out);
+    if (!S_ISCHR(st.st_mode) && !S_ISBLK(st.st_mode)) continue;
+    out.push_back({path, S_ISBLK(st.st_mode), major(st.st_rdev), minor(st.st_rdev),
+                   static_cast<uint32_t>(st.st_mode & 07777), st.st_uid, st.st_gid});
+  }
+}
+
+}  // namespace
+
+std::vector<SpecDevice> host_devices() {
+  std::vector<SpecDevice> out;
+  collect_devices("/dev", 0, out);
+  return out;
+}
+
+}  // namespace limpet::node

@@ -1,0 +1,36 @@
+// Mounts and trees below a container: the overlay root, volumes at a sub path, and removal of it all.
+// Blocking: runs on the pool. Everything here may meet files that a container made, so nothing follows a link
+// out of its root.
+#pragma once
+
+#include <string>
+#include <vector>
+
+#include "base/result.h"
+#include "node/runtime/oci_spec.h"
+
+namespace limpet::node {
+
+// Overlay of the lower directories (uppermost first) and upper at target. Layers go by descriptor, so that
+// neither their number (the kernel reads one page of options) nor odd characters in paths matter.
+Result<> mount_overlay(const std::vector<std::string>& lower_dirs, const std::string& upper,
+                       const std::string& work, const std::string& target);
+
+// source/sub_path resolved inside source and bound to `holder` (made as file or directory): a path that stays
+// what it is, whatever the owner of the volume does meanwhile. Missing directories are made (0750).
+Result<> bind_sub_path(const std::string& source, const std::string& sub_path, const std::string& holder);
+
+// Idempotent.
+Result<> unmount(const std::string& target);
+bool is_mounted(const std::string& target);  // another device or file system than its parent
+
+// Removes what is below path and path itself; other file systems in it are left, which is then an error.
+// Idempotent.
+Result<> remove_tree(const std::string& path);
+
+// Character and block devices below /dev, for privileged containers.
+std::vector<SpecDevice> host_devices();
+
+std::vector<std::string> list_directory(const std::string& path);  // names, sorted; empty when there is none
+
+}  // namespace limpet::node
