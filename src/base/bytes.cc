@@ -76,6 +76,13 @@ std::string base64_encode(std::string_view bytes) { return encode(bytes, kStd, t
 std::string base64url_encode(std::string_view bytes) { return encode(bytes, kUrl, false); }
 
 Result<std::string> base64_decode(std::string_view text) {
+  if (text.find_first_of("\r\n") != std::string_view::npos) {
+    std::string joined;
+    for (char c : text) {
+      if (c != '\r' && c != '\n') joined += c;
+    }
+    return base64_decode(joined);
+  }
   if (text.size() % 4 != 0) {
     return fail(Errc::invalid_argument, strf("illegal base64 data at input byte %zu", text.size()));
   }

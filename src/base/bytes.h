@@ -17,7 +17,8 @@ inline SharedBytes share(std::string bytes) { return std::make_shared<const std:
 std::string hex(std::string_view bytes);
 std::string base64_encode(std::string_view bytes);
 std::string base64url_encode(std::string_view bytes);  // RFC 4648 section 5, no padding
-// Strict: padding as the form has it, no white space, no stray bits.
+// Strict: padding as the form has it, no stray bits. base64_decode skips line breaks, as Kubernetes does
+// (values of Secrets are often wrapped); other white space is refused.
 Result<std::string> base64_decode(std::string_view text);
 Result<std::string> base64url_decode(std::string_view text);
 

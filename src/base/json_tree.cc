@@ -3,7 +3,7 @@
 #include <charconv>
 #include <cmath>
 #include <cstring>
-#include <unordered_set>
+#include <unordered_map>
 
 #include "base/assert.h"
 #include "base/json.h"
@@ -99,7 +99,8 @@ class Parser {
 
   Result<cJSON*> object(int depth) {
     Value node(build_ ? cJSON_CreateObject() : nullptr);
-    std::unordered_set<std::string> keys;
+    // With the node: replacing a repeated key must not search for it.
+    std::unordered_map<std::string, cJSON*> keys;
     pos_++;
     scan::skip_space(t_, &pos_);
     if (take('}')) return node.release();
@@ -108,7 +109,8 @@ class Parser {
       const size_t at = pos_;
       std::string key;
       CHECK_OK(scan::string(t_, &pos_, &key));
-      const bool repeated = !keys.insert(key).second;
+      const auto [entry, fresh] = keys.try_emplace(key, nullptr);
+      const bool repeated = !fresh;
       if (repeated) CHECK_OK(duplicate(key, at));
       scan::skip_space(t_, &pos_);
       if (!take(':')) return fail(Errc::invalid_argument, strf("expected ':' at byte %zu", pos_));
@@ -117,7 +119,8 @@ class Parser {
       TRY(cJSON * child, value(depth + 1));
       path_.resize(mark);
       if (build_) {
-        if (repeated) cJSON_DeleteItemFromObjectCaseSensitive(node.get(), key.c_str());
+        if (repeated) cJSON_Delete(cJSON_DetachItemViaPointer(node.get(), entry->second));
+        entry->second = child;
         append(node.get(), child);
         set_key(child, key);
       }
@@ -459,9 +462,18 @@ Ref Ref::push(Value value) {
 }
 Ref Ref::insert(size_t index, Value value) {
   LIMPET_ASSERT(is_array() && value);
-  if (!child_at(node_, index)) return push(std::move(value));
+  cJSON* after = child_at(node_, index);
+  if (!after) return push(std::move(value));
+  // Linked by hand: cJSON_InsertItemInArray of Debian 12's 1.7.15 refuses every place but the first.
   cJSON* item = value.release();
-  cJSON_InsertItemInArray(node_, static_cast<int>(index), item);
+  item->next = after;
+  item->prev = after->prev;
+  after->prev = item;
+  if (after == node_->child) {
+    node_->child = item;
+  } else {
+    item->prev->next = item;
+  }
   return Ref(item);
 }
 bool Ref::remove_at(size_t index) { return static_cast<bool>(take_at(index)); }

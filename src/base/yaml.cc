@@ -2,6 +2,7 @@
 
 #include <yaml.h>
 
+#include <charconv>
 #include <cstring>
 #include <memory>
 #include <unordered_set>
@@ -19,9 +20,34 @@ std::unexpected<Error> bad(const yaml_mark_t& m, const std::string& what) {
               strf("line %zu, column %zu: %s", m.line + 1, m.column + 1, what.c_str()));
 }
 
-bool is_number(std::string_view s) {
+// Integers in base 8 and 16: 0644 (as YAML 1.1 and every manifest with a defaultMode has it), 0o644, 0x1f.
+bool based_integer(std::string_view s, uint64_t* out) {
+  int base = 8;
+  if (s.size() < 2 || s[0] != '0') return false;
+  if (s[1] == 'x' || s[1] == 'o') {
+    base = s[1] == 'x' ? 16 : 8;
+    s.remove_prefix(1);
+  }
+  s.remove_prefix(1);
+  const auto r = std::from_chars(s.data(), s.data() + s.size(), *out, base);
+  return r.ec == std::errc() && r.ptr == s.data() + s.size() && *out <= INT64_MAX;
+}
+
+// The JSON form of a plain scalar that is a number, empty when it is none. YAML also allows a plus sign and a
+// fraction without digits on one side.
+std::string number_text(std::string_view s) {
+  uint64_t based = 0;
+  if (based_integer(s, &based)) return std::to_string(based);
+  std::string text(s.starts_with('+') ? s.substr(1) : s);
+  const size_t dot = text.find('.');
+  const auto digit = [&](size_t i) { return i < text.size() && text[i] >= '0' && text[i] <= '9'; };
+  if (dot != std::string::npos) {
+    const bool before = dot > 0 && digit(dot - 1), after = digit(dot + 1);
+    if (!after && before) text.insert(dot + 1, "0");
+    if (!before && after) text.insert(dot, "0");
+  }
   size_t pos = 0;
-  return json::scan::number(s, &pos) && pos == s.size();
+  return json::scan::number(text, &pos) && pos == text.size() ? text : "";
 }
 
 // The core schema's plain scalars, as YAML 1.2 and Kubernetes' reader have them.
@@ -30,7 +56,7 @@ Node::Kind plain_kind(std::string_view s) {
   if (s == "true" || s == "True" || s == "TRUE" || s == "false" || s == "False" || s == "FALSE") {
     return Node::Kind::boolean;
   }
-  return is_number(s) ? Node::Kind::number : Node::Kind::string;
+  return number_text(s).empty() ? Node::Kind::string : Node::Kind::number;
 }
 
 class Reader {
@@ -174,7 +200,7 @@ class Reader {
 };
 
 json::Value number_value(const std::string& text) {
-  auto parsed = json::parse(text);
+  auto parsed = json::parse(number_text(text));
   return parsed ? std::move(*parsed) : json::Value::string(text);
 }
 
@@ -198,6 +224,29 @@ bool plain_safe(std::string_view s) {
   return true;
 }
 
+// JSON strings are YAML's double-quoted style, save for characters that YAML does not allow in its text or
+// takes for line breaks: DEL, C1 controls, U+2028, U+2029, U+FEFF, U+FFFE, U+FFFF.
+void append_double_quoted(std::string& out, std::string_view s) {
+  const std::string quoted = json::quoted(s);
+  const auto byte = [&](size_t i) -> unsigned {
+    return i < quoted.size() ? static_cast<unsigned char>(quoted[i]) : 0;
+  };
+  for (size_t i = 0; i < quoted.size(); i++) {
+    const unsigned three = byte(i) << 16 | byte(i + 1) << 8 | byte(i + 2);
+    if (byte(i) == 0x7f) {
+      out += "\\x7f";
+    } else if (byte(i) == 0xc2 && byte(i + 1) >= 0x80 && byte(i + 1) < 0xa0) {
+      out += strf("\\x%02x", byte(++i));
+    } else if (three == 0xe280a8 || three == 0xe280a9 || three == 0xefbbbf || three == 0xefbfbe ||
+               three == 0xefbfbf) {
+      out += strf("\\u%04x", (three >> 16 & 0xf) << 12 | (three >> 8 & 0x3f) << 6 | (three & 0x3f));
+      i += 2;
+    } else {
+      out += quoted[i];
+    }
+  }
+}
+
 void dump_value(std::string& out, json::Ref v, int indent);
 
 void dump_scalar(std::string& out, json::Ref v) {
@@ -205,7 +254,7 @@ void dump_scalar(std::string& out, json::Ref v) {
     if (plain_safe(v.str())) {
       out += v.str();
     } else {
-      json::append_quoted(out, v.str());  // JSON strings are YAML's double-quoted style
+      append_double_quoted(out, v.str());
     }
   } else {
     out += v.dump();
@@ -222,7 +271,7 @@ void dump_members(std::string& out, json::Ref v, int indent, bool first_on_line)
     if (plain_safe(m.key())) {
       out += m.key();
     } else {
-      json::append_quoted(out, m.key());
+      append_double_quoted(out, m.key());
     }
     out += ':';
     if (inline_value(m)) {
@@ -247,10 +296,12 @@ void dump_value(std::string& out, json::Ref v, int indent) {
   }
   for (json::Ref item : v) {
     out.append(static_cast<size_t>(indent), ' ');
-    out += "- ";
+    out += '-';
     if (inline_value(item)) {
+      out += ' ';
       dump_scalar(out, item);
     } else if (item.is_object()) {
+      out += ' ';
       dump_members(out, item, indent + 2, true);
     } else {
       out += '\n';

@@ -16,11 +16,6 @@ constexpr size_t kMaxProblems = 100;
 using json::Ref;
 using json::Value;
 
-std::string_view short_name(const Type& type) {
-  const std::string_view name = type.name();
-  return name.substr(name.rfind('.') + 1);
-}
-
 const char* go_scalar(const Field& field) {
   switch (field.scalar()) {
     case Scalar::boolean:
@@ -45,7 +40,7 @@ const char* go_scalar(const Field& field) {
 // The type as Go's decoder would name it ("[]v1.Container", "map[string]string", "int32").
 std::string go_type(const Field& field, bool element) {
   std::string name = go_scalar(field);
-  if (field.scalar() == Scalar::object) name = "v1." + std::string(short_name(*field.type()));
+  if (field.scalar() == Scalar::object) name = "v1." + std::string(field.type()->short_name());
   if (element) return name;
   if (field.shape() == Shape::list) return "[]" + name;
   if (field.shape() == Shape::map) return "map[string]" + name;
@@ -129,7 +124,7 @@ class Decoder {
 
   std::unexpected<Error> mismatch(std::string_view value, std::string_view type, const Type* owner) const {
     const std::string place =
-        owner ? "Go struct field " + std::string(short_name(*owner)) + "." + plain_ + " of type "
+        owner ? "Go struct field " + std::string(owner->short_name()) + "." + plain_ + " of type "
               : "Go value of type ";
     return fail(Errc::invalid_argument,
                 "json: cannot unmarshal " + std::string(value) + " into " + place + std::string(type));
@@ -150,7 +145,7 @@ class Decoder {
 };
 
 Result<> Decoder::object(Ref node, const Type& type) {
-  if (!node.is_object()) return mismatch(json_type(node), "v1." + std::string(short_name(type)), nullptr);
+  if (!node.is_object()) return mismatch(json_type(node), "v1." + std::string(type.short_name()), nullptr);
   if (type.open()) return {};
   std::vector<std::string> gone;
   std::vector<std::pair<std::string, Value>> changed;

@@ -15,7 +15,7 @@ import yaml
 SCALARS = {
     'string': 'string', 'bool': 'boolean', 'int32': 'int32', 'int64': 'int64', 'double': 'float64',
     'bytes': 'bytes', 'quantity': 'quantity', 'int-or-string': 'int_or_string', 'time': 'time',
-    'micro-time': 'micro_time', 'duration': 'duration', 'raw': 'raw', 'fields-v1': 'fields_v1',
+    'micro-time': 'micro_time', 'raw': 'raw', 'fields-v1': 'fields_v1',
     'strings': 'strings',
 }
 PATCH = {'replace': 'replace', 'merge': 'merge', 'retainKeys': 'retain_keys',
@@ -182,6 +182,8 @@ class Schema:
                 t.fields.append(entry)
             else:
                 self.expand(entry, above + (t,))
+                if any(x.outer for x in [*t.fields, *entry.fields]):
+                    raise SystemExit('%s: type %s inlines more than one type' % (t.file, t.short))
                 t.fields += [x.inlined(number) for x in entry.fields]
 
     def check_numbers(self, t):
@@ -420,6 +422,8 @@ def write_tables(schema, tables_path, docs_path):
             column_rows.append('{%d, %d, %d, %d, %d}' % (
                 pool.add(c['name']), pool.add(c['type']), pool.add(c.get('format', '')), docs.add(c['doc']),
                 c.get('priority', 0)))
+    packages = sorted({(f.package, f.group, f.version) for f in schema.files})
+    package_rows = ['{%s}' % ', '.join(str(pool.add(x)) for x in row) for row in packages]
     head = '// Written by generate.py from src/schema/api; do not edit.\n#include "schema/tables.h"\n\n' \
            'namespace limpet::schema::tables {\n\n'
     with open(tables_path, 'w', encoding='utf-8') as f:
@@ -429,6 +433,8 @@ def write_tables(schema, tables_path, docs_path):
                                  ('Column', 'columns', column_rows), ('Resource', 'resources', resource_rows)):
             f.write('const %s %s[] = {\n    %s};\nconst size_t %s_count = %d;\n\n' %
                     (kind, name, ',\n    '.join(rows), name[:-1], len(rows)))
+        f.write('const Package packages[] = {%s};\nconst size_t package_count = %d;\n\n' %
+                (', '.join(package_rows), len(package_rows)))
         f.write('const Extra extras[] = {\n    %s};\n\n}  // namespace limpet::schema::tables\n' %
                 ',\n    '.join('{%d, %d, %d, %d}' % row for row in extras))
     with open(docs_path, 'w', encoding='utf-8') as f:

@@ -13,6 +13,11 @@ struct Extra {
   uint32_t default_json, enum_values, merge_key, map_keys;
 };
 
+// A schema package ("io.k8s.api.core.v1") and the group and version of its kinds.
+struct Package {
+  uint32_t name, group, version;
+};
+
 // Every string has its length before it: two bytes, little endian. Lists begin with their count, likewise.
 extern const char strings[];
 extern const Field fields[];
@@ -20,6 +25,8 @@ extern const Type types[];
 extern const Column columns[];
 extern const Resource resources[];
 extern const Extra extras[];
+extern const Package packages[];
+extern const size_t package_count;
 extern const size_t field_count, type_count, column_count, resource_count;
 
 extern const char docs[];

@@ -24,6 +24,21 @@ std::string_view doc_text(uint32_t offset) { return packed(tables::docs + offset
 
 const Type* type_at(uint16_t index) { return index == 0xffff ? nullptr : &tables::types[index]; }
 
+constexpr std::string_view kMeta = "io.k8s.apimachinery.pkg.apis.meta.v1";
+
+const Type* kind_in(std::string_view package, std::string_view kind) {
+  const Type* type = find_type(std::string(package) + "." + std::string(kind));
+  return type && type->is_kind() ? type : nullptr;
+}
+
+const tables::Package* package_of(std::string_view type) {
+  const std::string_view name = type.substr(0, type.rfind('.'));
+  for (const tables::Package& p : std::span(tables::packages, tables::package_count)) {
+    if (text(p.name) == name) return &p;
+  }
+  return nullptr;
+}
+
 }  // namespace
 
 std::string_view StringList::Iterator::operator*() const { return packed(at_); }
@@ -68,6 +83,30 @@ const Field* Type::find(uint16_t number, uint8_t outer) const {
     if (field.number_ == number && field.outer_ == outer) return &field;
   }
   return nullptr;
+}
+
+std::string_view Type::short_name() const { return name().substr(name().rfind('.') + 1); }
+
+std::string_view Type::group() const {
+  const tables::Package* p = package_of(name());
+  return p ? text(p->group) : std::string_view();
+}
+
+std::string_view Type::version() const {
+  const tables::Package* p = package_of(name());
+  return p ? text(p->version) : std::string_view();
+}
+
+const Type* find_kind_type(std::string_view api_version, std::string_view kind) {
+  const size_t slash = api_version.find('/');
+  const std::string_view group = slash == std::string_view::npos ? "" : api_version.substr(0, slash);
+  const std::string_view version =
+      slash == std::string_view::npos ? api_version : api_version.substr(slash + 1);
+  for (const tables::Package& p : std::span(tables::packages, tables::package_count)) {
+    if (text(p.group) != group || text(p.version) != version) continue;
+    if (const Type* type = kind_in(text(p.name), kind)) return type;
+  }
+  return kind_in(kMeta, kind);
 }
 
 std::span<const Type> types() { return {tables::types, tables::type_count}; }

@@ -27,7 +27,6 @@ enum class Scalar : uint8_t {
   int_or_string,  // {1: type, 2: int, 3: string}
   time,           // metav1.Time: RFC 3339, {1: seconds, 2: nanos}
   micro_time,     // metav1.MicroTime
-  duration,       // metav1.Duration: "1m0s" in JSON, {1: nanoseconds}
   object,         // a Type
   raw,            // any JSON: RawExtension {1: bytes}
   fields_v1,      // metav1.FieldsV1: any JSON object, {1: bytes}
@@ -104,7 +103,10 @@ class Field {
 
 class Type {
  public:
-  std::string_view name() const;  // OpenAPI name: "io.k8s.api.core.v1.Pod"
+  std::string_view name() const;        // OpenAPI name: "io.k8s.api.core.v1.Pod"
+  std::string_view short_name() const;  // "Pod"
+  std::string_view group() const;       // "" for core, "meta.k8s.io" for the types of every group
+  std::string_view version() const;
   std::string_view doc() const;
   std::span<const Field> fields() const;  // in the order of the schema file, which is that of output
   const Field* find(std::string_view json_name) const;
@@ -122,6 +124,9 @@ class Type {
 };
 
 const Type* find_type(std::string_view openapi_name);
+// The type of an object by its apiVersion ("v1", "policy/v1") and kind. DeleteOptions, Status and the like
+// are known under every group's version. Null when there is none.
+const Type* find_kind_type(std::string_view api_version, std::string_view kind);
 std::span<const Type> types();  // by name
 // The documentation's pages may go from memory again (they come back from the file when read).
 void release_docs();

@@ -1,14 +1,15 @@
 // Revisioned key-value state: what etcd is to Kubernetes, in one SQLite file.
 //
-// A Space is a flat, ordered set of keys with values and revisions. There are two: the durable one (SQLite; an
-// acknowledged commit is on stable storage) and the volatile one (memory of this process; its own revision line,
-// term x 2^32 + counter, so that revisions of an older term are told apart and get `expired`).
+// A Space is a flat, ordered set of keys with values and revisions. There are two: the durable one (SQLite;
+// an acknowledged commit is on stable storage) and the volatile one (memory of this process; its own revision
+// line, term x 2^32 + counter, so that revisions of an older term are told apart and get `expired`).
 //
 // Keys are paths without a leading slash: "pods/default/web", "nodes/edge-1", "deployments.apps/default/web".
-// A revision grows by one with each commit that changed something; a key's mod_revision is its resourceVersion.
+// A revision grows by one with each commit that changed something; a key's mod_revision is its
+// resourceVersion.
 //
-// All calls and callbacks are on the loop's thread; a callback may come before the call returns (value in memory).
-// The storage thread owns the only SQLite connection and is spoken to by messages.
+// All calls and callbacks are on the loop's thread; a callback may come before the call returns (value in
+// memory). The storage thread owns the only SQLite connection and is spoken to by messages.
 #pragma once
 
 #include <cstdint>
@@ -38,7 +39,8 @@ struct Op {
   enum class Type { put, remove } type = Type::put;
   std::string key;
   std::string value;  // put only
-  // The key must have this mod_revision for the transaction to apply; 0: the key must not exist; nullopt: anything.
+  // The key must have this mod_revision for the transaction to apply; 0: the key must not exist; nullopt:
+  // anything.
   std::optional<Revision> expect;
 };
 
@@ -52,22 +54,22 @@ struct Committed {
 };
 
 struct Page {
-  std::vector<Item> items;   // ordered by key
-  Revision revision = 0;     // of the whole list
+  std::vector<Item> items;  // ordered by key
+  Revision revision = 0;    // of the whole list
   bool more = false;
-  int64_t remaining = 0;     // items after this page
+  int64_t remaining = 0;  // items after this page; an estimate when `revision` is not the newest
 };
 
 struct Event {
   enum class Type { created, modified, deleted } type = Type::created;
   std::string key;
   Revision revision = 0;
-  SharedBytes value;      // deleted: the last value
-  SharedBytes previous;   // modified: the value before
+  SharedBytes value;     // deleted: the last value
+  SharedBytes previous;  // modified: the value before
 };
 
-// A position in the history of one prefix. The history is shared and bounded, so a watcher costs a cursor: a slow one
-// that falls off the end gets on_lost and must list again. Destroying it ends it.
+// A position in the history of one prefix. The history is shared and bounded, so a watcher costs a cursor: a
+// slow one that falls off the end gets on_lost and must list again. Destroying it ends it.
 class Watch {
  public:
   struct Sink {
@@ -77,7 +79,7 @@ class Watch {
     std::function<void(Error)> on_lost;
   };
   virtual ~Watch() = default;
-  virtual void pause() = 0;   // back-pressure
+  virtual void pause() = 0;  // back-pressure
   virtual void resume() = 0;
   // Everything up to here has been delivered (for bookmarks).
   virtual Revision position() const = 0;
@@ -87,30 +89,38 @@ class Space {
  public:
   virtual ~Space() = default;
 
-  // Errors: conflict (a precondition failed; nothing was changed), exhausted (disk full), unavailable (stopping: certainly
-  // not done), timeout (outcome unknown), corrupt.
+  // Errors: conflict (a precondition failed; nothing was changed), exhausted (disk full), unavailable
+  // (stopping: certainly not done), timeout (outcome unknown), corrupt.
   virtual void commit(Txn txn, std::function<void(Result<Committed>)> done) = 0;
 
   virtual void get(const std::string& key, std::function<void(Result<std::optional<Item>>)> done) = 0;
 
-  // Items with prefix <= key and key > after, at `revision` (0: now). limit 0 means 200, which is also the most.
-  // Errors: expired (compacted), invalid_argument (a revision of the future).
+  // Items with prefix <= key and key > after, at `revision` (0: now). limit 0 means 200, which is also the
+  // most. Errors: expired (compacted), invalid_argument (a revision of the future).
   virtual void list(const std::string& prefix, const std::string& after, Revision revision, size_t limit,
                     std::function<void(Result<Page>)> done) = 0;
   virtual int64_t count(const std::string& prefix) const = 0;  // now
 
   // Events with revision > after. Errors as list.
-  virtual Result<std::unique_ptr<Watch>> watch(const std::string& prefix, Revision after, Watch::Sink sink) = 0;
+  virtual Result<std::unique_ptr<Watch>> watch(const std::string& prefix, Revision after,
+                                               Watch::Sink sink) = 0;
 
   virtual Revision revision() const = 0;            // of the last commit that watchers may have seen
   virtual Revision compacted_revision() const = 0;  // reads at or below it get `expired`
 };
 
 struct Options {
-  std::string path;                     // the database file
-  size_t cache_bytes = 4u << 20;        // current values kept in memory; the rest is read from the file
-  size_t history_events = 4096;         // watch history in memory
-  Revision history_revisions = 10000;   // rows of older revisions kept in the file
+  std::string path;                    // the database file
+  size_t cache_bytes = 4u << 20;       // current values kept in memory; the rest is read from the file
+  size_t history_events = 4096;        // watch history in memory
+  Revision history_revisions = 10000;  // rows of older revisions kept in the file
+};
+
+// What the volatile space keeps of one prefix; the oldest changes go first, as deletions that watchers see.
+struct Retention {
+  size_t max_items = 2000;
+  size_t max_bytes = 1u << 20;
+  int64_t ttl_ms = 0;  // since the last change; 0: no limit
 };
 
 // Numbers for /metrics.
@@ -123,13 +133,27 @@ struct Stats {
 
 class Store {
  public:
-  // Opens or creates. Blocking; called once at start. Errors name the file, what is wrong and what to do: a newer schema
-  // version, damage, no space, another holder.
+  // Opens or creates. Blocking; called once at start. Errors name the file, what is wrong and what to do: a
+  // newer schema version, damage, no space, another holder.
   static Result<std::unique_ptr<Store>> open(loop::Loop& loop, Options options, Clock& clock);
   virtual ~Store() = default;
 
   virtual Space& durable() = 0;
   virtual Space& transient() = 0;  // the volatile class
+  // Sets what the volatile space keeps under a prefix. Prefixes do not overlap; without one the defaults hold
+  // for all.
+  virtual void retain(const std::string& prefix, Retention retention) = 0;
+
+  // Small named blobs beside the objects (the last events over a restart, for example): durable, no revision,
+  // at most 1 MiB. load gives nullopt for a name that was never saved.
+  virtual void save(const std::string& name, std::string bytes, std::function<void(Result<>)> done) = 0;
+  virtual void load(const std::string& name,
+                    std::function<void(Result<std::optional<std::string>>)> done) = 0;
+
+  // Writes a copy of the database to a new file (replaced whole), through the same connection, a little at a
+  // time between commits. One at a time: a second one gets `unavailable`.
+  virtual void backup(const std::string& path, std::function<void(Result<>)> done) = 0;
+
   // Finishes what was accepted, checkpoints, closes the file; then calls done. No call after it.
   virtual void close(std::function<void()> done) = 0;
   // A fatal storage error (failed fsync, damage found while running) is reported once; the daemon stops.

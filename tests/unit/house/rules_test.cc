@@ -31,7 +31,10 @@ constexpr Ban bans[] = {
     {"localtime(", "rfc3339", ""},
     {"gmtime(", "rfc3339", ""},
     {"ctime(", "rfc3339", ""},
-    {"time(", "Clock", ""},
+    {"time(nullptr", "Clock", ""},
+    {"time(NULL", "Clock", ""},
+    {"time(0", "Clock", ""},
+    {"time(&", "Clock", ""},
     {"gettimeofday(", "Clock", ""},
     {"sleep(", "loop::Timer", ""},
     {"atoi(", "std::from_chars", ""},
@@ -46,7 +49,7 @@ constexpr Ban bans[] = {
     {"std::mutex", "messages", "src/store/mailbox,src/loop/"},
     {"std::lock_guard", "messages", "src/store/mailbox,src/loop/"},
     {"std::condition_variable", "messages", "src/store/mailbox"},
-    {"pthread_create(", "loop::Work", "src/store/mailbox"},
+    {"pthread_create(", "loop::Work", "src/store/storage_thread"},
     {"pthread_mutex_lock(", "messages", "src/store/mailbox,src/base/failpoint.cc"},
     {"std::async", "loop::Work", ""},
     {"dynamic_cast", "a virtual function", ""},
@@ -77,7 +80,7 @@ bool uses(std::string_view line, std::string_view word) {
     const bool scoped = at > 2 && line.substr(at - 2, 2) == "::" && word_char(line[at - 3]) &&
                         !(at > 4 && line.substr(at - 5, 5) == "std::");
     const char behind = at + word.size() < line.size() ? line[at + word.size()] : ' ';
-    const bool longer = !word.ends_with('(') && word_char(behind);
+    const bool longer = word.find('(') == std::string_view::npos && word_char(behind);
     if (!word_char(before) && !member && !declared && !scoped && !longer) return true;
   }
   return false;
@@ -116,7 +119,7 @@ TEST_CASE("a banned word is found where it is used and only there") {
     bool found;
   };
   const Row rows[] = {
-      {"  system(cmd);", "system(", true},           {"  return time(nullptr);", "time(", true},
+      {"  system(cmd);", "system(", true},           {"  return time(nullptr);", "time(nullptr", true},
       {"  std::system(cmd);", "system(", true},      {"  ::system(cmd);", "system(", true},
       {"  file_system(x);", "system(", false},       {"  obj.time();", "time(", false},
       {"  ptr->signal(1);", "signal(", false},       {"  int time(int x);", "time(", false},

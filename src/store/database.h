@@ -1,0 +1,135 @@
+// The SQLite file: schema, statements, errors. Used by one thread at a time (the opener, then the storage
+// thread).
+//
+// Tables (schema version 1):
+//   meta(name PRIMARY KEY, value)                 cluster id, boot count, compacted revision, vote, saved
+//   blobs rows(id PRIMARY KEY, ...)                     one row per change of a key; id = revision and place,
+//   see index.h versions(key, id, created, size)              the ordered way in: start-up reads only this;
+//   size -1 is a deletion log(position PRIMARY KEY, term, entry)        entries not yet covered by the
+//   applied state; empty in a group of one
+// Revision, applied index, time of the last commit and the state hash are columns of the newest row: a commit
+// touches no page for them. Every row carries a checksum over all its columns, checked whenever it is read.
+//
+// Errors: exhausted (disk full; nothing was written), corrupt (damage; do not go on), io (unknown state; do
+// not go on), unsupported (written by a newer limpet), conflict (another holder), invalid_argument (not a
+// limpet database).
+#pragma once
+
+#include <functional>
+#include <memory>
+#include <optional>
+#include <string>
+#include <vector>
+
+#include "base/result.h"
+#include "store/applier.h"
+
+struct sqlite3;
+struct sqlite3_stmt;
+struct sqlite3_backup;
+
+namespace limpet::store {
+
+struct Row {
+  RowId id = 0;
+  std::string key;
+  Revision created = 0;
+  bool deleted = false;
+  RowId previous_id = 0;
+  std::string value;  // without the format byte
+};
+
+// One line of `versions`.
+struct Version {
+  std::string_view key;
+  RowId id = 0;
+  Revision created = 0;
+  int64_t size = 0;  // -1: deleted
+};
+
+struct Newest {  // of the newest row; zeros in an empty database
+  RowId id = 0;
+  uint64_t index = 0;
+  int64_t time = 0;
+  uint64_t state = 0;
+};
+
+class Database {
+ public:
+  static Result<std::unique_ptr<Database>> open(const std::string& path);
+  ~Database();
+  Database(const Database&) = delete;
+
+  // Start-up.
+  Result<Newest> newest();
+  Result<> each_version(const std::function<Result<>(const Version&)>& f);
+  Result<int64_t> get_number(const char* name);                          // 0 when absent
+  Result<std::optional<std::string>> get_blob(const std::string& name);  // checksum verified
+  Result<> save_blob(const std::string& name, std::string_view bytes);   // in a transaction of its own
+  Result<int64_t> next_boot();                                           // counts this start, durably
+
+  // One transaction with everything in the batch, on stable storage when it returns. Values of previous rows
+  // that the changes lack are read into `previous` (same places as the changes).
+  Result<> write(const Batch& batch, std::vector<SharedBytes>& previous);
+
+  Result<Row> read(RowId id, std::string_view key);
+  // The rows of all keys in (after, end) that existed at `revision`, at most limit.
+  Result<std::vector<Row>> list_at(std::string_view after_or_prefix, bool inclusive, std::string_view end,
+                                   Revision revision, size_t limit);
+  struct History {
+    std::vector<Row> rows;  // in id order, whole transactions, those with the prefix only
+    Revision upto = 0;      // everything up to here was looked at
+  };
+  Result<History> history(Revision after, Revision upto, std::string_view prefix, size_t limit);
+  // Deletes rows (with their versions) in one transaction and records the compacted revision with them.
+  Result<> compact(const std::vector<RowId>& ids, Revision compacted);
+
+  // Moves the write-ahead log into the database file; due when it has grown to its limit.
+  bool checkpoint_due() const;
+  Result<> checkpoint();
+  Result<> close();  // checkpoints and closes; the destructor closes without
+
+  // A copy of the state at the time of the last step: begin, step until true, or drop.
+  Result<> backup_begin(const std::string& to);
+  Result<bool> backup_step(int pages);
+  void backup_end();
+
+  uint64_t wal_bytes() const;
+  uint64_t file_bytes();
+  uint64_t syncs() const { return syncs_; }
+  bool was_unclean() const { return unclean_; }
+  const std::string& path() const { return path_; }
+
+ private:
+  friend class Statement;
+  explicit Database(std::string path) : path_(std::move(path)) {}
+  Result<> open_file();
+  Result<> check_identity();
+  Result<> configure();
+  Result<> check_after_crash();
+  Result<> migrate();
+  Result<> exec(const char* sql);
+  Result<int64_t> number_of(const char* sql);
+  std::unexpected<Error> error(int rc, const char* doing);
+  std::unexpected<Error> damaged(const std::string& what) const;
+  Result<sqlite3_stmt*> statement(const char* sql);  // prepared once
+  Result<> insert(const Change& change);
+  Result<> set_blob(const std::string& name, std::string_view bytes);
+  Result<> set_number(const char* name, int64_t value);
+  Result<Row> row_of(sqlite3_stmt* s);
+  Result<> in_transaction(const char* commit_point, const std::function<Result<>()>& body);
+
+  std::string path_;
+  sqlite3* db_ = nullptr;
+  std::vector<std::pair<const char*, sqlite3_stmt*>> statements_;
+  sqlite3* backup_db_ = nullptr;
+  sqlite3_backup* backup_ = nullptr;
+  std::string backup_path_;
+  int wal_pages_ = 0;
+  int page_size_ = 0;
+  uint64_t syncs_ = 0;
+  bool unclean_ = false;
+  bool broken_ = false;  // a commit's outcome is unknown: nothing more is written
+};
+
+}  // namespace limpet::store

@@ -1,0 +1,285 @@
+// Opening, identity, migration, checkpoint, backup and closing of the database file.
+#include <fcntl.h>
+#include <sqlite3.h>
+#include <sys/stat.h>
+
+#include <cerrno>
+#include <cstring>
+
+#include "base/failpoint.h"
+#include "base/unique_fd.h"
+#include "store/database.h"
+#include "store/wal_check.h"
+
+namespace limpet::store {
+namespace {
+
+constexpr int kApplicationId = 0x6c6d7074;  // "lmpt"
+constexpr int kSchema = 1;
+// Measured (docs/decisions/0010-store-file.md): small pages make a commit write less, and a log of half a
+// megabyte is reused in place soon enough not to cost file system metadata.
+constexpr int kCheckpointBytes = 1 << 20;
+
+// Steps from schema version N to N + 1, all in one transaction with the new number.
+constexpr const char* kMigrations[kSchema] = {
+    "CREATE TABLE meta(name BLOB PRIMARY KEY, sum INTEGER NOT NULL, value BLOB NOT NULL) WITHOUT ROWID;"
+    "CREATE TABLE rows(id INTEGER PRIMARY KEY, key BLOB NOT NULL, created INTEGER NOT NULL, previous INTEGER "
+    "NOT NULL,"
+    " idx INTEGER NOT NULL, time INTEGER NOT NULL, state INTEGER NOT NULL, sum INTEGER NOT NULL, value BLOB);"
+    "CREATE TABLE versions(key BLOB NOT NULL, id INTEGER NOT NULL, created INTEGER NOT NULL, size INTEGER "
+    "NOT NULL,"
+    " PRIMARY KEY(key, id)) WITHOUT ROWID;"
+    "CREATE TABLE log(position INTEGER PRIMARY KEY, term INTEGER NOT NULL, sum INTEGER NOT NULL, entry BLOB "
+    "NOT NULL);",
+};
+
+uint64_t size_of(const std::string& path) {
+  struct stat st;
+  return stat(path.c_str(), &st) == 0 ? static_cast<uint64_t>(st.st_size) : 0;
+}
+
+Result<> sync_directory_of(const std::string& path) {
+  const size_t slash = path.rfind('/');
+  const std::string dir = slash == std::string::npos ? "." : path.substr(0, slash + 1);
+  UniqueFd fd(::open(dir.c_str(), O_RDONLY | O_DIRECTORY | O_CLOEXEC));
+  if (!fd) return fail_errno(errno, "open " + dir);
+  if (fsync(fd.get()) != 0) return fail_errno(errno, "sync " + dir);
+  return {};
+}
+
+}  // namespace
+
+Result<std::unique_ptr<Database>> Database::open(const std::string& path) {
+  std::unique_ptr<Database> db(new Database(path));
+  const bool existed = size_of(path) > 0;
+  const uint64_t wal_size = size_of(path + "-wal");
+  db->unclean_ = wal_size > 0;
+  if (!existed && wal_size > 0) {
+    return db->damaged("its write-ahead log " + path + "-wal is there, but the database is missing or empty");
+  }
+  // Before SQLite touches anything: its recovery would quietly drop what lies behind a damaged frame.
+  if (auto wal = check_wal_file(path + "-wal"); !wal) {
+    return wal.error().code == Errc::corrupt ? db->damaged(wal.error().message)
+                                             : std::unexpected(wal.error());
+  }
+  CHECK_OK(db->open_file());
+  CHECK_OK(db->check_identity());
+  CHECK_OK(db->configure());
+  if (db->unclean_) CHECK_OK(db->check_after_crash());
+  CHECK_OK(db->migrate());
+  if (!existed) CHECK_OK(sync_directory_of(path));
+  if (LIMPET_FAILPOINT("store.open")) return fail(Errc::io, "failpoint store.open");
+  return db;
+}
+
+Result<> Database::open_file() {
+  // Nobody else may read what may hold secrets; SQLite gives its side files the mode of the database.
+  const mode_t mask = umask(0077);
+  const int rc = sqlite3_open_v2(path_.c_str(), &db_,
+                                 SQLITE_OPEN_READWRITE | SQLITE_OPEN_CREATE | SQLITE_OPEN_NOMUTEX |
+                                     SQLITE_OPEN_PRIVATECACHE | SQLITE_OPEN_NOFOLLOW | SQLITE_OPEN_EXRESCODE,
+                                 nullptr);
+  umask(mask);
+  if (rc != SQLITE_OK) return error(rc, "open");
+  sqlite3_db_config(db_, SQLITE_DBCONFIG_DEFENSIVE, 1, nullptr);
+  sqlite3_db_config(db_, SQLITE_DBCONFIG_TRUSTED_SCHEMA, 0, nullptr);
+  sqlite3_db_config(db_, SQLITE_DBCONFIG_ENABLE_TRIGGER, 0, nullptr);
+  sqlite3_db_config(db_, SQLITE_DBCONFIG_ENABLE_VIEW, 0, nullptr);
+  // A checkpoint is ours to make, with its errors seen.
+  sqlite3_db_config(db_, SQLITE_DBCONFIG_NO_CKPT_ON_CLOSE, 1, nullptr);
+  sqlite3_wal_hook(
+      db_,
+      [](void* self, sqlite3*, const char*, int pages) {
+        static_cast<Database*>(self)->wal_pages_ = pages;
+        return SQLITE_OK;
+      },
+      this);
+  return {};
+}
+
+Result<int64_t> Database::number_of(const char* sql) {
+  sqlite3_stmt* s = nullptr;
+  int rc = sqlite3_prepare_v2(db_, sql, -1, &s, nullptr);
+  if (rc != SQLITE_OK) return error(rc, sql);
+  rc = sqlite3_step(s);
+  const int64_t v = rc == SQLITE_ROW ? sqlite3_column_int64(s, 0) : 0;
+  if (rc != SQLITE_ROW && rc != SQLITE_DONE) {
+    auto e = error(rc, sql);
+    sqlite3_finalize(s);
+    return e;
+  }
+  sqlite3_finalize(s);
+  return v;
+}
+
+// Whose file is it, and of which version? Before anything is written to it.
+Result<> Database::check_identity() {
+  CHECK_OK(exec("PRAGMA locking_mode = EXCLUSIVE"));
+  const auto id = number_of("PRAGMA application_id");
+  if (!id && sqlite3_errcode(db_) == SQLITE_NOTADB) {
+    return fail(Errc::invalid_argument,
+                path_ +
+                    " is not a limpet database, or its first page is damaged: move it away, "
+                    "or restore a backup");
+  }
+  if (!id) return std::unexpected(id.error());
+  TRY(const int64_t tables, number_of("SELECT count(*) FROM sqlite_master"));
+  if (*id != kApplicationId && (*id != 0 || tables != 0)) {
+    return fail(Errc::invalid_argument,
+                path_ + " is not a limpet database: name another dataDir, or move the file away");
+  }
+  TRY(const int64_t schema, number_of("PRAGMA user_version"));
+  if (schema > kSchema) {
+    return fail(Errc::unsupported,
+                strf("%s has schema version %lld, this limpet knows up to %d: it was written by a newer "
+                     "limpet; install that version again, or restore a backup of before the upgrade",
+                     path_.c_str(), static_cast<long long>(schema), kSchema));
+  }
+  if (schema < 0 || (schema == 0) != (tables == 0))
+    return damaged("its schema version does not fit its tables");
+  return {};
+}
+
+Result<> Database::configure() {
+  if (number_of("SELECT count(*) FROM sqlite_master").value_or(1) == 0)
+    CHECK_OK(exec("PRAGMA page_size = 2048"));
+  CHECK_OK(
+      exec("PRAGMA journal_mode = WAL; PRAGMA synchronous = FULL; PRAGMA wal_autocheckpoint = 0;"
+           "PRAGMA journal_size_limit = -1; PRAGMA cache_size = -512; PRAGMA temp_store = MEMORY;"
+           "PRAGMA mmap_size = 0; PRAGMA cell_size_check = ON; PRAGMA secure_delete = OFF"));
+  // The autocheckpoint pragma puts its own hook in place of ours.
+  sqlite3_wal_hook(
+      db_,
+      [](void* self, sqlite3*, const char*, int pages) {
+        static_cast<Database*>(self)->wal_pages_ = pages;
+        return SQLITE_OK;
+      },
+      this);
+  TRY(const int64_t page, number_of("PRAGMA page_size"));
+  page_size_ = static_cast<int>(page);
+  return {};
+}
+
+// A log that was left over is put into the database and the whole is checked. The checkpoint comes first, for
+// a failed sync that ended the last run may have left frames that the kernel shows but the disk does not
+// hold: from here on nothing rests on them.
+Result<> Database::check_after_crash() {
+  CHECK_OK(checkpoint());
+  sqlite3_stmt* s = nullptr;
+  int rc = sqlite3_prepare_v2(db_, "PRAGMA quick_check(1)", -1, &s, nullptr);
+  if (rc != SQLITE_OK) return error(rc, "check");
+  rc = sqlite3_step(s);
+  const auto* text = rc == SQLITE_ROW ? reinterpret_cast<const char*>(sqlite3_column_text(s, 0)) : nullptr;
+  const std::string verdict = text ? text : sqlite3_errmsg(db_);
+  sqlite3_finalize(s);
+  if (verdict == "ok") return {};
+  if (rc != SQLITE_ROW && (rc & 0xff) != SQLITE_CORRUPT) return error(rc, "check");
+  return damaged("the check after an unclean stop says: " + verdict);
+}
+
+Result<> Database::migrate() {
+  TRY(const int64_t from, number_of("PRAGMA user_version"));
+  if (from == kSchema) return {};
+  return in_transaction("store.migrate.commit", [&]() -> Result<> {
+    for (int64_t v = from; v < kSchema; ++v) {
+      if (LIMPET_FAILPOINT("store.migrate.step")) return fail(Errc::io, "failpoint store.migrate.step");
+      CHECK_OK(exec(kMigrations[v]));
+    }
+    CHECK_OK(exec(strf("PRAGMA application_id = %d", kApplicationId).c_str()));
+    return exec(strf("PRAGMA user_version = %d", kSchema).c_str());
+  });
+}
+
+bool Database::checkpoint_due() const {
+  return wal_pages_ * static_cast<int64_t>(page_size_) >= kCheckpointBytes;
+}
+
+Result<> Database::checkpoint() {
+  if (LIMPET_FAILPOINT("store.checkpoint")) return fail(Errc::io, "failpoint store.checkpoint");
+  if (broken_) return fail(Errc::io, path_ + ": an earlier write failed");
+  const int rc = sqlite3_wal_checkpoint_v2(db_, nullptr, SQLITE_CHECKPOINT_PASSIVE, nullptr, nullptr);
+  syncs_ += 2;
+  if (rc == SQLITE_OK) {
+    wal_pages_ = 0;
+    return {};
+  }
+  auto e = error(rc, "checkpoint");
+  if (e.error().code != Errc::exhausted) broken_ = true;
+  return e;
+}
+
+Result<> Database::close() {
+  backup_end();
+  Result<> done = broken_ ? Result<>() : checkpoint();
+  for (const auto& [text, s] : statements_) sqlite3_finalize(s);
+  statements_.clear();
+  // Everything is in the database file now: SQLite's own checkpoint finds nothing to do and removes the log,
+  // which is how the next start knows that this stop was clean.
+  if (done && !broken_) sqlite3_db_config(db_, SQLITE_DBCONFIG_NO_CKPT_ON_CLOSE, 0, nullptr);
+  const int rc = sqlite3_close(db_);
+  if (rc == SQLITE_OK) db_ = nullptr;
+  if (done && rc != SQLITE_OK) return error(rc, "close");
+  return done;
+}
+
+Database::~Database() {
+  backup_end();
+  for (const auto& [text, s] : statements_) sqlite3_finalize(s);
+  if (db_) sqlite3_close(db_);
+}
+
+uint64_t Database::wal_bytes() const { return size_of(path_ + "-wal"); }
+
+uint64_t Database::file_bytes() {
+  return static_cast<uint64_t>(number_of("PRAGMA page_count").value_or(0)) *
+         static_cast<uint64_t>(page_size_);
+}
+
+// ---- backup
+// -----------------------------------------------------------------------------------------------------
+
+Result<> Database::backup_begin(const std::string& to) {
+  if (backup_) return fail(Errc::unavailable, "a backup is under way already");
+  backup_path_ = to;
+  const std::string partial = to + ".partial";
+  unlink(partial.c_str());
+  // Made first, with its mode: it holds what the database holds.
+  if (!UniqueFd(::open(partial.c_str(), O_WRONLY | O_CREAT | O_EXCL | O_CLOEXEC, 0600))) {
+    return fail_errno(errno, "make " + partial);
+  }
+  const int rc = sqlite3_open_v2(partial.c_str(), &backup_db_,
+                                 SQLITE_OPEN_READWRITE | SQLITE_OPEN_NOMUTEX | SQLITE_OPEN_NOFOLLOW, nullptr);
+  if (rc == SQLITE_OK) backup_ = sqlite3_backup_init(backup_db_, "main", db_, "main");
+  if (backup_) return {};
+  auto e = fail(Errc::io, partial + ": " + sqlite3_errmsg(backup_db_));
+  backup_end();
+  return e;
+}
+
+Result<bool> Database::backup_step(int pages) {
+  if (!backup_) return fail(Errc::cancelled, "no backup is under way");
+  const int rc = sqlite3_backup_step(backup_, pages);
+  if (rc == SQLITE_OK) return false;
+  const std::string partial = backup_path_ + ".partial";
+  if (rc != SQLITE_DONE) {
+    auto e =
+        fail((rc & 0xff) == SQLITE_FULL ? Errc::exhausted : Errc::io, partial + ": " + sqlite3_errstr(rc));
+    backup_end();
+    return e;
+  }
+  sqlite3_backup_finish(std::exchange(backup_, nullptr));
+  const int closed = sqlite3_close(std::exchange(backup_db_, nullptr));
+  if (closed != SQLITE_OK) return fail(Errc::io, partial + ": " + sqlite3_errstr(closed));
+  if (rename(partial.c_str(), backup_path_.c_str()) != 0) return fail_errno(errno, "rename " + partial);
+  CHECK_OK(sync_directory_of(backup_path_));
+  return true;
+}
+
+void Database::backup_end() {
+  if (backup_) sqlite3_backup_finish(std::exchange(backup_, nullptr));
+  if (!backup_db_) return;
+  sqlite3_close(std::exchange(backup_db_, nullptr));
+  unlink((backup_path_ + ".partial").c_str());
+}
+
+}  // namespace limpet::store

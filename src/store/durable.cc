@@ -1,0 +1,347 @@
+#include "store/durable.h"
+
+#include <algorithm>
+#include <ctime>
+
+#include "base/assert.h"
+#include "base/failpoint.h"
+
+namespace limpet::store {
+namespace {
+
+constexpr size_t kBatchEntries = 256;
+constexpr size_t kBatchBytes = 4u << 20;
+
+int64_t now_ms() {
+  timespec t;
+  clock_gettime(CLOCK_MONOTONIC, &t);
+  return t.tv_sec * 1000 + t.tv_nsec / 1000000;
+}
+
+Event event_of(const Change& c, const SharedBytes& previous) {
+  Event e;
+  e.type = c.deleted ? Event::Type::deleted : c.previous_id ? Event::Type::modified : Event::Type::created;
+  e.key = c.key;
+  e.revision = revision_of(c.id);
+  e.value = c.deleted ? previous : c.value;
+  if (e.type == Event::Type::modified) e.previous = previous;
+  return e;
+}
+
+}  // namespace
+
+// Reads the keys, no object: what is current, what is history, and whether both are what the newest row says.
+Result<Durable::Loaded> Durable::load(Database& db, Index& index) {
+  Loaded out;
+  TRY(out.newest, db.newest());
+  TRY(out.compacted, db.get_number("compacted"));
+  std::vector<std::pair<Revision, RowId>> garbage;
+  std::string key;
+  Version last;
+  RowId newest = 0;
+  const auto settle = [&] {
+    if (last.id && last.size >= 0)
+      index.put(key, last.id, last.created, static_cast<uint32_t>(last.size), nullptr);
+  };
+  CHECK_OK(db.each_version([&](const Version& v) -> Result<> {
+    newest = std::max(newest, v.id);
+    if (last.id && v.key == key) {
+      if (last.size >= 0) garbage.emplace_back(revision_of(v.id), last.id);
+    } else {
+      settle();
+      key = v.key;
+    }
+    last = v;
+    if (v.size < 0) garbage.emplace_back(revision_of(v.id), v.id);
+    return {};
+  }));
+  settle();
+  if (newest != out.newest.id || index.state() != out.newest.state) {
+    return fail(Errc::corrupt,
+                db.path() +
+                    ": its keys are not those that the last commit left; the file is damaged: keep "
+                    "a copy, restore a backup, check the storage device");
+  }
+  std::sort(garbage.begin(), garbage.end());
+  out.garbage.assign(garbage.begin(), garbage.end());
+  return out;
+}
+
+Durable::Durable(loop::Loop& loop, const Options& options, Clock& clock, std::unique_ptr<Index> index,
+                 Loaded loaded, std::unique_ptr<Log> log, StorageThread& storage,
+                 std::shared_ptr<Reserve> reserve)
+    : loop_(loop),
+      options_(options),
+      clock_(clock),
+      index_(std::move(index)),
+      log_(std::move(log)),
+      storage_(storage),
+      reserve_(std::move(reserve)),
+      hub_(loop, {options.history_events, std::max<size_t>(options.cache_bytes / 4, 64 << 10)},
+           revision_of(loaded.newest.id),
+           [this](const std::string& prefix, Revision after, auto done) {
+             read_older(prefix, after, std::move(done));
+           }),
+      newest_id_(loaded.newest.id),
+      garbage_(std::move(loaded.garbage)) {
+  hub_.set_compacted(loaded.compacted);
+}
+
+void Durable::start() {
+  const std::weak_ptr<Durable> weak = weak_from_this();
+  log_->start({[weak] {
+                 if (const auto self = weak.lock()) self->kick();
+               },
+               [weak](Ticket ticket, Error error) {
+                 if (const auto self = weak.lock()) self->finish(ticket, std::unexpected(std::move(error)));
+               }});
+}
+
+void Durable::on_fatal(std::function<void(Error)> f) {
+  on_fatal_ = std::move(f);
+  if (fatal_ && on_fatal_) on_fatal_(*fatal_);
+}
+
+std::unexpected<Error> Durable::stopped() const {
+  if (fatal_) return fail(Errc::unavailable, "the store has stopped: " + fatal_->message);
+  return fail(Errc::unavailable, "the store is closing");
+}
+
+void Durable::commit(Txn txn, std::function<void(Result<Committed>)> done) {
+  if (fatal_ || draining_) return done(stopped());
+  auto bytes = encode_entry(txn, clock_.wall().seconds);
+  if (!bytes) return done(std::unexpected(bytes.error()));
+  const auto ticket = log_->propose(std::move(*bytes));
+  if (!ticket) return done(std::unexpected(ticket.error()));
+  waiting_.emplace(*ticket, std::move(done));
+}
+
+// After the current callback, so that what one turn of the loop writes shares a sync.
+void Durable::kick() {
+  if (kicked_ || batch_running_ || fatal_) return;
+  kicked_ = true;
+  loop_.defer([weak = weak_from_this()] {
+    const auto self = weak.lock();
+    if (!self) return;
+    self->kicked_ = false;
+    self->start_batch();
+  });
+}
+
+void Durable::start_batch() {
+  if (batch_running_ || fatal_) return;
+  auto batch = std::make_shared<Batch>();
+  batch->entries = log_->take(alone_ > 0 ? 1 : kBatchEntries, kBatchBytes);
+  if (batch->entries.empty()) return next();
+  if (alone_ > 0) --alone_;
+  evaluate(*batch, *index_, hub_.now());
+  batch_running_ = true;
+  if (!batch->changes.empty()) return run(std::move(batch));
+  // Nothing to write: every entry failed its preconditions, or removes what is not there.
+  answer(*batch);
+  batch_running_ = false;
+  next();
+}
+
+void Durable::run(std::shared_ptr<Batch> batch) {
+  storage_.call(
+      weak_from_this(),
+      [batch, reserve = reserve_](Database& db) {
+        Written w;
+        const int64_t from = now_ms();
+        w.outcome = db.write(*batch, w.previous);
+        // A delete is how a person makes room: the spare bytes are for it.
+        if (!w.outcome && w.outcome.error().code == Errc::exhausted && batch->only_removes &&
+            reserve->give_up()) {
+          w.outcome = db.write(*batch, w.previous);
+        }
+        w.ms = now_ms() - from;
+        w.file_bytes = db.file_bytes();
+        w.wal_bytes = db.wal_bytes();
+        w.syncs = db.syncs();
+        w.checkpoint_due = db.checkpoint_due();
+        return w;
+      },
+      [this, batch](Written w) { written(batch, std::move(w)); });
+}
+
+void Durable::written(const std::shared_ptr<Batch>& batch, Written w) {
+  stats_.file_bytes = w.file_bytes;
+  stats_.wal_bytes = w.wal_bytes;
+  stats_.fsyncs = w.syncs;
+  stats_.commit_ms_max = std::max(stats_.commit_ms_max, w.ms);
+  if (fatal_) return;
+  if (!w.outcome) {
+    if (w.outcome.error().code == Errc::exhausted) return no_room(batch, w.outcome.error());
+    return fatal(w.outcome.error());
+  }
+  ++stats_.commits;
+  log_->applied(batch->entries.back().index);
+  publish(*batch, w.previous);
+  if (LIMPET_FAILPOINT("store.ack.before")) return fatal(Error{Errc::io, "failpoint store.ack.before", 0});
+  answer(*batch);
+  batch_running_ = false;
+  // After the acknowledgements, in the same line as the next writes.
+  if (w.checkpoint_due) checkpoint();
+  compact_if_due();
+  next();
+}
+
+void Durable::checkpoint() {
+  storage_.call(
+      weak_from_this(),
+      [reserve = reserve_](Database& db) {
+        auto done = db.checkpoint();
+        if (done) reserve->refill();
+        return done;
+      },
+      [this](Result<> r) {
+        // The log may grow a little more while the disk is full; it is tried again after a later commit.
+        if (!r && r.error().code != Errc::exhausted) fatal(r.error());
+      });
+}
+
+// Nothing of the batch was written. Whether one entry alone has room is seen by trying each alone.
+void Durable::no_room(const std::shared_ptr<Batch>& batch, const Error& error) {
+  const uint64_t first = batch->entries.front().index;
+  batch_running_ = false;
+  if (batch->entries.size() > 1) {
+    alone_ = batch->entries.size();
+    log_->rolled_back(first, std::move(batch->entries));
+  } else {
+    log_->rolled_back(first, {});
+    finish(batch->entries[0].ticket,
+           fail(Errc::exhausted, "no room to write; deleting objects is still possible: " + error.message));
+  }
+  next();
+}
+
+void Durable::publish(Batch& batch, std::vector<SharedBytes>& previous) {
+  std::vector<Event> events;
+  events.reserve(batch.changes.size());
+  for (size_t i = 0; i < batch.changes.size(); ++i) {
+    Change& c = batch.changes[i];
+    events.push_back(event_of(c, c.previous ? c.previous : previous[i]));
+    const Revision revision = revision_of(c.id);
+    if (c.previous_id) garbage_.emplace_back(revision, c.previous_id);
+    if (c.deleted) {
+      garbage_.emplace_back(revision, c.id);
+      index_->erase(c.key);
+    } else {
+      index_->put(c.key, c.id, c.created, static_cast<uint32_t>(c.value->size()), c.value);
+    }
+    newest_id_ = c.id;
+  }
+  LIMPET_ASSERT(index_->state() == batch.changes.back().state);
+  stats_.events += events.size();
+  if (LIMPET_FAILPOINT("store.publish")) return fatal(Error{Errc::io, "failpoint store.publish", 0});
+  hub_.publish(std::move(events), batch.revision);
+}
+
+void Durable::answer(Batch& batch) {
+  for (Verdict& v : batch.verdicts) {
+    ++stats_.transactions;
+    if (!v.outcome && v.outcome.error().code == Errc::conflict) ++stats_.conflicts;
+    finish(v.ticket, std::move(v.outcome));
+  }
+}
+
+void Durable::finish(Ticket ticket, Result<Committed> outcome) {
+  const auto it = waiting_.find(ticket);
+  if (it == waiting_.end()) return;
+  const auto done = std::move(it->second);
+  waiting_.erase(it);
+  done(std::move(outcome));
+}
+
+void Durable::next() {
+  if (fatal_ || batch_running_) return;
+  if (!log_->empty()) return kick();
+  if (draining_ && drained_ && !kicked_) std::exchange(drained_, nullptr)();
+}
+
+void Durable::drain(std::function<void()> done) {
+  draining_ = true;
+  drained_ = std::move(done);
+  if (fatal_) return std::exchange(drained_, nullptr)();
+  next();
+}
+
+void Durable::fatal(Error error) {
+  if (fatal_) return;
+  fatal_ = error;
+  const auto keep = shared_from_this();
+  auto waiting = std::exchange(waiting_, {});
+  for (auto& [ticket, done] : waiting) {
+    done(fail(Errc::timeout, "whether this was written is unknown: " + error.message));
+  }
+  if (on_fatal_) on_fatal_(error);
+  if (drained_) std::exchange(drained_, nullptr)();
+}
+
+void Durable::fill_stats(Stats& stats) const {
+  stats = stats_;
+  stats.watchers = hub_.watchers();
+  stats.lost_watches = hub_.lost();
+  stats.keys = index_->map().size();
+  stats.cache_bytes = index_->cached_bytes();
+}
+
+// ---- compaction
+// -------------------------------------------------------------------------------------------------
+
+// A list at this revision goes on: its rows are waited for, for a minute.
+void Durable::pin(Revision revision) {
+  constexpr int64_t kPinMs = 60000;
+  constexpr size_t kMaxPins = 64;
+  pins_[revision] = loop_.now_ms() + kPinMs;
+  if (pins_.size() > kMaxPins) pins_.erase(pins_.begin());
+}
+
+void Durable::compact_if_due() {
+  if (compacting_ || fatal_) return;
+  const Revision history = std::max<Revision>(options_.history_revisions, 1);
+  Revision target = hub_.now() - history;
+  const size_t due = static_cast<size_t>(std::clamp<Revision>(history / 8, 1, 512));
+  if (garbage_.size() < due || garbage_[due - 1].first > target) return;
+  std::erase_if(pins_, [&](const auto& p) { return p.second < loop_.now_ms(); });
+  Revision oldest = hub_.oldest_reader();
+  if (!pins_.empty()) oldest = std::min(oldest, pins_.begin()->first - 1);
+  // Readers hold history back to twice its length, no further.
+  target = std::max(std::min(target, oldest), target - history);
+  if (target <= hub_.compacted() || garbage_.front().first > target) return;
+  ++stats_.compactions;
+  compacting_ = true;
+  compacting_to_ = target;
+  hub_.set_compacted(target);
+  compact_step();
+}
+
+void Durable::compact_step() {
+  constexpr size_t kRows = 200;
+  std::vector<std::pair<Revision, RowId>> taken;
+  std::vector<RowId> ids;
+  // The newest row stays: it says what the revision and the state are.
+  while (ids.size() < kRows && !garbage_.empty() && garbage_.front().first <= compacting_to_ &&
+         garbage_.front().second != newest_id_) {
+    taken.push_back(garbage_.front());
+    ids.push_back(garbage_.front().second);
+    garbage_.pop_front();
+  }
+  if (ids.empty() || fatal_ || draining_) {
+    garbage_.insert(garbage_.begin(), taken.begin(), taken.end());
+    compacting_ = false;
+    return;
+  }
+  storage_.call(
+      weak_from_this(),
+      [ids = std::move(ids), to = compacting_to_](Database& db) { return db.compact(ids, to); },
+      [this, taken = std::move(taken)](Result<> r) {
+        if (r) return compact_step();
+        compacting_ = false;
+        if (r.error().code != Errc::exhausted) return fatal(r.error());
+        garbage_.insert(garbage_.begin(), taken.begin(), taken.end());
+      });
+}
+
+}  // namespace limpet::store

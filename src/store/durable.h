@@ -1,0 +1,123 @@
+// The durable space: the index and the ring in memory, the rows in the file, the log in between.
+//
+// A write goes: encode -> Log::propose -> Log::take (everything that waits, as one batch) -> evaluate -> one
+// SQLite transaction on the storage thread -> index -> acknowledgements -> watchers. One batch is under way
+// at a time; what arrives meanwhile is the next one, so that a sync is shared by all who wait for it.
+#pragma once
+
+#include <deque>
+#include <map>
+#include <memory>
+#include <optional>
+#include <unordered_map>
+
+#include "loop/loop.h"
+#include "store/applier.h"
+#include "store/log.h"
+#include "store/reserve.h"
+#include "store/storage_thread.h"
+#include "store/watch_hub.h"
+
+namespace limpet::store {
+
+class Durable final : public Space, public std::enable_shared_from_this<Durable> {
+ public:
+  // What opening found in the file.
+  struct Loaded {
+    Newest newest;
+    Revision compacted = 0;
+    std::deque<std::pair<Revision, RowId>> garbage;  // row that is history from this revision on, ascending
+  };
+  static Result<Loaded> load(Database& db, Index& index);
+
+  Durable(loop::Loop& loop, const Options& options, Clock& clock, std::unique_ptr<Index> index, Loaded loaded,
+          std::unique_ptr<Log> log, StorageThread& storage, std::shared_ptr<Reserve> reserve);
+
+  void start();  // once owned by a shared_ptr
+  void on_fatal(std::function<void(Error)> f);
+  // No new writes; done when those accepted are finished.
+  void drain(std::function<void()> done);
+  // Rejects what waits; reads and writes fail from now on.
+  void fatal(Error error);
+
+  void commit(Txn txn, std::function<void(Result<Committed>)> done) override;
+  void get(const std::string& key, std::function<void(Result<std::optional<Item>>)> done) override;
+  void list(const std::string& prefix, const std::string& after, Revision revision, size_t limit,
+            std::function<void(Result<Page>)> done) override;
+  int64_t count(const std::string& prefix) const override { return index_->count(prefix); }
+  Result<std::unique_ptr<Watch>> watch(const std::string& prefix, Revision after, Watch::Sink sink) override;
+  Revision revision() const override { return hub_.now(); }
+  Revision compacted_revision() const override { return hub_.compacted(); }
+
+  void fill_stats(Stats& stats) const;
+  uint64_t state_hash() const { return index_->state(); }
+
+ private:
+  struct Written {  // by the storage thread, about one batch
+    Result<> outcome;
+    std::vector<SharedBytes> previous;
+    int64_t ms = 0;
+    uint64_t file_bytes = 0, wal_bytes = 0, syncs = 0;
+    bool checkpoint_due = false;
+  };
+  void kick();
+  void start_batch();
+  void run(std::shared_ptr<Batch> batch);
+  void written(const std::shared_ptr<Batch>& batch, Written result);
+  void no_room(const std::shared_ptr<Batch>& batch, const Error& error);
+  void publish(Batch& batch, std::vector<SharedBytes>& previous);
+  void answer(Batch& batch);
+  void finish(Ticket ticket, Result<Committed> outcome);
+  void next();
+  void checkpoint();
+  std::unexpected<Error> stopped() const;
+
+  Result<> readable(Revision revision) const;
+  void list_now(const std::string& prefix, const std::string& after, size_t limit,
+                std::function<void(Result<Page>)> done);
+  void list_then(const std::string& prefix, const std::string& after, Revision revision, size_t limit,
+                 std::function<void(Result<Page>)> done);
+  void read_missing(std::shared_ptr<Page> page, std::vector<size_t> missing,
+                    std::function<void(Result<Page>)> done);
+  void read_older(const std::string& prefix, Revision after,
+                  std::function<void(Result<WatchHub::Page>)> done);
+  Result<> room_for_read() const;
+  void note(const Error& error);  // damage found by a read is fatal
+  template <class T>
+  void note(const Result<T>& r) {
+    if (!r) note(r.error());
+  }
+
+  void pin(Revision revision);
+  void compact_if_due();
+  void compact_step();
+
+  loop::Loop& loop_;
+  const Options options_;
+  Clock& clock_;
+  std::unique_ptr<Index> index_;
+  std::unique_ptr<Log> log_;
+  StorageThread& storage_;
+  std::shared_ptr<Reserve> reserve_;  // touched by the storage thread only
+  WatchHub hub_;
+  RowId newest_id_;
+
+  std::unordered_map<Ticket, std::function<void(Result<Committed>)>> waiting_;
+  bool batch_running_ = false;
+  bool kicked_ = false;
+  size_t alone_ = 0;  // so many entries are taken one by one, after a batch found the disk full
+  bool draining_ = false;
+  std::function<void()> drained_;
+  std::optional<Error> fatal_;
+  std::function<void(Error)> on_fatal_;
+
+  std::deque<std::pair<Revision, RowId>> garbage_;
+  Revision compacting_to_ = 0;
+  bool compacting_ = false;
+  std::map<Revision, int64_t>
+      pins_;  // revision of a list under way -> until when it is waited for, monotonic ms
+
+  Stats stats_;
+};
+
+}  // namespace limpet::store

@@ -1,0 +1,158 @@
+#include "store/store.h"
+
+#include <fcntl.h>
+#include <sqlite3.h>
+#include <sys/stat.h>
+
+#include <cerrno>
+
+#include "store/data_dir_lock.h"
+#include "store/durable.h"
+#include "store/sole_log.h"
+#include "store/transient.h"
+
+namespace limpet::store {
+namespace {
+
+constexpr size_t kMaxBlob = 1u << 20;
+constexpr int kBackupPages = 64;
+
+class StoreImpl final : public Store {
+ public:
+  StoreImpl(loop::Loop& loop, Options options, FileLock lock, std::unique_ptr<StorageThread> storage,
+            std::shared_ptr<Durable> durable, int64_t boot, int64_t last_commit)
+      : loop_(loop),
+        path_(std::move(options.path)),
+        lock_(std::move(lock)),
+        storage_(std::move(storage)),
+        durable_(std::move(durable)),
+        transient_(loop, boot),
+        last_commit_(last_commit),
+        alive_(std::make_shared<char>()) {
+    durable_->start();
+  }
+
+  Space& durable() override { return *durable_; }
+  Space& transient() override { return transient_; }
+  void retain(const std::string& prefix, Retention r) override { transient_.retain(prefix, r); }
+  void on_fatal(std::function<void(Error)> f) override { durable_->on_fatal(std::move(f)); }
+  std::string sqlite_version() const override { return sqlite3_libversion(); }
+  int64_t last_commit_time() const override { return last_commit_; }
+
+  void save(const std::string& name, std::string bytes, std::function<void(Result<>)> done) override {
+    if (!storage_) return done(fail(Errc::unavailable, "the store is closed"));
+    if (bytes.size() > kMaxBlob) {
+      return done(
+          fail(Errc::too_large, strf("%s: %zu bytes, at most %zu", name.c_str(), bytes.size(), kMaxBlob)));
+    }
+    storage_->call(
+        alive_,
+        [key = "blob/" + name, bytes = std::move(bytes)](Database& db) { return db.save_blob(key, bytes); },
+        [this, done = std::move(done)](Result<> r) {
+          const bool fatal = !r && r.error().code != Errc::exhausted;
+          if (fatal) durable_->fatal(r.error());
+          done(std::move(r));
+        });
+  }
+
+  void load(const std::string& name, std::function<void(Result<std::optional<std::string>>)> done) override {
+    if (!storage_) return done(fail(Errc::unavailable, "the store is closed"));
+    storage_->call(
+        alive_, [key = "blob/" + name](Database& db) { return db.get_blob(key); },
+        [done = std::move(done)](Result<std::optional<std::string>> r) { done(std::move(r)); });
+  }
+
+  void backup(const std::string& path, std::function<void(Result<>)> done) override {
+    if (!storage_) return done(fail(Errc::unavailable, "the store is closed"));
+    if (backing_up_) return done(fail(Errc::unavailable, "a backup is under way already"));
+    backing_up_ = true;
+    storage_->call(
+        alive_, [path](Database& db) { return db.backup_begin(path); },
+        [this, done = std::move(done)](Result<> r) mutable {
+          if (r) return backup_step(std::move(done));
+          backing_up_ = false;
+          done(std::move(r));
+        });
+  }
+
+  void close(std::function<void()> done) override {
+    transient_.stop();
+    durable_->drain([this, done = std::move(done)]() mutable {
+      storage_->call(
+          alive_, [](Database& db) { return db.close(); },
+          [this, done = std::move(done)](Result<> r) {
+            if (!r) durable_->fatal(r.error());
+            done();
+          });
+    });
+  }
+
+  Stats stats() const override {
+    Stats s;
+    durable_->fill_stats(s);
+    s.watchers += transient_.watchers();
+    s.lost_watches += transient_.lost();
+    return s;
+  }
+
+ private:
+  // Each step is a job of its own, so that commits go between.
+  void backup_step(std::function<void(Result<>)> done) {
+    storage_->call(
+        alive_, [](Database& db) { return db.backup_step(kBackupPages); },
+        [this, done = std::move(done)](Result<bool> r) mutable {
+          if (r && !*r) return backup_step(std::move(done));
+          backing_up_ = false;
+          if (r) return done({});
+          done(std::unexpected(r.error()));
+        });
+  }
+
+  loop::Loop& loop_;
+  std::string path_;
+  FileLock lock_;  // dropped last
+  std::unique_ptr<StorageThread> storage_;
+  std::shared_ptr<Durable> durable_;
+  Transient transient_;
+  int64_t last_commit_;
+  bool backing_up_ = false;
+  std::shared_ptr<char> alive_;  // callbacks of the storage thread come only while this is
+};
+
+Result<std::string> parent_of(const std::string& path) {
+  const size_t slash = path.rfind('/');
+  if (path.empty() || slash + 1 == path.size())
+    return fail(Errc::invalid_argument, "the database needs a file name");
+  return slash == std::string::npos ? "." : slash == 0 ? "/" : path.substr(0, slash);
+}
+
+}  // namespace
+
+Result<std::unique_ptr<Store>> Store::open(loop::Loop& loop, Options options, Clock& clock) {
+  TRY(const std::string dir, parent_of(options.path));
+  if (mkdir(dir.c_str(), 0700) != 0 && errno != EEXIST) return fail_errno(errno, "make " + dir);
+  TRY(FileLock lock, FileLock::acquire(options.path + ".lock", options.path));
+  auto reserve = std::make_shared<Reserve>(options.path + ".reserve");
+  reserve->refill();
+  auto opened = Database::open(options.path);
+  // A full disk must not keep a device from starting: the spare bytes are given up for it.
+  if (!opened && opened.error().code == Errc::exhausted && reserve->give_up())
+    opened = Database::open(options.path);
+  if (!opened) return std::unexpected(opened.error());
+  std::unique_ptr<Database> db = std::move(*opened);
+  auto index = std::make_unique<Index>(options.cache_bytes);
+  TRY(Durable::Loaded loaded, Durable::load(*db, *index));
+  // The term of the volatile space: no revision of before may come again.
+  auto boot = db->next_boot();
+  if (!boot && boot.error().code == Errc::exhausted && reserve->give_up()) boot = db->next_boot();
+  if (!boot) return std::unexpected(boot.error());
+  const int64_t last_commit = loaded.newest.time;
+  auto log = std::make_unique<SoleLog>(loaded.newest.index, 1);
+  TRY(auto storage, StorageThread::start(loop, std::move(db)));
+  auto durable = std::make_shared<Durable>(loop, options, clock, std::move(index), std::move(loaded),
+                                           std::move(log), *storage, std::move(reserve));
+  return std::make_unique<StoreImpl>(loop, std::move(options), std::move(lock), std::move(storage),
+                                     std::move(durable), *boot, last_commit);
+}
+
+}  // namespace limpet::store

@@ -1,0 +1,71 @@
+// The volatile space: the same rules in the memory of this process, bounded, for what may be lost with it.
+//
+// Its revisions are term x 2^32 + counter; the term rises at each start, so that a revision of before is told
+// apart. Commits are done when the call returns. Reads at older revisions are answered by undoing the ring's
+// events.
+#pragma once
+
+#include <map>
+#include <memory>
+#include <string>
+#include <vector>
+
+#include "loop/loop.h"
+#include "store/store.h"
+#include "store/watch_hub.h"
+
+namespace limpet::store {
+
+class Transient final : public Space {
+ public:
+  Transient(loop::Loop& loop, int64_t term);
+
+  void retain(const std::string& prefix, Retention retention);
+  void stop() { stopped_ = true; }
+
+  void commit(Txn txn, std::function<void(Result<Committed>)> done) override;
+  void get(const std::string& key, std::function<void(Result<std::optional<Item>>)> done) override;
+  void list(const std::string& prefix, const std::string& after, Revision revision, size_t limit,
+            std::function<void(Result<Page>)> done) override;
+  int64_t count(const std::string& prefix) const override;
+  Result<std::unique_ptr<Watch>> watch(const std::string& prefix, Revision after, Watch::Sink sink) override;
+  Revision revision() const override { return hub_.now(); }
+  Revision compacted_revision() const override { return hub_.floor(); }
+  size_t watchers() const { return hub_.watchers(); }
+  uint64_t lost() const { return hub_.lost(); }
+
+ private:
+  struct Slot {
+    Revision created = 0;
+    uint64_t order = 0;  // of the last change: revision and place
+    int64_t changed_ms = 0;
+    SharedBytes value;
+    Revision revision = 0;
+  };
+  using Map = std::map<std::string, Slot, std::less<>>;
+  struct Class {
+    std::string prefix;
+    Retention keep;
+    std::map<uint64_t, Map::iterator> by_age;
+    size_t bytes = 0;
+  };
+  Class& class_of(std::string_view key);
+  Result<> check(const Txn& txn) const;
+  void put(const std::string& key, std::string value, Revision revision, std::vector<Event>& events);
+  void remove(Map::iterator it, Revision revision, std::vector<Event>& events);
+  void shrink(Class& c, std::vector<Event>& events, Revision& revision);
+  void expire();
+  void arm();
+  Result<> readable(Revision revision) const;
+  std::map<std::string, Item> view_at(const std::string& prefix, Revision revision) const;
+
+  loop::Loop& loop_;
+  Map map_;
+  std::vector<std::unique_ptr<Class>> classes_;  // the last one is for everything else
+  WatchHub hub_;
+  uint64_t order_ = 0;
+  bool stopped_ = false;
+  loop::Timer timer_;
+};
+
+}  // namespace limpet::store
