@@ -1,7 +1,7 @@
 // HTTP messages as values, and the server's side of one exchange as an interface.
 //
-// A handler sees an Exchange and never the transport: the HTTP/1.1 server makes them from connections, the in-process
-// client of a server device makes them from calls. RFC 9110 and 9112.
+// A handler sees an Exchange and never the transport: the HTTP/1.1 server makes them from connections, the
+// in-process client of a server device makes them from calls. RFC 9110 and 9112.
 #pragma once
 
 #include <cstdint>
@@ -25,11 +25,15 @@ struct Header {
 class Headers {
  public:
   void add(std::string name, std::string value) { list_.push_back({std::move(name), std::move(value)}); }
-  void set(std::string_view name, std::string value);       // replaces all of that name
-  std::string_view get(std::string_view name) const;        // first, case-insensitive; empty when absent
+  void set(std::string_view name, std::string value);  // replaces all of that name
+  std::string_view get(std::string_view name) const;   // first, case-insensitive; empty when absent
   bool has(std::string_view name) const;
+  // Whether one of the comma-separated items of that header is `token`, case-insensitive.
+  bool has_token(std::string_view name, std::string_view token) const;
   std::vector<std::string_view> all(std::string_view name) const;
   const std::vector<Header>& list() const { return list_; }
+  std::vector<Header>& mutable_list() { return list_; }
+  Header& last() { return list_.back(); }  // there must be one
 
  private:
   std::vector<Header> list_;
@@ -46,25 +50,33 @@ Result<Query> parse_query(std::string_view text);
 // Decodes %XX; refuses bad escapes and NUL.
 Result<std::string> percent_decode(std::string_view text);
 std::string percent_encode(std::string_view text);  // all but unreserved characters
+// A request target as its decoded path and query. The path has one form: dot segments, empty segments,
+// encoded slashes and NUL are refused; one trailing slash is dropped; of an absolute-form target the
+// authority is ignored.
+Result<> split_target(std::string_view target, std::string* path, Query* query);
+
+bool same_text(std::string_view a, std::string_view b);  // ASCII case-insensitive
+bool has_token(std::string_view list, std::string_view token);
 
 // Who sent the request, as far as the transport proved it. Authentication (src/api) turns it into a user.
 struct Peer {
   enum class Kind { tcp, tls, unix_socket, in_process } kind = Kind::tcp;
-  std::string address;                    // for logs and the audit trail
-  std::string client_certificate_der;     // TLS: verified against the client CAs, empty when none was sent
-  uint32_t uid = ~0u, gid = ~0u;          // unix socket
+  std::string address;                 // for logs and the audit trail
+  std::string client_certificate_der;  // TLS: verified against the client CAs, empty when none was sent
+  uint32_t uid = ~0u, gid = ~0u;       // unix socket
   int pid = -1;
-  std::string user;                       // in process: the identity the wiring gave
+  std::string user;  // in process: the identity the wiring gave
   std::vector<std::string> groups;
 };
 
 struct Request {
   std::string method;
   std::string target;  // as sent
-  std::string path;    // decoded; no dot segments, no empty segments, no NUL: refused before a handler sees them
+  std::string
+      path;  // decoded; no dot segments, no empty segments, no NUL: refused before a handler sees them
   Query query;
   Headers headers;
-  std::string body;    // complete, within the server's limit (3 MiB)
+  std::string body;  // complete, within the server's limit (3 MiB)
   Peer peer;
 };
 
@@ -74,13 +86,14 @@ struct Response {
   std::string body;
 };
 
-// A WebSocket (RFC 6455) after the handshake, either side. Binary and text messages arrive whole (limit 1 MiB),
-// pings are answered by itself.
+// A WebSocket (RFC 6455) after the handshake, either side. Binary and text messages arrive whole (limit 1
+// MiB), pings are answered by itself.
 class WebSocket {
  public:
   struct Events {
     std::function<void(std::string_view message, bool binary)> on_message;
-    std::function<void(int code, std::string_view reason)> on_close;  // exactly once; 1006 when the peer vanished
+    std::function<void(int code, std::string_view reason)>
+        on_close;  // exactly once; 1006 when the peer vanished
     std::function<void()> on_drain;
   };
   virtual ~WebSocket() = default;  // destroying drops the connection without a close frame
@@ -92,8 +105,8 @@ class WebSocket {
   virtual const std::string& subprotocol() const = 0;
 };
 
-// One request being answered. The transport owns it through a shared_ptr that the handler keeps as long as it needs
-// it; dropping it unanswered sends 500. All calls on the loop's thread.
+// One request being answered. The transport owns it through a shared_ptr that the handler keeps as long as it
+// needs it; dropping it unanswered sends 500. All calls on the loop's thread.
 class Exchange {
  public:
   virtual ~Exchange() = default;
@@ -114,8 +127,8 @@ class Exchange {
   virtual void on_gone(std::function<void()> f) = 0;
   virtual void on_drain(std::function<void()> f) = 0;
 
-  // Switches to WebSocket with one of the client's offered subprotocols ("" for none). Fails when the request is no
-  // proper WebSocket handshake; the caller then answers with respond().
+  // Switches to WebSocket with one of the client's offered subprotocols ("" for none). Fails when the request
+  // is no proper WebSocket handshake; the caller then answers with respond().
   virtual Result<std::unique_ptr<WebSocket>> upgrade(std::string_view subprotocol) = 0;
 
   bool answered = false;  // set by the transport at the first of respond, begin, upgrade

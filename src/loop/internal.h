@@ -5,6 +5,7 @@
 #include <uv.h>
 
 #include <atomic>
+#include <list>
 #include <vector>
 
 #include "base/assert.h"
@@ -26,8 +27,9 @@ struct Loop::Impl {
   std::atomic<Posted*> posted{nullptr};  // newest first; the only thing other threads touch
   std::vector<Task> deferred;
   size_t live = 0;
-  size_t lingering = 0;                 // children killed by a destroyed Process and not yet reaped
-  std::unique_ptr<char[]> read_buffer;  // one for all streams: bytes are handed on before the next read
+  size_t lingering = 0;                     // children killed by a destroyed Process and not yet reaped
+  std::list<std::shared_ptr<void>> parked;  // streams that close_gently() owns
+  std::unique_ptr<char[]> read_buffer;      // one for all streams: bytes are handed on before the next read
 
   static constexpr size_t read_buffer_size = 64 * 1024;
   char* buffer();

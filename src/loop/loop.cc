@@ -55,6 +55,7 @@ Loop::Loop() : impl_(std::make_unique<Impl>()), uv_(&impl_->loop) {
 }
 
 Loop::~Loop() {
+  impl_->parked.clear();
   // Deferred and posted tasks may own objects with handles: drop them first.
   std::vector<Task>().swap(impl_->deferred);
   uv_idle_stop(&impl_->idle);

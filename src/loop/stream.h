@@ -41,6 +41,11 @@ class Stream {
   }  // for getsockopt only; -1 where there is none (TLS, in-memory streams)
 };
 
+// Takes the stream over and ends it politely: queued bytes, FIN, then reads and discards until the peer
+// closes or the limit is over (peer_done: it did already). Closing with unread input would make the kernel
+// send a reset that may destroy our last words.
+void close_gently(Loop& loop, std::unique_ptr<Stream> stream, int64_t limit_ms, bool peer_done = false);
+
 // Who is on the other side of a unix socket (SO_PEERCRED). pid -1 on other streams.
 struct PeerCredentials {
   int pid = -1;
