@@ -1,11 +1,14 @@
 #!/usr/bin/env python3
 """Checks the schema files of src/schema/api and writes them as C++ tables (see types.h, tables.h).
 
-    generate.py OUT_TABLES.cc OUT_DOCS.cc FILE.yaml...
+    generate.py OUT_TABLES.cc OUT_DOCS.cc FILE...
+
+FILEs that are not *.yaml only go into the hash by which clients cache OpenAPI documents.
 
 A mistake in a schema file ends the run with FILE:LINE and what is wrong. The form of the files is described in
 api/README.md.
 """
+import hashlib
 import json
 import re
 import sys
@@ -386,7 +389,14 @@ class Pool:
         return '\n'.join(out + ['    "%s"' % line])
 
 
-def write_tables(schema, tables_path, docs_path):
+def hash_of(paths):
+    digest = hashlib.sha256()
+    for path in sorted(paths, key=lambda p: p.rsplit('/', 1)[-1]):
+        digest.update(open(path, 'rb').read())
+    return digest.hexdigest()
+
+
+def write_tables(schema, digest, tables_path, docs_path):
     types = [schema.types[n] for n in sorted(schema.types)]
     index = {t.name: i for i, t in enumerate(types)}
     pool, docs = Pool(), Pool()
@@ -433,6 +443,7 @@ def write_tables(schema, tables_path, docs_path):
                                  ('Column', 'columns', column_rows), ('Resource', 'resources', resource_rows)):
             f.write('const %s %s[] = {\n    %s};\nconst size_t %s_count = %d;\n\n' %
                     (kind, name, ',\n    '.join(rows), name[:-1], len(rows)))
+        f.write('const char hash[] = "%s";\n' % digest.upper())
         f.write('const Package packages[] = {%s};\nconst size_t package_count = %d;\n\n' %
                 (', '.join(package_rows), len(package_rows)))
         f.write('const Extra extras[] = {\n    %s};\n\n}  // namespace limpet::schema::tables\n' %
@@ -450,10 +461,10 @@ def main():
     if len(sys.argv) < 4:
         raise SystemExit(__doc__)
     try:
-        schema = Schema(sys.argv[3:])
+        schema = Schema([p for p in sys.argv[3:] if p.endswith('.yaml')])
     except (SchemaError, yaml.YAMLError) as e:
         raise SystemExit(str(e)) from None
-    write_tables(schema, sys.argv[1], sys.argv[2])
+    write_tables(schema, hash_of(sys.argv[3:]), sys.argv[1], sys.argv[2])
 
 
 if __name__ == '__main__':

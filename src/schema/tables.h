@@ -29,6 +29,8 @@ extern const Package packages[];
 extern const size_t package_count;
 extern const size_t field_count, type_count, column_count, resource_count;
 
+extern const char hash[];  // of the schema files and of the code that writes OpenAPI documents
+
 extern const char docs[];
 extern const size_t docs_size;
 extern const uint32_t type_docs[], field_docs[];  // offsets into docs, by type and field
