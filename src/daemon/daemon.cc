@@ -49,9 +49,11 @@ Result<> Daemon::start() {
     const int64_t began = device_.clock.monotonic_ms();
     if (auto started = part->start(); !started) {
       exit_status_ = 1;
-      Error error = std::move(started).error();
+      Error error = std::move(started).error().with(std::string("start ") + part->name());
+      log::error(error.message);
+      notifier_.status(error.message);
       stop("start failed");
-      return std::unexpected(std::move(error).with(std::string("start ") + part->name()));
+      return std::unexpected(std::move(error));
     }
     started_++;
     log::debug("part started", {{"part", part->name()}, {"ms", device_.clock.monotonic_ms() - began}});

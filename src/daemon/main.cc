@@ -59,12 +59,11 @@ int serve(const Config& config, const std::string& config_file) {
                 .config = config,
                 .paths = derive_paths(config),
                 .node_name = config.node_name.empty() ? host_name() : config.node_name,
-                .fatal = {}};
+                .fatal = {},
+                .identity = {},
+                .identity_changed = {}};
   Daemon daemon(device, make_parts(device), notifier, config_file);
-  if (auto started = daemon.start(); !started) {
-    log::error(started.error().message);
-    notifier.status(started.error().message);
-  }
+  (void)daemon.start();  // it said itself what went wrong, and is stopping
   loop.run();
   return daemon.exit_status();
 }

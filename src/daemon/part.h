@@ -12,6 +12,7 @@
 #include "daemon/config.h"
 #include "daemon/paths.h"
 #include "loop/loop.h"
+#include "pki/identity.h"
 
 namespace limpet::store {
 class Store;
@@ -32,6 +33,9 @@ struct Device {
   std::function<void(const std::string& reason)> fatal;
 
   store::Store* store = nullptr;
+  pki::Identity identity;
+  // Called when the identity was renewed; set by whoever serves with it.
+  loop::Task identity_changed;
 };
 
 class Part {

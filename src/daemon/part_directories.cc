@@ -1,6 +1,9 @@
-#include "daemon/part_directories.h"
+// The first part: directories of the device with their modes, and the lock on dataDir.
+#include <optional>
 
 #include "base/atomic_file.h"
+#include "daemon/parts.h"
+#include "store/data_dir_lock.h"
 
 namespace limpet::daemon {
 namespace {
@@ -11,15 +14,24 @@ class DirectoriesPart final : public Part {
   const char* name() const override { return "directories"; }
 
   Result<> start() override {
+    CHECK_OK(make_directories(device_.paths.data_dir, 0700));
+    TRY(auto lock, store::lock_data_dir(device_.paths.data_dir));
     CHECK_OK(make_directories_of(device_.paths));
     // A power cut may have left half-written files behind.
     for (const std::string* path : {&device_.paths.data_dir, &device_.paths.pki_dir})
       remove_temporaries(*path);
+    lock_.emplace(std::move(lock));
     return {};
+  }
+
+  void stop(loop::Task done) override {
+    lock_.reset();
+    done();
   }
 
  private:
   Device& device_;
+  std::optional<store::FileLock> lock_;
 };
 
 }  // namespace

@@ -1,11 +1,12 @@
-#include "daemon/part.h"
-#include "daemon/part_directories.h"
+#include "daemon/parts.h"
 
 namespace limpet::daemon {
 
 Parts make_parts(Device& device) {
   Parts parts;
-  parts.push_back(make_directories_part(device));
+  parts.push_back(make_directories_part(device));  // and the lock: nobody else works on dataDir
+  parts.push_back(make_store_part(device));        // raises the clock's floor
+  parts.push_back(make_identity_part(device));     // needs the time
   return parts;
 }
 

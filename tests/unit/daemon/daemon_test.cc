@@ -65,7 +65,9 @@ struct Fixture {
                 .config = check_config("").config,
                 .paths = {},
                 .node_name = "edge-1",
-                .fatal = {}};
+                .fatal = {},
+                .identity = {},
+                .identity_changed = {}};
   std::string journal;
   Fixture() {
     log::set_sink([](log::Level, std::string_view) {});

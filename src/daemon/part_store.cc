@@ -1,0 +1,48 @@
+// The store: opened first, closed last, and the reason to end when the disk can no longer be trusted.
+#include "base/log.h"
+#include "daemon/parts.h"
+#include "store/store.h"
+
+namespace limpet::daemon {
+namespace {
+
+class StorePart final : public Part {
+ public:
+  explicit StorePart(Device& device) : device_(device) {}
+  const char* name() const override { return "store"; }
+
+  Result<> start() override {
+    store::Options options;
+    options.path = device_.paths.store_file;
+    TRY(store_, store::Store::open(device_.loop, options, device_.clock));
+    // Many boards start in 1970: it is certainly not earlier than the last thing we wrote.
+    device_.clock.raise_floor(store_->last_commit_time());
+    store_->on_fatal([this](Error error) { device_.fatal("store: " + error.message); });
+    device_.store = store_.get();
+    log::info("store opened", {{"file", options.path},
+                               {"revision", store_->durable().revision()},
+                               {"sqlite", store_->sqlite_version()}});
+    return {};
+  }
+
+  void stop(loop::Task done) override {
+    device_.store = nullptr;
+    store_->close([this, done] {
+      // Not from inside the store's own callback.
+      device_.loop.defer([this, done] {
+        store_.reset();
+        done();
+      });
+    });
+  }
+
+ private:
+  Device& device_;
+  std::unique_ptr<store::Store> store_;
+};
+
+}  // namespace
+
+std::unique_ptr<Part> make_store_part(Device& device) { return std::make_unique<StorePart>(device); }
+
+}  // namespace limpet::daemon

@@ -1,0 +1,12 @@
+// The parts, one file each (part_NAME.cc). parts.cc puts them in order.
+#pragma once
+
+#include "daemon/part.h"
+
+namespace limpet::daemon {
+
+std::unique_ptr<Part> make_directories_part(Device& device);
+std::unique_ptr<Part> make_store_part(Device& device);
+std::unique_ptr<Part> make_identity_part(Device& device);
+
+}  // namespace limpet::daemon
