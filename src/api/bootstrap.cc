@@ -1,0 +1,92 @@
+#include "api/bootstrap.h"
+
+#include <memory>
+
+#include "api/object.h"
+#include "api/strategy.h"
+#include "schema/codec.h"
+
+namespace limpet::api {
+namespace {
+
+constexpr std::string_view kBuiltIn[] = {"default", "kube-system", "kube-public", "kube-node-lease"};
+
+json::Value new_object(Core& core, const schema::Resource& r, std::string_view ns, std::string_view name) {
+  json::Value v = json::Value::object();
+  json::Ref o = v.ref();
+  o.set("apiVersion", api_version(r.group(), r.version()));
+  o.set("kind", r.kind());
+  json::Ref meta = o.ensure_object("metadata");
+  meta.set("name", name);
+  if (!ns.empty()) meta.set("namespace", ns);
+  meta.set("uid", core.random.uuid());
+  meta.set("creationTimestamp", rfc3339(core.clock.wall()));
+  return v;
+}
+
+store::Op put_new(const schema::Resource& r, std::string_view ns, json::Ref o) {
+  schema::apply_defaults(o, *r.type());
+  schema::apply_create_defaults(o, *r.type());
+  return {store::Op::Type::put, object_key(r, ns, o["metadata"]["name"].str()), canonical(r, o), 0};
+}
+
+struct Starter : std::enable_shared_from_this<Starter> {
+  Core& core;
+  std::shared_ptr<Core> owner;
+  std::function<void(Result<>)> done;
+  size_t next = 0;
+
+  Starter(Core& c, std::function<void(Result<>)> d)
+      : core(c), owner(c.shared_from_this()), done(std::move(d)) {}
+
+  void step() {
+    if (next == std::size(kBuiltIn)) {
+      core.ready = true;
+      return done({});
+    }
+    const schema::Resource* r = schema::find_resource("", "v1", "namespaces");
+    if (!r) return done(fail(Errc::internal, "the schema declares no namespaces"));
+    std::string_view name = kBuiltIn[next++];
+    core.store.durable().get(object_key(*r, "", name),
+                             [self = shared_from_this(), r, name](Result<std::optional<store::Item>> got) {
+                               if (!got) return self->done(std::unexpected(got.error()));
+                               if (*got) return self->step();
+                               self->make(*r, name);
+                             });
+  }
+
+  void make(const schema::Resource& r, std::string_view name) {
+    json::Value ns = new_object(core, r, "", name);
+    create_namespace(ns.ref());
+    store::Txn txn;
+    txn.ops.push_back(put_new(r, "", ns.ref()));
+    for (store::Op& op : namespace_companions(core, name)) txn.ops.push_back(std::move(op));
+    core.store.durable().commit(std::move(txn), [self = shared_from_this()](Result<store::Committed> c) {
+      // A conflict: it, or a part of it, is there already.
+      if (!c && c.error().code != Errc::conflict) return self->done(std::unexpected(c.error()));
+      self->step();
+    });
+  }
+};
+
+}  // namespace
+
+std::vector<store::Op> namespace_companions(Core& core, std::string_view ns) {
+  std::vector<store::Op> ops;
+  if (const schema::Resource* r = schema::find_resource("", "v1", "serviceaccounts")) {
+    json::Value account = new_object(core, *r, ns, "default");
+    ops.push_back(put_new(*r, ns, account.ref()));
+  }
+  if (const schema::Resource* r = schema::find_resource("", "v1", "configmaps")) {
+    json::Value map = new_object(core, *r, ns, "kube-root-ca.crt");
+    map.ref().ensure_object("data").set("ca.crt", core.options.cluster_ca_pem);
+    ops.push_back(put_new(*r, ns, map.ref()));
+  }
+  return ops;
+}
+
+void bootstrap(Core& core, std::function<void(Result<>)> done) {
+  std::make_shared<Starter>(core, std::move(done))->step();
+}
+
+}  // namespace limpet::api

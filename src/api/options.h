@@ -1,0 +1,54 @@
+// What the wiring tells the API server.
+#pragma once
+
+#include <cstdint>
+#include <functional>
+#include <string>
+#include <string_view>
+#include <vector>
+
+#include "api/user.h"
+#include "base/result.h"
+
+namespace limpet::api {
+
+// A service-account token to be made (TokenRequest).
+struct TokenSpec {
+  std::string ns, name, uid;           // of the service account
+  std::vector<std::string> audiences;  // empty: the API's own
+  int64_t expiration_s = 3600;
+  std::string pod_name, pod_uid;  // boundObjectRef, when it is a pod
+};
+
+struct IssuedToken {
+  std::string token;
+  int64_t expires_at = 0;  // seconds since the epoch
+};
+
+// Proofs of identity, over src/pki (see identity.h for the one the daemon uses). Functions so that tests need
+// no keys.
+struct Identity {
+  std::function<Result<User>(std::string_view token)> verify_token;
+  std::function<Result<User>(std::string_view certificate_der)> read_certificate;
+  std::function<Result<IssuedToken>(const TokenSpec&)> issue_token;
+};
+
+struct Options {
+  Identity identity;
+  // unix socket: members of this group (by gid of the peer, or asked through `is_reader`) read
+  uint32_t reader_gid = ~0u;
+  std::function<bool(uint32_t uid, uint32_t gid)> is_reader;
+  std::string cluster_ca_pem;  // for kube-root-ca.crt
+  std::string issuer = "https://kubernetes.default.svc.cluster.local";
+  size_t max_in_flight = 400;
+  size_t max_long_running = 1000;
+  int64_t request_timeout_ms = 60000;
+  int64_t event_ttl_s = 3600;
+  std::string git_version = "v1.35.0+limpet";
+  // Readiness beyond the API's own: name and verdict, shown by /readyz?verbose.
+  std::function<std::vector<std::pair<std::string, bool>>()> ready_checks;
+  // Called once for each request that was answered: user, verb, path, code. Empty: off.
+  std::function<void(const User&, std::string_view verb, std::string_view path, int code)> audit;
+};
+
+}  // namespace limpet::api

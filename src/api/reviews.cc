@@ -1,0 +1,140 @@
+// Kinds that are questions: answered at once and kept nowhere. Who am I, may I, may they, is this token good.
+#include "api/authz.h"
+#include "api/body.h"
+#include "api/object.h"
+#include "api/subresources.h"
+#include "api/write.h"
+
+namespace limpet::api {
+namespace {
+
+void write_user(json::Ref to, const User& u, const char* name_key) {
+  if (!u.name.empty()) to.set(name_key, u.name);
+  if (!u.uid.empty()) to.set("uid", u.uid);
+  if (!u.groups.empty()) {
+    json::Ref groups = to.ensure_array("groups");
+    for (const std::string& g : u.groups) groups.push(json::Value::string(g));
+  }
+  if (u.extra.empty()) return;
+  json::Ref extra = to.ensure_object("extra");
+  for (const auto& [k, values] : u.extra) {
+    json::Ref list = extra.ensure_array(k);
+    for (const std::string& v : values) list.push(json::Value::string(v));
+  }
+}
+
+// The request that a SubjectAccessReview asks about.
+RequestInfo asked(json::Ref spec) {
+  RequestInfo i;
+  if (json::Ref a = spec["resourceAttributes"]) {
+    i.is_resource = true;
+    i.verb = a["verb"].str();
+    i.group = a["group"].str();
+    i.version = a["version"].str();
+    i.resource = a["resource"].str();
+    i.subresource = a["subresource"].str();
+    i.ns = a["namespace"].str();
+    i.name = a["name"].str();
+  } else {
+    i.verb = spec["nonResourceAttributes"]["verb"].str();
+    i.path = spec["nonResourceAttributes"]["path"].str();
+  }
+  return i;
+}
+
+void answer_access(json::Ref review, const User& user) {
+  bool allowed = authorized(user, asked(review["spec"]));
+  json::Ref s = review.set("status", json::Value::object());
+  s.set("allowed", allowed);
+  if (!allowed) s.set("reason", "only members of system:masters may do this here");
+}
+
+void subject_access(const Call&, json::Ref review) {
+  json::Ref spec = review["spec"];
+  User u;
+  u.name = spec["user"].str();
+  for (json::Ref g : spec["groups"]) u.groups.emplace_back(g.str());
+  answer_access(review, u);
+}
+
+void self_access(const Call& call, json::Ref review) { answer_access(review, call.user); }
+
+void rule(json::Ref rules, std::initializer_list<const char*> verbs, const char* list_key, const char* what) {
+  json::Ref r = rules.push(json::Value::object());
+  json::Ref v = r.ensure_array("verbs");
+  for (const char* verb : verbs) v.push(json::Value::string(verb));
+  if (std::string_view(list_key) == "resources") r.ensure_array("apiGroups").push(json::Value::string("*"));
+  r.ensure_array(list_key).push(json::Value::string(what));
+}
+
+void self_rules(const Call& call, json::Ref review) {
+  json::Ref s = review.set("status", json::Value::object());
+  json::Ref resources = s.ensure_array("resourceRules"), others = s.ensure_array("nonResourceRules");
+  s.set("incomplete", false);
+  if (call.user.in(kMastersGroup)) {
+    rule(resources, {"*"}, "resources", "*");
+    rule(others, {"*"}, "nonResourceURLs", "*");
+    return;
+  }
+  for (const char* r : {"selfsubjectaccessreviews", "selfsubjectrulesreviews", "selfsubjectreviews"}) {
+    rule(resources, {"create"}, "resources", r);
+  }
+  if (call.user.in(kReadersGroup)) rule(resources, {"get", "list", "watch"}, "resources", "*");
+  for (const char* p :
+       {"/api", "/api/*", "/apis", "/apis/*", "/openapi/*", "/version", "/livez", "/readyz", "/healthz"}) {
+    rule(others, {"get"}, "nonResourceURLs", p);
+  }
+}
+
+void self_subject(const Call& call, json::Ref review) {
+  write_user(review.set("status", json::Value::object()).set("userInfo", json::Value::object()), call.user,
+             "username");
+}
+
+void token_review(const Call& call, json::Ref review) {
+  json::Ref s = review.set("status", json::Value::object());
+  std::string token(review["spec"]["token"].str());
+  review["spec"].remove("token");
+  const Identity& id = call.core.options.identity;
+  Result<User> user =
+      id.verify_token ? id.verify_token(token) : fail(Errc::unauthenticated, "no tokens here");
+  s.set("authenticated", user.has_value());
+  if (!user) {
+    s.set("error", "the token does not hold");
+    return;
+  }
+  user->groups.emplace_back("system:authenticated");
+  write_user(s.set("user", json::Value::object()), *user, "username");
+}
+
+struct Review {
+  std::string_view resource;
+  void (*answer)(const Call&, json::Ref review);
+};
+
+constexpr Review kReviews[] = {
+    {"selfsubjectaccessreviews", self_access},     {"selfsubjectrulesreviews", self_rules},
+    {"selfsubjectreviews", self_subject},          {"subjectaccessreviews", subject_access},
+    {"localsubjectaccessreviews", subject_access}, {"tokenreviews", token_review},
+};
+
+}  // namespace
+
+void create_review(CallPtr call) {
+  const schema::Resource& r = *call->resource;
+  if (call->info.verb != "create") return call->fail(status::method_not_allowed());
+  // POST bindings: the older address of pods/NAME/binding.
+  if (r.plural() == "bindings")
+    return call->fail(status::from_error({Errc::unsupported, "use pods/NAME/binding"}));
+  Outcome<json::Value> body = decode_object(*call, *r.type(), r.group(), r.version(), r.kind());
+  if (!body) return call->fail(body.error());
+  for (const Review& review : kReviews) {
+    if (review.resource != r.plural()) continue;
+    review.answer(*call, body->ref());
+    body->ref().ensure_object("metadata").set("creationTimestamp", rfc3339(call->core.clock.wall()));
+    return call->respond(201, body->ref().dump());
+  }
+  call->fail(status::method_not_allowed());
+}
+
+}  // namespace limpet::api

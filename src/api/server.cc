@@ -1,0 +1,201 @@
+#include "api/server.h"
+
+#include "api/authn.h"
+#include "api/authz.h"
+#include "api/bootstrap.h"
+#include "api/context.h"
+#include "api/route.h"
+#include "api/sweeper.h"
+
+namespace limpet::api {
+namespace {
+
+// A filter answers the call and returns false, or lets it pass.
+using Filter = bool (*)(const CallPtr&);
+
+bool request_info(const CallPtr& call) {
+  call->info = parse_request_info(call->request());
+  const RequestInfo& i = call->info;
+  call->long_running =
+      i.is_resource && (i.verb == "watch" || i.subresource == "exec" || i.subresource == "attach" ||
+                        (i.subresource == "log" && truthy(call->query(), "follow")));
+  if (call->long_running) ++call->core.metrics.watches;
+  return true;
+}
+
+bool not_stopping(const CallPtr& call) {
+  if (!call->core.stopping || !call->info.is_resource) return true;
+  call->fail(status::unavailable("the server is shutting down", 1));
+  return false;
+}
+
+// Health stays answerable under load.
+bool max_in_flight(const CallPtr& call) {
+  if (!call->info.is_resource) return true;
+  Core& core = call->core;
+  size_t limit = call->long_running ? core.options.max_long_running : core.options.max_in_flight;
+  size_t now = static_cast<size_t>(call->long_running ? core.metrics.watches : core.metrics.in_flight);
+  // The in-process parts of the device itself are few and must not starve.
+  if (now > limit && call->request().peer.kind != http::Peer::Kind::in_process) {
+    ++core.metrics.rejected_in_flight;
+    call->fail(status::too_many_requests("Too many requests, please try again later.", 1));
+    return false;
+  }
+  if (!call->long_running) {
+    call->counted_in_flight = true;
+    ++core.metrics.in_flight;
+  }
+  return true;
+}
+
+bool authentication(const CallPtr& call) {
+  Result<User> user = authenticate(call->core.options, call->request());
+  if (user) {
+    call->user = std::move(*user);
+    return true;
+  }
+  ++call->core.metrics.authentication_failures;
+  call->fail(status::unauthorized());  // the reason is for the audit trail, not for the one who tries
+  return false;
+}
+
+bool impersonation(const CallPtr& call) {
+  const http::Headers& h = call->request().headers;
+  std::string_view name = h.get("Impersonate-User");
+  if (name.empty() && !h.has("Impersonate-Group") && !h.has("Impersonate-Uid")) return true;
+  if (name.empty()) {
+    call->fail(status::bad_request("impersonation needs Impersonate-User"));
+    return false;
+  }
+  if (!call->user.in(kMastersGroup)) {
+    Status s = status::bad_request("");
+    s.code = 403;
+    s.reason = "Forbidden";
+    s.message = "users \"" + std::string(name) + "\" is forbidden: User \"" + call->user.name +
+                "\" cannot impersonate resource \"users\" in API group \"\" at the cluster scope";
+    call->fail(s);
+    return false;
+  }
+  User u;
+  u.name = name;
+  u.uid = h.get("Impersonate-Uid");
+  for (std::string_view g : h.all("Impersonate-Group")) u.groups.emplace_back(g);
+  if (!u.in("system:authenticated")) u.groups.emplace_back("system:authenticated");
+  call->user = std::move(u);
+  return true;
+}
+
+bool authorisation(const CallPtr& call) {
+  if (authorized(call->user, call->info)) return true;
+  const RequestInfo& i = call->info;
+  if (call->user.anonymous()) {
+    call->fail(status::unauthorized());
+  } else if (!i.is_resource) {
+    call->fail(status::forbidden_path(call->user.name, i.verb, i.path));
+  } else if (const schema::Resource* r = schema::find_resource(i.group, i.version, i.resource)) {
+    call->fail(status::forbidden(*r, i.name, denial(call->user, i)));
+  } else {
+    Status s = status::no_such_path();
+    s.code = 403;
+    s.reason = "Forbidden";
+    s.message = qualified(i.resource, i.group) + " is forbidden: " + denial(call->user, i);
+    call->fail(s);
+  }
+  return false;
+}
+
+// The order in which a request passes. Timeouts are armed before the first (ApiServer::Impl::serve), the
+// audit hook and the metrics run when the call ends (Call::~Call).
+constexpr Filter kFilters[] = {request_info,   not_stopping,  max_in_flight,
+                               authentication, impersonation, authorisation};
+
+}  // namespace
+
+struct ApiServer::Impl {
+  std::shared_ptr<Core> core;
+  Sweeper sweeper;
+  loop::Timer timeout;
+  std::shared_ptr<int> alive = std::make_shared<int>(0);
+
+  Impl(std::shared_ptr<Core> c, NodeAccess* nodes)
+      : core(std::move(c)), sweeper(*core), timeout(core->loop, "api request timeout") {
+    core->nodes = nodes;
+    core->sweeper = &sweeper;
+  }
+  ~Impl() { core->sweeper = nullptr; }
+
+  void serve(http::ExchangePtr exchange) {
+    auto call = std::make_shared<Call>(*core, std::move(exchange));
+    for (Filter f : kFilters) {
+      if (!f(call)) return;
+    }
+    if (!call->long_running) {
+      core->timed.push_back(call.get());
+      call->timed = std::prev(core->timed.end());
+      if (!timeout.active()) arm();
+    }
+    route(std::move(call));
+  }
+
+  // The timer runs only while requests are under way.
+  void arm() {
+    if (core->timed.empty()) return;
+    int64_t left =
+        core->timed.front()->started_ms + core->options.request_timeout_ms - core->clock.monotonic_ms();
+    timeout.start(left < 1000 ? 1000 : left, [this] { expire(); });
+  }
+
+  void expire() {
+    int64_t limit = core->clock.monotonic_ms() - core->options.request_timeout_ms;
+    while (!core->timed.empty() && core->timed.front()->started_ms <= limit) {
+      CallPtr call = core->timed.front()->shared_from_this();
+      core->timed.erase(*call->timed);
+      call->timed.reset();
+      call->fail(status::timeout("request did not complete within the allotted timeout"));
+    }
+    arm();
+  }
+};
+
+ApiServer::ApiServer(loop::Loop& loop, Clock& clock, Random& random, store::Store& store, Options options,
+                     NodeAccess* nodes)
+    : impl_(std::make_unique<Impl>(std::make_shared<Core>(loop, clock, random, store, std::move(options)),
+                                   nodes)) {}
+
+ApiServer::~ApiServer() { stop(); }
+
+http::Handler ApiServer::handler() {
+  std::weak_ptr<int> alive = impl_->alive;
+  Impl* impl = impl_.get();
+  return [alive, impl](http::ExchangePtr exchange) {
+    if (!alive.expired()) return impl->serve(std::move(exchange));
+    Status s = status::unavailable("the server is shutting down", 1);
+    http::Headers h;
+    h.add("Content-Type", "application/json");
+    exchange->respond({503, std::move(h), s.json()});
+  };
+}
+
+void ApiServer::start(std::function<void(Result<>)> done) {
+  std::weak_ptr<int> alive = impl_->alive;
+  bootstrap(*impl_->core, [this, alive, done = std::move(done)](Result<> r) {
+    if (alive.expired()) return;
+    if (r) impl_->sweeper.start();
+    done(std::move(r));
+  });
+}
+
+void ApiServer::stop() {
+  Core& core = *impl_->core;
+  core.stopping = true;
+  impl_->sweeper.stop();
+  auto sessions = std::move(core.sessions);
+  core.sessions.clear();
+  for (auto& [p, s] : sessions) s->stop();
+}
+
+void ApiServer::set_nodes(NodeAccess* nodes) { impl_->core->nodes = nodes; }
+
+Metrics& ApiServer::metrics() { return impl_->core->metrics; }
+
+}  // namespace limpet::api

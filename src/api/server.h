@@ -1,0 +1,43 @@
+// The API server of a device: authenticates, authorises, admits, and serves the objects of the store.
+//
+// Owned by the daemon, lives on the loop's thread. handler() may be given to any number of transports (TLS,
+// the unix socket, the in-process client); requests that come after stop() are answered with 503.
+#pragma once
+
+#include <functional>
+#include <memory>
+
+#include "api/metrics.h"
+#include "api/node_access.h"
+#include "api/options.h"
+#include "base/clock.h"
+#include "base/random.h"
+#include "http/message.h"
+#include "loop/loop.h"
+#include "store/store.h"
+
+namespace limpet::api {
+
+class ApiServer {
+ public:
+  // `nodes` may be null: then logs, exec and attach are answered with 503.
+  ApiServer(loop::Loop& loop, Clock& clock, Random& random, store::Store& store, Options options,
+            NodeAccess* nodes);
+  ~ApiServer();
+  ApiServer(const ApiServer&) = delete;
+
+  http::Handler handler();
+  // Makes the built-in namespaces, starts garbage collection and the end of namespaces. /readyz is green
+  // after `done`.
+  void start(std::function<void(Result<>)> done);
+  // Ends watches and sessions in good order and refuses new requests.
+  void stop();
+  void set_nodes(NodeAccess* nodes);
+  Metrics& metrics();
+
+ private:
+  struct Impl;
+  std::unique_ptr<Impl> impl_;
+};
+
+}  // namespace limpet::api

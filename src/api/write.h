@@ -1,0 +1,43 @@
+// The common way of every write: read the current object, make the new one from it, check and complete it,
+// commit it under the condition that nobody was faster, answer. create.cc, update.cc, patch.cc and the
+// subresources supply the step in the middle.
+#pragma once
+
+#include <functional>
+#include <string>
+
+#include "api/context.h"
+#include "api/status.h"
+#include "base/json.h"
+#include "store/store.h"
+
+namespace limpet::api {
+
+// Which half of an object a write is about: the other half stays as it was.
+enum class Part { main, status, whole };
+
+struct Update {
+  Part part = Part::main;
+  std::string key;
+  // The new object from the current one (`current` is null when there is none).
+  std::function<Outcome<json::Value>(const store::Item* current)> make;
+  bool create_if_absent = false;
+  // Sends the answer; the default is the object.
+  std::function<void(const CallPtr&, std::string_view stored, store::Revision rv, bool created)> answer;
+  bool track = true;  // record in managedFields who set what; server-side apply has done it
+};
+
+void run_update(CallPtr call, Update update);
+
+// Completes a new object (metadata of the server, admission, defaults, validation), commits and answers.
+// `track`: false when the fields' owners are recorded already (server-side apply).
+void run_create(CallPtr call, json::Value object, bool track = true);
+
+// Name and namespace of a body must be those of the address, or absent; they are filled in.
+Outcome<> check_address(const Call& call, json::Ref object, bool with_name);
+Part part_of(std::string_view subresource);
+
+// Manager of the fields written by this call: fieldManager, else the client's name.
+std::string field_manager(const Call& call);
+
+}  // namespace limpet::api
