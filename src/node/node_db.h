@@ -1,0 +1,48 @@
+// node.db: what this device must run with no server, no route and no registry in sight: its pods, the ConfigMaps and
+// Secrets they mention (secrets sealed with the device's key), restart counts. SQLite, local, never replicated, rebuilt
+// from the API when it is lost or damaged.
+//
+// Written only when something changed (an idle device writes nothing); writes run on the pool, one at a time, in order.
+// Reads are from memory: the whole of it is loaded at start and is small.
+#pragma once
+
+#include <functional>
+#include <map>
+#include <memory>
+#include <string>
+#include <vector>
+
+#include "base/bytes.h"
+#include "base/result.h"
+#include "loop/loop.h"
+
+namespace limpet::node {
+
+// How secrets are sealed at rest; the daemon wires src/pki's.
+struct Sealer {
+  std::function<Result<std::string>(std::string_view plain)> seal;
+  std::function<Result<std::string>(std::string_view sealed)> open;
+};
+
+class NodeDb {
+ public:
+  // Blocking, at start. A damaged file is set aside by name (.damaged-N) and a fresh one is begun: everything in it can be
+  // had again from the API.
+  static Result<std::unique_ptr<NodeDb>> open(loop::Loop& loop, const std::string& path, Sealer sealer);
+  virtual ~NodeDb() = default;
+
+  virtual std::vector<SharedBytes> pods() const = 0;
+  virtual void put_pod(const std::string& uid, SharedBytes pod) = 0;
+  virtual void remove_pod(const std::string& uid) = 0;
+  // Restart counts by container, so that they survive a reboot.
+  virtual std::map<std::string, int> restart_counts(const std::string& uid) const = 0;
+  virtual void put_restart_count(const std::string& uid, const std::string& container, int count) = 0;
+  // key: "NAMESPACE/configmaps/NAME"; null when there is none.
+  virtual SharedBytes object(const std::string& key) const = 0;
+  virtual void put_object(const std::string& key, SharedBytes bytes) = 0;
+  // Drops objects that no pod mentions.
+  virtual void retain_objects(const std::vector<std::string>& keys) = 0;
+  virtual void close(std::function<void()> done) = 0;
+};
+
+}  // namespace limpet::node

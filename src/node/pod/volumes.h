@@ -1,0 +1,57 @@
+// The volumes of a pod: what each one holds is computed (pure), then made on disk (blocking, on the pool).
+//
+// emptyDir lives below the data directory (it survives a reboot with its pod) or, medium Memory, as a tmpfs
+// of its own; configMap, secret, downwardAPI and projected volumes are written below the runtime directory,
+// which is tmpfs, so that no secret reaches flash. Their files change all at once: each version is a
+// directory, `..data` a link to it. https://kubernetes.io/docs/concepts/storage/volumes/
+#pragma once
+
+#include <cstdint>
+#include <map>
+#include <string>
+#include <vector>
+
+#include "base/result.h"
+#include "node/pod/env.h"
+#include "node/pod/spec.h"
+
+namespace limpet::node {
+
+struct VolumeFile {
+  std::string path;  // relative, without ".."
+  std::string bytes;
+  uint32_t mode = 0644;
+  bool operator==(const VolumeFile&) const = default;
+};
+
+struct VolumePlan {
+  enum class Kind { empty_dir, memory, host_path, files } kind = Kind::empty_dir;
+  std::string name;
+  int64_t size_limit = 0;      // memory
+  std::string host_path;       // host_path
+  std::string host_path_type;  // "", DirectoryOrCreate, Directory, FileOrCreate, File, Socket, CharDevice,
+                               // BlockDevice
+  std::vector<VolumeFile> files;
+  int64_t fs_group = -1;
+};
+
+// Errors name the volume as `kubectl describe` shows it: MountVolume.SetUp failed for volume "v" : configmap
+// "x" not found
+Result<std::vector<VolumePlan>> plan_volumes(const PodSpec& pod, const DownwardFacts& facts,
+                                             const FindObject& find);
+
+struct VolumeDirs {
+  std::string data;  // <dataDir>/pods/<uid>/volumes
+  std::string run;   // <runDir>/volumes/<uid>
+};
+
+// Makes what is missing and brings files up to date; returns the host path of each volume. Blocking.
+Result<std::map<std::string, std::string>> make_volumes(const std::vector<VolumePlan>& plans,
+                                                        const VolumeDirs& dirs);
+// Unmounts and deletes everything below the two directories, never following a link. Blocking, idempotent.
+Result<> remove_volumes(const VolumeDirs& dirs);
+
+// ConfigMaps and Secrets that the pod mentions anywhere (env, volumes, pull secrets), as "configmaps/NAME".
+std::vector<std::string> mentioned_objects(json::Cursor pod);
+
+}  // namespace limpet::node

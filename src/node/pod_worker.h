@@ -1,0 +1,115 @@
+// The worker of one pod: carries out what compute_actions() says, one operation per container at a time, feeds each
+// outcome back into the state, and writes the status when it differs.
+//
+// The state machine is in pod/actions.h; here are only effects. A late outcome of an operation that was given up is
+// dropped: every callback holds the worker weakly.
+#pragma once
+
+#include <functional>
+#include <map>
+#include <memory>
+#include <optional>
+#include <string>
+#include <vector>
+
+#include "node/agent.h"
+#include "node/pod/actions.h"
+#include "node/pod/prober.h"
+#include "node/pod/probe.h"
+#include "node/pod/spec.h"
+#include "node/pod/state.h"
+#include "node/pod/volumes.h"
+
+namespace limpet::node {
+
+class ContainerStarter;
+
+class PodWorker : public std::enable_shared_from_this<PodWorker> {
+ public:
+  PodWorker(AgentServices services, PodSpec spec);
+  ~PodWorker();
+
+  const PodSpec& spec() const { return spec_; }
+  const PodState& state() const { return state_; }
+  // The container's id in the runtime and the log file of a run; empty when there is none.
+  std::string container_id(const std::string& container) const;
+  std::string log_path(const std::string& container, bool previous) const;
+
+  void update(PodSpec spec);                         // a newer version of the object
+  void adopt_sandbox(const AdoptedSandbox& sandbox);
+  void adopt_container(const AdoptedContainer& container);
+  void adopt_history(const std::map<std::string, int>& restart_counts);
+  void on_container_change(const std::string& id, const ContainerStatus& status);
+  void restart(const std::string& container);        // `limpet restart`
+  void sync();                                       // decide and act; cheap when there is nothing to do
+
+  // The object is gone from the API (or was never there any more after a restart): stop, clean up, then on_gone.
+  void orphaned();
+  std::function<void()> on_gone;
+
+ private:
+  friend class ContainerStarter;
+  struct Probes;
+
+  ContainerRecord& record(const std::string& container) { return state_.containers[container]; }
+  ObjectRef reference(const std::string& container = "") const;
+  DownwardFacts facts() const;
+  VolumeDirs volume_dirs() const;
+  std::string pod_log_dir() const;
+  std::string run_path(const std::string& name) const;
+
+  void act(const PodActions& actions);
+  void prepare_volumes();
+  void make_planned(std::vector<VolumePlan> plans);
+  void create_sandbox();
+  void attach_network();
+  void step_failed(Step& step, const std::string& reason, const Error& error);
+  void step_done(Step& step);
+  void write_host_files();
+
+  void start_container(const std::string& name);
+  void container_started(const std::string& name);
+  void container_failed(const std::string& name, const std::string& reason, const std::string& message);
+  void stop_container(const Stop& stop);
+  void kill_after_hook(const std::string& name);
+  void exited(const std::string& name, const ContainerStatus& status);
+  std::string termination_message(const ContainerSpec& spec, const ContainerStatus& status) const;
+  void remove_old_run(const std::string& id);
+
+  void start_probes(const std::string& name);
+  void stop_probes(const std::string& name);
+  void schedule_probe(const std::string& name, size_t index);
+  void run_probe(const std::string& name, size_t index);
+  void probe_result(const std::string& name, size_t index, const ProbeOutcome& outcome);
+
+  void clean_up();
+  void clean_containers(std::vector<std::string> ids);
+  void clean_network();
+  void cleaned();
+  void confirm_deletion();
+
+  void write_status();
+  void status_written(Result<client::Reply> reply);
+  void soon();  // sync() in a turn of its own, once
+
+  AgentServices services_;
+  PodSpec spec_;
+  PodState state_;
+  std::map<std::string, std::string> volume_paths_;
+  std::map<std::string, std::vector<std::string>> runs_;  // container to ids that may still be in the runtime
+  std::map<std::string, std::unique_ptr<ContainerStarter>> starters_;
+  std::map<std::string, std::unique_ptr<Probes>> probes_;
+  std::map<std::string, std::unique_ptr<Operation>> hooks_;   // pre-stop, by container
+  std::map<std::string, std::unique_ptr<loop::Timer>> kill_timers_;
+  std::unique_ptr<Operation> volume_fetch_, network_operation_;
+  loop::Work volume_work_;
+  std::shared_ptr<Result<std::map<std::string, std::string>>> volume_outcome_;
+  std::unique_ptr<client::Pending> status_call_, delete_call_;
+  loop::Timer wake_, status_timer_;
+  std::string written_status_;    // as last accepted by the API
+  std::string sending_status_;
+  bool sync_pending_ = false, orphaned_ = false, deletion_confirmed_ = false;
+  int64_t status_backoff_ms_ = 0;
+};
+
+}  // namespace limpet::node
