@@ -1,8 +1,8 @@
 // The node agent: keeps the pods bound to this device running, and the API told.
 //
-// It watches the pods of its node through the client interface, gives each a worker (pod_worker.h), adopts what runs
-// already, starts what the device's record says when there is no server, and reports. Owned by the daemon; all on the
-// loop's thread; destroying it stops no container.
+// It watches the pods of its node through the client interface, gives each a worker (pod_worker.h), adopts
+// what runs already, starts what the device's record says when there is no server, and reports. Owned by the
+// daemon; all on the loop's thread; destroying it stops no container.
 #pragma once
 
 #include <functional>
@@ -28,7 +28,7 @@ struct AgentOptions {
   std::string node_name;
   std::string data_dir, run_dir;
   std::string log_dir = "/var/log/pods";
-  std::string seccomp_dir;                    // localhost profiles; empty: <data_dir>/seccomp
+  std::string seccomp_dir;  // localhost profiles; empty: <data_dir>/seccomp
   DnsOptions dns;
   std::vector<std::string> host_ips;
   int64_t node_cpu_millis = 0, node_memory_bytes = 0;

@@ -1,5 +1,6 @@
-// Events about pods and the node, as `kubectl describe` shows them. Repeats within ten minutes raise the count of one event
-// instead of making another; at most a few are under way to the API, the rest waits in a bounded queue, oldest dropped.
+// Events about pods and the node, as `kubectl describe` shows them. Repeats within ten minutes raise the
+// count of one event instead of making another; at most a few are under way to the API, the rest waits in a
+// bounded queue, oldest dropped.
 // https://kubernetes.io/docs/reference/kubernetes-api/cluster-resources/event-v1/
 #pragma once
 
@@ -33,7 +34,8 @@ class EventRecorder {
 
  private:
   struct Impl;
-  void record(const ObjectRef& about, const char* type, const std::string& reason, const std::string& message);
+  void record(const ObjectRef& about, const char* type, const std::string& reason,
+              const std::string& message);
   std::unique_ptr<Impl> impl_;
 };
 

@@ -1,9 +1,9 @@
-// node.db: what this device must run with no server, no route and no registry in sight: its pods, the ConfigMaps and
-// Secrets they mention (secrets sealed with the device's key), restart counts. SQLite, local, never replicated, rebuilt
-// from the API when it is lost or damaged.
+// node.db: what this device must run with no server, no route and no registry in sight: its pods, the
+// ConfigMaps and Secrets they mention (secrets sealed with the device's key), restart counts. SQLite, local,
+// never replicated, rebuilt from the API when it is lost or damaged.
 //
-// Written only when something changed (an idle device writes nothing); writes run on the pool, one at a time, in order.
-// Reads are from memory: the whole of it is loaded at start and is small.
+// Written only when something changed (an idle device writes nothing); writes run on the pool, one at a time,
+// in order. Reads are from memory: the whole of it is loaded at start and is small.
 #pragma once
 
 #include <functional>
@@ -26,8 +26,8 @@ struct Sealer {
 
 class NodeDb {
  public:
-  // Blocking, at start. A damaged file is set aside by name (.damaged-N) and a fresh one is begun: everything in it can be
-  // had again from the API.
+  // Blocking, at start. A damaged file is set aside by name (.damaged-N) and a fresh one is begun: everything
+  // in it can be had again from the API.
   static Result<std::unique_ptr<NodeDb>> open(loop::Loop& loop, const std::string& path, Sealer sealer);
   virtual ~NodeDb() = default;
 

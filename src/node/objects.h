@@ -1,5 +1,5 @@
-// ConfigMaps and Secrets that pods mention: fetched from the API when a container is made or a volume is filled, so that
-// values are fresh; from the device's own record (node_db.h) when the API cannot be reached.
+// ConfigMaps and Secrets that pods mention: fetched from the API when a container is made or a volume is
+// filled, so that values are fresh; from the device's own record (node_db.h) when the API cannot be reached.
 #pragma once
 
 #include <functional>

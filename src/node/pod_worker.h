@@ -1,8 +1,8 @@
-// The worker of one pod: carries out what compute_actions() says, one operation per container at a time, feeds each
-// outcome back into the state, and writes the status when it differs.
+// The worker of one pod: carries out what compute_actions() says, one operation per container at a time,
+// feeds each outcome back into the state, and writes the status when it differs.
 //
-// The state machine is in pod/actions.h; here are only effects. A late outcome of an operation that was given up is
-// dropped: every callback holds the worker weakly.
+// The state machine is in pod/actions.h; here are only effects. A late outcome of an operation that was given
+// up is dropped: every callback holds the worker weakly.
 #pragma once
 
 #include <functional>
@@ -14,8 +14,8 @@
 
 #include "node/agent.h"
 #include "node/pod/actions.h"
-#include "node/pod/prober.h"
 #include "node/pod/probe.h"
+#include "node/pod/prober.h"
 #include "node/pod/spec.h"
 #include "node/pod/state.h"
 #include "node/pod/volumes.h"
@@ -35,15 +35,16 @@ class PodWorker : public std::enable_shared_from_this<PodWorker> {
   std::string container_id(const std::string& container) const;
   std::string log_path(const std::string& container, bool previous) const;
 
-  void update(PodSpec spec);                         // a newer version of the object
+  void update(PodSpec spec);  // a newer version of the object
   void adopt_sandbox(const AdoptedSandbox& sandbox);
   void adopt_container(const AdoptedContainer& container);
   void adopt_history(const std::map<std::string, int>& restart_counts);
   void on_container_change(const std::string& id, const ContainerStatus& status);
-  void restart(const std::string& container);        // `limpet restart`
-  void sync();                                       // decide and act; cheap when there is nothing to do
+  void restart(const std::string& container);  // `limpet restart`
+  void sync();                                 // decide and act; cheap when there is nothing to do
 
-  // The object is gone from the API (or was never there any more after a restart): stop, clean up, then on_gone.
+  // The object is gone from the API (or was never there any more after a restart): stop, clean up, then
+  // on_gone.
   void orphaned();
   std::function<void()> on_gone;
 
@@ -97,16 +98,16 @@ class PodWorker : public std::enable_shared_from_this<PodWorker> {
   PodState state_;
   std::map<std::string, std::string> volume_paths_;
   std::map<std::string, std::vector<std::string>> runs_;  // container to ids that may still be in the runtime
-  std::map<std::string, std::unique_ptr<ContainerStarter>> starters_;
+  std::map<std::string, std::shared_ptr<ContainerStarter>> starters_;
   std::map<std::string, std::unique_ptr<Probes>> probes_;
-  std::map<std::string, std::unique_ptr<Operation>> hooks_;   // pre-stop, by container
+  std::map<std::string, std::unique_ptr<Operation>> hooks_;  // pre-stop, by container
   std::map<std::string, std::unique_ptr<loop::Timer>> kill_timers_;
   std::unique_ptr<Operation> volume_fetch_, network_operation_;
   loop::Work volume_work_;
   std::shared_ptr<Result<std::map<std::string, std::string>>> volume_outcome_;
   std::unique_ptr<client::Pending> status_call_, delete_call_;
   loop::Timer wake_, status_timer_;
-  std::string written_status_;    // as last accepted by the API
+  std::string written_status_;  // as last accepted by the API
   std::string sending_status_;
   bool sync_pending_ = false, orphaned_ = false, deletion_confirmed_ = false;
   int64_t status_backoff_ms_ = 0;

@@ -1,7 +1,8 @@
-// Runs the handler of a probe or a life cycle hook once: exec in the container, HTTP GET, TCP connect, gRPC health check.
+// Runs the handler of a probe or a life cycle hook once: exec in the container, HTTP GET, TCP connect, gRPC
+// health check.
 //
-// Bounded in time and output; redirects are not followed to another host (a probe must not become a way to reach what the
-// pod cannot). https://kubernetes.io/docs/concepts/workloads/pods/probes/
+// Bounded in time and output; redirects are not followed to another host (a probe must not become a way to
+// reach what the pod cannot). https://kubernetes.io/docs/concepts/workloads/pods/probes/
 #pragma once
 
 #include <functional>
@@ -16,18 +17,20 @@ namespace limpet::node {
 
 struct ProbeOutcome {
   bool success = false;
-  std::string message;  // at most 1 KB: what failed, as events show it ("HTTP probe failed with statuscode: 500")
+  std::string
+      message;  // at most 1 KB: what failed, as events show it ("HTTP probe failed with statuscode: 500")
 };
 
 struct ProbeTarget {
-  std::string container_id;   // exec
-  std::string pod_ip;         // http, tcp; the device's own address with the host network
-  json::Cursor container;     // its ports, for handlers that name one
+  std::string container_id;  // exec
+  std::string pod_ip;        // http, tcp; the device's own address with the host network
+  json::Cursor container;    // its ports, for handlers that name one
 };
 
 // `done` comes once unless the operation is destroyed first; not before the call returns.
-[[nodiscard]] std::unique_ptr<Operation> run_handler(loop::Loop& loop, Runtime& runtime, const Handler& handler,
-                                                     const ProbeTarget& target, int64_t timeout_ms,
+[[nodiscard]] std::unique_ptr<Operation> run_handler(loop::Loop& loop, Runtime& runtime,
+                                                     const Handler& handler, const ProbeTarget& target,
+                                                     int64_t timeout_ms,
                                                      std::function<void(ProbeOutcome)> done);
 
 }  // namespace limpet::node

@@ -68,7 +68,6 @@ struct ContainerRecord {
   bool ready = false;
   std::string kill_message;      // stopping: why, for the event
   int64_t kill_deadline_ms = 0;  // stopping: SIGKILL is sent then
-  bool restart_wanted = false;   // stopping by a failed probe: the policy decides afterwards
   Backoff crash;
   Backoff pull;
   int64_t failed_ms = 0;  // waiting after a failure: when it failed

@@ -1,0 +1,163 @@
+#include "node/events.h"
+
+#include <algorithm>
+
+#include "base/json.h"
+#include "base/log.h"
+
+namespace limpet::node {
+
+namespace {
+
+constexpr size_t kMaxQueue = 256, kMaxKnown = 512;
+constexpr int64_t kRepeatMs = 600'000;
+constexpr size_t kMaxMessage = 1024;  // of an event, as upstream
+
+}  // namespace
+
+struct EventRecorder::Impl {
+  struct Known {  // an event in the API whose count can be raised
+    std::string name;
+    int64_t count = 1, last_ms = 0;
+  };
+  struct Queued {
+    std::string key, ns, name;
+    int64_t count = 1;
+    std::string body;  // of a POST; empty: raise the count
+    std::string last_timestamp;
+  };
+
+  loop::Loop& loop;
+  Clock& clock;
+  Random& random;
+  client::Client& client;
+  std::string component, host;
+  std::map<std::string, Known> known;
+  std::deque<Queued> queue;
+  std::unique_ptr<client::Pending> call;
+  loop::Timer retry;
+  uint64_t dropped = 0;
+
+  Impl(loop::Loop& l, Clock& c, Random& r, client::Client& cl, std::string comp, std::string h)
+      : loop(l),
+        clock(c),
+        random(r),
+        client(cl),
+        component(std::move(comp)),
+        host(std::move(h)),
+        retry(l, "events") {}
+
+  void send();
+  void sent(const Queued& event, Result<client::Reply> reply);
+  std::string body(const ObjectRef& about, const char* type, const std::string& reason,
+                   const std::string& message, const std::string& name, const std::string& now);
+  void forget_old(int64_t now_ms);
+};
+
+EventRecorder::EventRecorder(loop::Loop& loop, Clock& clock, Random& random, client::Client& client,
+                             std::string component, std::string host)
+    : impl_(std::make_unique<Impl>(loop, clock, random, client, std::move(component), std::move(host))) {}
+EventRecorder::~EventRecorder() = default;
+
+std::string EventRecorder::Impl::body(const ObjectRef& about, const char* type, const std::string& reason,
+                                      const std::string& message, const std::string& name,
+                                      const std::string& now) {
+  json::Writer w;
+  const std::string ns = about.ns.empty() ? "default" : about.ns;
+  w.begin_object().field("apiVersion", "v1").field("kind", "Event").key("metadata").begin_object();
+  w.field("name", name).field("namespace", ns).end_object();
+  w.key("involvedObject")
+      .begin_object()
+      .field("kind", about.kind)
+      .field("apiVersion", "v1")
+      .field("name", about.name);
+  if (!about.ns.empty()) w.field("namespace", about.ns);
+  w.field("uid", about.uid);
+  if (!about.field_path.empty()) w.field("fieldPath", about.field_path);
+  w.end_object().field("reason", reason).field("message", message).field("type", type);
+  w.key("source").begin_object().field("component", component).field("host", host).end_object();
+  w.field("firstTimestamp", now).field("lastTimestamp", now).field("count", 1);
+  w.field("reportingComponent", component).field("reportingInstance", host).end_object();
+  return w.take();
+}
+
+void EventRecorder::Impl::forget_old(int64_t now_ms) {
+  if (known.size() < kMaxKnown) return;
+  std::erase_if(known, [&](const auto& e) { return now_ms - e.second.last_ms > kRepeatMs; });
+  while (known.size() >= kMaxKnown) {
+    known.erase(std::min_element(known.begin(), known.end(), [](const auto& a, const auto& b) {
+      return a.second.last_ms < b.second.last_ms;
+    }));
+  }
+}
+
+void EventRecorder::record(const ObjectRef& about, const char* type, const std::string& reason,
+                           const std::string& text) {
+  Impl& m = *impl_;
+  const std::string message = text.size() > kMaxMessage ? text.substr(0, kMaxMessage - 3) + "..." : text;
+  const int64_t now_ms = m.clock.monotonic_ms();
+  const std::string now = rfc3339(m.clock.wall());
+  const std::string key = about.uid + "|" + about.field_path + "|" + type + "|" + reason + "|" + message;
+  const std::string ns = about.ns.empty() ? "default" : about.ns;
+  const auto it = m.known.find(key);
+  if (it != m.known.end() && now_ms - it->second.last_ms < kRepeatMs) {
+    it->second.count++;
+    it->second.last_ms = now_ms;
+    const auto waiting = std::find_if(m.queue.begin(), m.queue.end(),
+                                      [&](const auto& q) { return q.key == key && q.body.empty(); });
+    if (waiting != m.queue.end()) {
+      waiting->count = it->second.count;
+      waiting->last_timestamp = now;
+    } else {
+      m.queue.push_back({key, ns, it->second.name, it->second.count, "", now});
+    }
+  } else {
+    m.forget_old(now_ms);
+    const std::string name =
+        about.name + "." + strf("%016llx", static_cast<unsigned long long>(m.random.u64()));
+    m.known[key] = {name, 1, now_ms};
+    m.queue.push_back({key, ns, name, 1, m.body(about, type, reason, message, name, now), now});
+  }
+  if (m.queue.size() > kMaxQueue) {
+    m.known.erase(m.queue.front().key);
+    m.queue.pop_front();
+    m.dropped++;
+  }
+  m.send();
+}
+
+void EventRecorder::Impl::send() {
+  if (call || queue.empty() || retry.active()) return;
+  const Queued& q = queue.front();
+  client::Call c;
+  c.path = "/api/v1/namespaces/" + q.ns + "/events";
+  if (q.body.empty()) {
+    c.method = "PATCH";
+    c.path += "/" + q.name;
+    c.content_type = "application/merge-patch+json";
+    json::Writer w;
+    w.begin_object().field("count", q.count).field("lastTimestamp", q.last_timestamp).end_object();
+    c.body = w.take();
+  } else {
+    c.method = "POST";
+    c.body = q.body;
+  }
+  const Queued sending = q;
+  queue.pop_front();
+  call = client.call(std::move(c),
+                     [this, sending](Result<client::Reply> reply) { sent(sending, std::move(reply)); });
+}
+
+void EventRecorder::Impl::sent(const Queued& event, Result<client::Reply> reply) {
+  const std::unique_ptr<client::Pending> finished = std::move(call);
+  if (!reply || reply->status >= 500) {
+    // Kept for later, unless newer ones need the room.
+    if (queue.size() < kMaxQueue) queue.push_front(event);
+    return retry.start(2000, [this] { send(); });
+  }
+  // The event expired or its namespace goes: the next repeat makes a new one.
+  if (!reply->ok()) known.erase(event.key);
+  send();
+}
+
+}  // namespace limpet::node

@@ -1,0 +1,166 @@
+// The worker's way down: hooks, signals, grace periods, and then everything that was made is undone.
+#include <algorithm>
+#include <csignal>
+
+#include "base/log.h"
+#include "node/container_starter.h"
+#include "node/pod_worker.h"
+#include "node/pod_worker_probes.h"
+#include "node/runtime/image_config.h"
+
+namespace limpet::node {
+
+namespace {
+
+// The image's own stop signal ("SIGQUIT", "3"), else SIGTERM.
+int stop_signal(const std::string& text) {
+  static constexpr struct {
+    const char* name;
+    int number;
+  } kSignals[] = {{"HUP", SIGHUP},   {"INT", SIGINT},   {"QUIT", SIGQUIT}, {"KILL", SIGKILL},
+                  {"USR1", SIGUSR1}, {"USR2", SIGUSR2}, {"TERM", SIGTERM}, {"WINCH", SIGWINCH},
+                  {"PWR", SIGPWR},   {"STOP", SIGSTOP}};
+  std::string_view name = text;
+  if (name.starts_with("SIG")) name.remove_prefix(3);
+  for (const auto& s : kSignals) {
+    if (name == s.name) return s.number;
+  }
+  if (name.starts_with("RTMIN+")) return SIGRTMIN + atoi(std::string(name.substr(6)).c_str());
+  const int number = atoi(std::string(name).c_str());
+  return number > 0 && number < 65 ? number : SIGTERM;
+}
+
+void warn(const std::string& pod, const char* what, const Error& e) {
+  log::warning(what, {{"pod", pod}, {"error", e}});
+}
+
+}  // namespace
+
+void PodWorker::stop_container(const Stop& stop) {
+  ContainerRecord& r = record(stop.container);
+  const int64_t now_ms = services_.clock.monotonic_ms();
+  if (const auto it = starters_.find(stop.container); it != starters_.end()) {
+    if (!it->second->can_cancel()) return;  // its outcome comes; then it is running and is stopped
+    starters_.erase(it);
+    r.phase = r.exit ? ContainerRecord::Phase::exited : ContainerRecord::Phase::waiting;
+    return soon();
+  }
+  if (r.phase == ContainerRecord::Phase::running) {
+    services_.events.normal(
+        reference(stop.container), "Killing",
+        stop.message.starts_with("Stopping") ? "Stopping container " + stop.container : stop.message);
+    r.phase = ContainerRecord::Phase::stopping;
+    stop_probes(stop.container);
+  } else if (r.phase != ContainerRecord::Phase::stopping) {
+    return;
+  }
+  const bool first = r.kill_deadline_ms == 0 || !kill_timers_.contains(stop.container);
+  r.kill_message = stop.message;
+  r.kill_deadline_ms = now_ms + stop.grace_s * 1000;
+  auto& timer = kill_timers_[stop.container];
+  if (!timer) timer = std::make_unique<loop::Timer>(services_.loop, "pod-kill");
+  timer->start(std::max<int64_t>(stop.grace_s * 1000, 1), [this, name = stop.container] {
+    const std::string id = record(name).id;
+    hooks_.erase(name);
+    services_.runtime.kill(id, SIGKILL, [id](Result<> killed) {
+      if (!killed) log::warning("cannot kill a container", {{"container", id}, {"error", killed.error()}});
+    });
+  });
+  if (!first || stop.grace_s == 0) return;
+  const ContainerSpec* spec = spec_.find(stop.container);
+  if (!spec || spec->pre_stop.kind == Handler::Kind::none) return kill_after_hook(stop.container);
+  const std::string ip = state_.ips.empty() ? "127.0.0.1" : state_.ips[0];
+  hooks_[stop.container] =
+      run_handler(services_.loop, services_.runtime, spec->pre_stop, {r.id, ip, container_json(spec_, *spec)},
+                  stop.grace_s * 1000, [this, name = stop.container](ProbeOutcome outcome) {
+                    if (!outcome.success) {
+                      services_.events.warning(reference(name), "FailedPreStopHook",
+                                               "PreStopHook failed: " + outcome.message);
+                    }
+                    kill_after_hook(name);
+                  });
+}
+
+void PodWorker::kill_after_hook(const std::string& name) {
+  const ContainerRecord& r = record(name);
+  int number = SIGTERM;
+  if (const auto root = services_.images.find(r.image)) {
+    if (const auto config = parse_image_config(root->config_json); config && !config->stop_signal.empty()) {
+      number = stop_signal(config->stop_signal);
+    }
+  }
+  services_.runtime.kill(r.id, number, [id = r.id](Result<> sent) {
+    if (!sent) log::warning("cannot signal a container", {{"container", id}, {"error", sent.error()}});
+  });
+}
+
+void PodWorker::clean_up() {
+  state_.cleanup_busy = true;
+  std::vector<std::string> ids;
+  for (auto& [name, list] : runs_) ids.insert(ids.end(), list.begin(), list.end());
+  clean_containers(std::move(ids));
+}
+
+void PodWorker::clean_containers(std::vector<std::string> ids) {
+  if (ids.empty()) return clean_network();
+  const std::string id = ids.back();
+  ids.pop_back();
+  services_.runtime.remove(id, [this, id, ids = std::move(ids), alive = weak_from_this()](Result<> r) {
+    const auto self = alive.lock();
+    if (!self) return;
+    if (!r) warn(spec_.full_name(), "cannot remove a container", r.error());
+    for (auto& [name, list] : runs_) std::erase(list, id);
+    clean_containers(ids);
+  });
+}
+
+// Namespace first held, then let go: the network is detached while the namespace still exists.
+void PodWorker::clean_network() {
+  network_operation_ = services_.network.detach(spec_.uid, [this](Result<> r) {
+    if (!r) warn(spec_.full_name(), "cannot detach the network", r.error());
+    services_.runtime.remove_sandbox(spec_.uid, [this, alive = weak_from_this()](Result<> removed) {
+      const auto self = alive.lock();
+      if (!self) return;
+      if (!removed) warn(spec_.full_name(), "cannot remove the sandbox", removed.error());
+      auto outcome = std::make_shared<Result<>>();
+      volume_work_.start(
+          services_.loop,
+          [outcome, dirs = volume_dirs(), etc = run_path("")] {
+            *outcome = remove_volumes(dirs);
+            (void)remove_volumes({etc.substr(0, etc.size() - 1), etc.substr(0, etc.size() - 1)}).has_value();
+          },
+          [this, outcome] {
+            if (!*outcome) warn(spec_.full_name(), "cannot remove the volumes", outcome->error());
+            cleaned();
+          });
+    });
+  });
+}
+
+void PodWorker::cleaned() {
+  state_.cleanup_busy = false;
+  state_.cleaned = true;
+  state_.volumes = state_.sandbox = state_.network = Step();
+  volume_paths_.clear();
+  soon();
+}
+
+void PodWorker::confirm_deletion() {
+  if (deletion_confirmed_) return;
+  deletion_confirmed_ = true;
+  if (orphaned_) {
+    if (on_gone) on_gone();
+    return;
+  }
+  client::Call call{"DELETE", "/api/v1/namespaces/" + spec_.ns + "/pods/" + spec_.name, "",
+                    "application/json",
+                    R"({"gracePeriodSeconds":0,"preconditions":{"uid":")" + spec_.uid + R"("}})"};
+  delete_call_ = services_.client.call(std::move(call), [this](Result<client::Reply> reply) {
+    // Gone, or another pod of the name: the watch tells the rest. Anything else is tried again.
+    if (reply && (reply->ok() || reply->status == 404 || reply->status == 409)) return;
+    deletion_confirmed_ = false;
+    wake_.start(1000, [this] { sync(); });
+  });
+}
+
+}  // namespace limpet::node

@@ -1,0 +1,240 @@
+#include "node/pod_worker.h"
+
+#include <sys/stat.h>
+
+#include <algorithm>
+
+#include "base/log.h"
+#include "node/container_starter.h"
+#include "node/pod_worker_probes.h"
+
+namespace limpet::node {
+
+PodWorker::PodWorker(AgentServices services, PodSpec spec)
+    : services_(services),
+      spec_(std::move(spec)),
+      wake_(services.loop, "pod-wake"),
+      status_timer_(services.loop, "pod-status") {
+  state_.start_time = services_.clock.wall();
+  state_.start_ms = services_.clock.monotonic_ms();
+  const json::Cursor status = json::Cursor(*spec_.bytes)["status"];
+  if (const auto since = parse_rfc3339(status["startTime"].str())) state_.start_time = *since;
+  const std::string phase = status["phase"].str();
+  state_.terminal = phase == "Succeeded" || phase == "Failed";
+}
+
+PodWorker::~PodWorker() = default;
+
+std::string PodWorker::container_id(const std::string& container) const {
+  const auto it = state_.containers.find(container);
+  return it == state_.containers.end() ? "" : it->second.id;
+}
+
+std::string PodWorker::pod_log_dir() const {
+  return services_.options.log_dir + "/" + spec_.ns + "_" + spec_.name + "_" + spec_.uid;
+}
+
+std::string PodWorker::log_path(const std::string& container, bool previous) const {
+  const auto it = state_.containers.find(container);
+  if (it == state_.containers.end()) return "";
+  const int run = it->second.restart_count - (previous ? 1 : 0);
+  return run < 0 ? "" : pod_log_dir() + "/" + container + "/" + std::to_string(run) + ".log";
+}
+
+ObjectRef PodWorker::reference(const std::string& container) const {
+  ObjectRef r{"Pod", spec_.ns, spec_.name, spec_.uid, ""};
+  const ContainerSpec* c = container.empty() ? nullptr : spec_.find(container);
+  if (!c) return r;
+  const char* list = c->kind == ContainerKind::regular     ? "containers"
+                     : c->kind == ContainerKind::ephemeral ? "ephemeralContainers"
+                                                           : "initContainers";
+  r.field_path = std::string("spec.") + list + "{" + container + "}";
+  return r;
+}
+
+DownwardFacts PodWorker::facts() const {
+  const AgentOptions& o = services_.options;
+  return {o.node_name, spec_.host_network ? o.host_ips : state_.ips, o.host_ips, o.node_cpu_millis,
+          o.node_memory_bytes};
+}
+
+VolumeDirs PodWorker::volume_dirs() const {
+  return {services_.options.data_dir + "/pods/" + spec_.uid,
+          services_.options.run_dir + "/volumes/" + spec_.uid};
+}
+
+std::string PodWorker::run_path(const std::string& name) const {
+  return services_.options.run_dir + "/etc/" + spec_.uid + "/" + name;
+}
+
+void PodWorker::update(PodSpec spec) {
+  spec_ = std::move(spec);
+  sync();
+}
+
+void PodWorker::soon() {
+  if (sync_pending_) return;
+  sync_pending_ = true;
+  services_.loop.defer([alive = weak_from_this()] {
+    const auto self = alive.lock();
+    if (!self) return;
+    self->sync_pending_ = false;
+    self->sync();
+  });
+}
+
+void PodWorker::sync() {
+  const int64_t now_ms = services_.clock.monotonic_ms();
+  // A pod whose object is gone goes the way of a deleted one.
+  if (orphaned_ && !spec_.deletion) spec_.deletion = Deletion{spec_.termination_grace_s};
+  const PodActions actions = compute_actions(spec_, state_, now_ms);
+  if (log::enabled(log::Level::debug))
+    log::debug("pod", {{"pod", spec_.full_name()}, {"actions", actions.text()}});
+  act(actions);
+  if (actions.wake_ms >= 0) {
+    wake_.start(std::max<int64_t>(actions.wake_ms - now_ms, 1), [this] { sync(); });
+  } else {
+    wake_.stop();
+  }
+  write_status();
+}
+
+void PodWorker::act(const PodActions& a) {
+  if (a.fail) {
+    state_.failure = a.fail;
+    services_.events.normal(reference(), a.fail->reason, a.fail->message);
+    soon();
+  }
+  if (a.now_initialized) state_.initialized = true;
+  if (a.prepare_volumes) prepare_volumes();
+  if (a.create_sandbox) create_sandbox();
+  if (a.attach_network) attach_network();
+  for (const Wait& w : a.wait) {
+    ContainerRecord& r = record(w.container);
+    const bool fresh = r.waiting_reason != w.reason;
+    r.waiting_reason = w.reason;
+    r.waiting_message = w.message;
+    if (!fresh) continue;
+    if (w.reason == "CrashLoopBackOff") {
+      services_.events.warning(reference(w.container), "BackOff",
+                               "Back-off restarting failed container " + w.container + " in pod " +
+                                   spec_.name + "_" + spec_.ns + "(" + spec_.uid + ")");
+    } else {
+      services_.events.normal(reference(w.container), "BackOff", w.message);
+    }
+  }
+  for (const std::string& name : a.start) start_container(name);
+  for (const Stop& s : a.stop) stop_container(s);
+  if (a.clean_up) clean_up();
+  if (a.confirm_deletion) confirm_deletion();
+}
+
+void PodWorker::start_container(const std::string& name) {
+  const ContainerSpec* spec = spec_.find(name);
+  if (!spec || starters_.contains(name)) return;
+  ContainerRecord& r = record(name);
+  if (r.phase == ContainerRecord::Phase::exited) {
+    r.crash.step(services_.clock.monotonic_ms());
+    remove_old_run(r.id);
+  }
+  r.phase = ContainerRecord::Phase::starting;
+  auto starter = std::make_shared<ContainerStarter>(*this, *spec);
+  starters_[name] = starter;
+  starter->begin();
+}
+
+void PodWorker::remove_old_run(const std::string& id) {
+  for (auto& [name, ids] : runs_) std::erase(ids, id);
+  services_.runtime.remove(id, [id](Result<> r) {
+    if (!r) log::warning("cannot remove an ended container", {{"container", id}, {"error", r.error()}});
+  });
+}
+
+void PodWorker::container_started(const std::string& name) {
+  starters_.erase(name);
+  ContainerRecord& r = record(name);
+  // It may have ended before its start was reported.
+  if (r.phase != ContainerRecord::Phase::starting) return soon();
+  r.phase = ContainerRecord::Phase::running;
+  r.waiting_reason.clear();
+  r.waiting_message.clear();
+  if (r.exit) r.last = std::move(r.exit);
+  r.exit.reset();
+  r.failed_ms = 0;
+  r.pull.clear();
+  const ContainerStatus* status = services_.runtime.status(r.id);
+  r.started_at = status && status->started_at.seconds ? status->started_at : services_.clock.wall();
+  r.started_ms = services_.clock.monotonic_ms();
+  const ContainerSpec* spec = spec_.find(name);
+  r.started = !spec || !spec->startup.exists();
+  r.ready = !spec || !spec->readiness.exists();
+  start_probes(name);
+  soon();
+}
+
+void PodWorker::container_failed(const std::string& name, const std::string& reason,
+                                 const std::string& message) {
+  const std::shared_ptr<ContainerStarter> keep = starters_[name];  // we are inside it
+  starters_.erase(name);
+  ContainerRecord& r = record(name);
+  const int64_t now_ms = services_.clock.monotonic_ms();
+  r.waiting_reason = reason;
+  r.waiting_message = message;
+  if (reason == "RunContainerError" || r.phase == ContainerRecord::Phase::exited) {
+    // The runtime made it and could not run it: that is a run that ended, with the crash back-off of one.
+    if (const ContainerStatus* status = services_.runtime.status(r.id);
+        status && r.phase != ContainerRecord::Phase::exited) {
+      exited(name, *status);
+    }
+    record(name).waiting_reason = reason;
+    record(name).waiting_message = message;
+  } else {
+    r.phase = ContainerRecord::Phase::waiting;
+    r.failed_ms = now_ms;
+    r.pull.step(now_ms);
+  }
+  soon();
+}
+
+void PodWorker::on_container_change(const std::string& id, const ContainerStatus& status) {
+  if (status.state != node::ContainerState::exited) return;
+  for (auto& [name, r] : state_.containers) {
+    if (r.id != id) continue;
+    if (r.phase == ContainerRecord::Phase::exited || r.phase == ContainerRecord::Phase::waiting) return;
+    exited(name, status);
+    soon();
+    return;
+  }
+}
+
+void PodWorker::exited(const std::string& name, const ContainerStatus& status) {
+  ContainerRecord& r = record(name);
+  stop_probes(name);
+  hooks_.erase(name);
+  kill_timers_.erase(name);
+  if (r.exit && r.exit->container_id != r.id) r.last = std::move(r.exit);
+  const ContainerSpec* spec = spec_.find(name);
+  r.exit = Terminated{r.id,
+                      status.exit_code,
+                      status.signal,
+                      status.reason,
+                      spec ? termination_message(*spec, status) : status.message,
+                      status.started_at,
+                      status.finished_at};
+  r.phase = ContainerRecord::Phase::exited;
+  r.exited_ms = services_.clock.monotonic_ms();
+  r.started = r.ready = false;
+  r.waiting_reason.clear();
+  r.waiting_message.clear();
+}
+
+void PodWorker::restart(const std::string& container) {
+  stop_container({container, spec_.termination_grace_s, "Restart requested on the device"});
+}
+
+void PodWorker::orphaned() {
+  orphaned_ = true;
+  sync();
+}
+
+}  // namespace limpet::node
