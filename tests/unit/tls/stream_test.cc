@@ -210,7 +210,9 @@ TEST_CASE_FIXTURE(Connected, "a cut without close_notify is an error, once") {
   client.reset();
   loop.run();
   CHECK(errors == 1);
-  CHECK_MESSAGE(message.find("was cut") != std::string::npos, message);
+  // A reset where the client had not read everything (tickets of TLS 1.3).
+  bool cut = message.find("was cut") != std::string::npos || message.find("reset") != std::string::npos;
+  CHECK_MESSAGE(cut, message);
 }
 
 TEST_CASE_FIXTURE(Connected, "destroying the stream in each of its callbacks is safe") {
