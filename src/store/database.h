@@ -56,7 +56,7 @@ struct Newest {  // of the newest row; zeros in an empty database
 
 class Database {
  public:
-  static Result<std::unique_ptr<Database>> open(const std::string& path);
+  static Result<std::unique_ptr<Database>> open(const std::string& path, size_t checkpoint_bytes);
   ~Database();
   Database(const Database&) = delete;
 
@@ -127,6 +127,7 @@ class Database {
   std::string backup_path_;
   int wal_pages_ = 0;
   int page_size_ = 0;
+  size_t checkpoint_bytes_ = 0;
   uint64_t syncs_ = 0;
   bool unclean_ = false;
   bool broken_ = false;  // a commit's outcome is unknown: nothing more is written

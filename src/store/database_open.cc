@@ -16,10 +16,6 @@ namespace {
 
 constexpr int kApplicationId = 0x6c6d7074;  // "lmpt"
 constexpr int kSchema = 1;
-// Measured (docs/decisions/0010-store-file.md): small pages make a commit write less, and a log of half a
-// megabyte is reused in place soon enough not to cost file system metadata.
-constexpr int kCheckpointBytes = 1 << 20;
-
 // Steps from schema version N to N + 1, all in one transaction with the new number.
 constexpr const char* kMigrations[kSchema] = {
     "CREATE TABLE meta(name BLOB PRIMARY KEY, sum INTEGER NOT NULL, value BLOB NOT NULL) WITHOUT ROWID;"
@@ -49,8 +45,9 @@ Result<> sync_directory_of(const std::string& path) {
 
 }  // namespace
 
-Result<std::unique_ptr<Database>> Database::open(const std::string& path) {
+Result<std::unique_ptr<Database>> Database::open(const std::string& path, size_t checkpoint_bytes) {
   std::unique_ptr<Database> db(new Database(path));
+  db->checkpoint_bytes_ = checkpoint_bytes;
   const bool existed = size_of(path) > 0;
   const uint64_t wal_size = size_of(path + "-wal");
   db->unclean_ = wal_size > 0;
@@ -191,7 +188,7 @@ Result<> Database::migrate() {
 }
 
 bool Database::checkpoint_due() const {
-  return wal_pages_ * static_cast<int64_t>(page_size_) >= kCheckpointBytes;
+  return static_cast<size_t>(wal_pages_) * static_cast<size_t>(page_size_) >= checkpoint_bytes_;
 }
 
 Result<> Database::checkpoint() {

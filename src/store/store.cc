@@ -134,10 +134,10 @@ Result<std::unique_ptr<Store>> Store::open(loop::Loop& loop, Options options, Cl
   TRY(FileLock lock, FileLock::acquire(options.path + ".lock", options.path));
   auto reserve = std::make_shared<Reserve>(options.path + ".reserve");
   reserve->refill();
-  auto opened = Database::open(options.path);
+  auto opened = Database::open(options.path, options.checkpoint_bytes);
   // A full disk must not keep a device from starting: the spare bytes are given up for it.
   if (!opened && opened.error().code == Errc::exhausted && reserve->give_up())
-    opened = Database::open(options.path);
+    opened = Database::open(options.path, options.checkpoint_bytes);
   if (!opened) return std::unexpected(opened.error());
   std::unique_ptr<Database> db = std::move(*opened);
   auto index = std::make_unique<Index>(options.cache_bytes);

@@ -113,7 +113,8 @@ struct Options {
   std::string path;                    // the database file
   size_t cache_bytes = 4u << 20;       // current values kept in memory; the rest is read from the file
   size_t history_events = 4096;        // watch history in memory
-  Revision history_revisions = 10000;  // rows of older revisions kept in the file
+  Revision history_revisions = 10000;  // rows of older revisions kept in the file; at least 1
+  size_t checkpoint_bytes = 1u << 20;  // of write-ahead log, then it is moved into the database
 };
 
 // What the volatile space keeps of one prefix; the oldest changes go first, as deletions that watchers see.

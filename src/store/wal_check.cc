@@ -39,16 +39,22 @@ Sum add(Sum s, std::string_view bytes, bool big) {
 
 Sum stored_sum(const char* p) { return {big32(p), big32(p + 4)}; }
 
-// After a bad frame: does a frame of this generation that ends a transaction come with another frame behind
-// it? Then that transaction was synced before the later frame was written.
-bool synced_behind(std::string_view frames, size_t frame_size, std::string_view salts) {
-  bool commit_seen = false;
-  for (size_t at = 0; at + frame_size <= frames.size(); at += frame_size) {
-    const std::string_view f = frames.substr(at, frame_size);
-    const bool ours = f.substr(8, 8) == salts && big32(f.data()) != 0;
-    if (!ours) continue;
-    if (commit_seen) return true;
-    commit_seen = big32(f.data() + 4) != 0;
+// After a bad frame (the first of `frames`; `sum` is what it should have continued): does a frame that ends a
+// transaction come with another one that continues it? Then that transaction was synced before the later
+// frame was written. What an abandoned transaction left behind does not continue the frame before it.
+bool synced_behind(std::string_view frames, size_t frame_size, std::string_view salts, Sum sum, bool big) {
+  const auto ours = [&](std::string_view f) { return f.substr(8, 8) == salts && big32(f.data()) != 0; };
+  const auto after = [&](Sum s, std::string_view f) {
+    return add(add(s, f.substr(0, 8), big), f.substr(kFrameHeader), big);
+  };
+  for (size_t at = 0; at + 2 * frame_size <= frames.size(); at += frame_size) {
+    const std::string_view f = frames.substr(at, frame_size),
+                           next = frames.substr(at + frame_size, frame_size);
+    const Sum kept = stored_sum(f.data() + 16), due = after(sum, f);
+    sum = kept;
+    if (!ours(next) || big32(f.data() + 4) == 0) continue;
+    const Sum has = stored_sum(next.data() + 16);
+    if (after(kept, next) == has || after(due, next) == has) return true;
   }
   return false;
 }
@@ -81,7 +87,7 @@ Result<WalReport> check_wal(std::string_view bytes) {
     const std::string_view f = bytes.substr(at, frame_size);
     const Sum next = add(add(sum, f.substr(0, 8), big), f.substr(kFrameHeader), big);
     if (f.substr(8, 8) != salts || big32(f.data()) == 0 || next != stored_sum(f.data() + 16)) {
-      if (synced_behind(bytes.substr(at), frame_size, salts)) {
+      if (synced_behind(bytes.substr(at), frame_size, salts, sum, big)) {
         return fail(Errc::corrupt, strf("frame %llu is damaged and later transactions depend on it",
                                         static_cast<unsigned long long>(report.frames + 1)));
       }

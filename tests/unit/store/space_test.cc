@@ -4,6 +4,7 @@
 #include <map>
 
 #include "base/random.h"
+#include "disk.h"
 #include "harness.h"
 
 using namespace limpet;
@@ -222,6 +223,7 @@ struct ModelRun {
     }
   }
 
+  Disk disk;  // for its speed: nothing is really synced
   SeededRandom random;
   Harness h;
   std::map<Revision, State> states{{0, {}}};
