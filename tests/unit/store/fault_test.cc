@@ -135,7 +135,7 @@ struct Tally {
 Tally power_cuts(bool lie, uint64_t seed) {
   Tally tally;
   TempDir dir;
-  std::vector<std::pair<std::string, int>> images;
+  std::vector<std::pair<std::unique_ptr<TempDir>, int>> images;
   std::atomic<int> acked{0};
   int submitted = 0;
   {
@@ -143,11 +143,9 @@ Tally power_cuts(bool lie, uint64_t seed) {
     disk.lie_about_wal_syncs(lie);
     SeededRandom random(seed);
     disk.observe(5, [&] {
-      const std::string to = dir / std::to_string(images.size());
-      mkdir(to.c_str(), 0700);
       const int sure = acked;
-      disk.image(random, to);
-      images.emplace_back(to, sure);
+      images.emplace_back(std::make_unique<TempDir>(), sure);
+      disk.image(random, images.back().first->path());
     });
     Harness h(small(dir / "state.db"));
     h.must_open();
@@ -159,8 +157,9 @@ Tally power_cuts(bool lie, uint64_t seed) {
     h.close();
     disk.observe(0, nullptr);
   }
-  for (const auto& [path, sure] : images) {
-    Harness h(small(path + "/state.db"));
+  for (auto& [held, sure] : images) {
+    const auto image = std::move(held);
+    Harness h(small(*image / "state.db"));
     ++tally.images;
     const auto opened = h.open();
     if (!opened) {
