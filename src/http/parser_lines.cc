@@ -79,7 +79,7 @@ LineVerdict check_request_line(std::string_view line, size_t target_limit) {
   const bool shaped = version.size() == 8 && version.starts_with("HTTP/") && version[5] >= '0' &&
                       version[5] <= '9' && version[6] == '.' && version[7] >= '0' && version[7] <= '9';
   if (!shaped) return {400, "malformed protocol version"};
-  if (version != "HTTP/1.1" && version != "HTTP/1.0") return {505, "only HTTP/1.1 and HTTP/1.0 are served"};
+  if (version != "HTTP/1.1" && version != "HTTP/1.0") return {505, "unsupported protocol version"};
   if (!known_method(method)) return {501, "unknown request method"};
   return check_target(target, method);
 }
