@@ -28,6 +28,7 @@ void LogFile::open(const char* path, int64_t max_bytes, int max_files) {
   path_ = path;
   max_bytes_ = max_bytes;
   max_files_ = max_files < 1 ? 1 : max_files;
+  if (path_[0] != 0) ensure_open();  // a log that is still empty can be followed already
 }
 
 void LogFile::reopen() {

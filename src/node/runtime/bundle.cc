@@ -76,12 +76,15 @@ Result<> make_volumes(Making& m) {
   return {};
 }
 
+uint64_t own_capabilities() {
+  Result<std::string> status = read_file("/proc/self/status", 65536);
+  size_t at = status ? status->find("CapPrm:\t") : std::string::npos;
+  return at != std::string::npos ? strtoull(status->c_str() + at + 8, nullptr, 16) : 0;
+}
+
 // Lowering needs CAP_SYS_RESOURCE; without it our own value is the least one that can be had.
 int least_oom_score_adj() {
-  Result<std::string> status = read_file("/proc/self/status", 65536);
-  size_t at = status ? status->find("CapEff:\t") : std::string::npos;
-  uint64_t caps = at != std::string::npos ? strtoull(status->c_str() + at + 8, nullptr, 16) : 0;
-  if ((caps >> 24 & 1) != 0) return -1000;
+  if ((own_capabilities() >> 24 & 1) != 0) return -1000;
   Result<std::string> own = read_file("/proc/self/oom_score_adj", 64);
   return own ? atoi(own->c_str()) : 0;
 }
@@ -104,6 +107,8 @@ Result<> make_spec(Making& m) {
   } else {
     TRY(in.capabilities, effective_capabilities(c.add_capabilities, c.drop_capabilities, last));
   }
+  // What this daemon does not have itself it cannot give (inside a container, for example).
+  in.capabilities = restrict_capabilities(in.capabilities, own_capabilities());
   in.mount_sources = m.mount_sources;
   in.ns_dir = m.job.places.ns(c.pod_uid);
   in.shm_path = sandbox_info(m.job.places, m.job.sandbox).shm_path;

@@ -85,6 +85,14 @@ Result<std::vector<std::string>> effective_capabilities(const std::vector<std::s
 
 std::vector<std::string> all_capabilities(int known_last) { return list_of(all_mask(known_last)); }
 
+std::vector<std::string> restrict_capabilities(const std::vector<std::string>& list, uint64_t mask) {
+  std::vector<std::string> out;
+  for (const std::string& name : list_of(mask)) {
+    if (std::find(list.begin(), list.end(), name) != list.end()) out.push_back(name);
+  }
+  return out;
+}
+
 int kernel_last_capability() {
   Result<std::string> text = read_file("/proc/sys/kernel/cap_last_cap", 64);
   int last = text ? atoi(text->c_str()) : 0;

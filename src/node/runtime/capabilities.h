@@ -1,6 +1,7 @@
 // Which capabilities a container gets: the fourteen that Docker and containerd give, plus `add`, less `drop`.
 #pragma once
 
+#include <cstdint>
 #include <string>
 #include <vector>
 
@@ -15,6 +16,9 @@ Result<std::vector<std::string>> effective_capabilities(const std::vector<std::s
                                                         const std::vector<std::string>& drop,
                                                         int known_last = 40);
 std::vector<std::string> all_capabilities(int known_last = 40);
+
+// Those of the list that are in a mask as in /proc/PID/status.
+std::vector<std::string> restrict_capabilities(const std::vector<std::string>& list, uint64_t mask);
 
 // /proc/sys/kernel/cap_last_cap.
 int kernel_last_capability();
