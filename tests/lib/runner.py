@@ -104,6 +104,25 @@ def run_unit(options, report):
     with concurrent.futures.ThreadPoolExecutor(options.jobs) as pool:
         for done in [pool.submit(run_unit_executable, e, options, report) for e in executables]:
             done.result()
+    if not options.label:  # what is no C++ needs no sanitizer
+        for path in sorted(glob.glob(os.path.join(SOURCE, "tests", "schema_*.py"))):
+            run_unit_script(path, options, report)
+
+
+def run_unit_script(path, options, report):
+    """A test of its own: gets a directory where downloads may stay; exit code 77 with a last line is a skip."""
+    name = os.path.splitext(os.path.basename(path))[0]
+    if options.filter not in name:
+        return
+    cache = os.path.join(os.path.realpath(options.build), "upstream")
+    code, output = run_process([sys.executable, path] + ([cache] if name.endswith("upstream") else []), 300)
+    lines = output.rstrip().splitlines()
+    if code == SKIP_CODE:
+        report.add("SKIP", name, lines[-1] if lines else "no reason given")
+    elif code == 0:
+        report.add("PASS", name)
+    else:
+        report.add("FAIL", name, describe(code, 300), output)
 
 
 # ---- system -----------------------------------------------------------------------------------------------------
