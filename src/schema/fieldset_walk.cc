@@ -1,4 +1,5 @@
 #include <unordered_map>
+#include <unordered_set>
 
 #include "schema/fieldset.h"
 
@@ -199,15 +200,18 @@ void merge_list(const Shapes& s, Ref target, Ref applied) {
     if (s.kind == Kind::map_list) merge(child_of(s, {}), mine->second, right[name]);
     merged.ref().push(std::move(mine->second));
   };
-  size_t r = 0;
-  std::unordered_map<std::string, bool> placed;
+  size_t r = 0, shared = 0;
+  std::unordered_set<std::string> placed;
   for (const std::string& name : left_names) {
     if (!right.contains(name)) {
       merged.ref().push(std::move(left[name]));
       continue;
     }
-    while (!placed[name]) {
-      placed[right_names[r]] = true;
+    // Of the items that both lists have, only the next in the applied order keeps its place here.
+    while (shared < right_names.size() && (shared < r || !left.contains(right_names[shared]))) shared++;
+    if (placed.contains(name) || shared == right_names.size() || right_names[shared] != name) continue;
+    while (r <= shared) {
+      placed.insert(right_names[r]);
       push_right(right_names[r++]);
     }
   }
