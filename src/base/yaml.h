@@ -21,16 +21,22 @@ struct Options {
   size_t max_documents = 1;
 };
 
+struct Member;
+
 struct Node {
   enum class Kind { null, boolean, number, string, sequence, mapping };
   Kind kind = Kind::null;
   std::string scalar;  // text as written, unquoted
   std::vector<Node> items;
-  std::vector<std::pair<Node, Node>> members;  // keys are scalars
+  std::vector<Member> members;  // in order
   int line = 0;                                // from 1
   int column = 0;                              // from 1
 
   const Node* find(std::string_view key) const;
+};
+
+struct Member {
+  Node first, second;  // key (a scalar) and value
 };
 
 // All documents of the text. Errors say "line L, column C: ...". An empty document is a null node.
