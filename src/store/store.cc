@@ -21,8 +21,7 @@ class StoreImpl final : public Store {
  public:
   StoreImpl(loop::Loop& loop, Options options, FileLock lock, std::unique_ptr<StorageThread> storage,
             std::shared_ptr<Durable> durable, int64_t boot, int64_t last_commit)
-      : loop_(loop),
-        path_(std::move(options.path)),
+      : path_(std::move(options.path)),
         lock_(std::move(lock)),
         storage_(std::move(storage)),
         durable_(std::move(durable)),
@@ -108,7 +107,6 @@ class StoreImpl final : public Store {
         });
   }
 
-  loop::Loop& loop_;
   std::string path_;
   FileLock lock_;  // dropped last
   std::unique_ptr<StorageThread> storage_;

@@ -241,6 +241,7 @@ def main():
     parser.add_argument("suite", choices=["unit", "system", "fuzz"])
     parser.add_argument("build")
     options = parser.parse_args()
+    options.build = os.path.realpath(options.build)
     report = Report(options.results, options.label or options.suite)
     {"unit": run_unit, "system": run_system, "fuzz": run_fuzz}[options.suite](options, report)
 
