@@ -17,6 +17,9 @@
 namespace limpet::store {
 class Store;
 }
+namespace limpet::api {
+class ApiServer;
+}
 
 namespace limpet::daemon {
 
@@ -36,6 +39,8 @@ struct Device {
   pki::Identity identity;
   // Called when the identity was renewed; set by whoever serves with it.
   loop::Task identity_changed;
+  api::ApiServer* api = nullptr;
+  uint32_t reader_gid = ~0u;  // of listen.socketGroup; ~0: no such group
 };
 
 class Part {

@@ -8,5 +8,7 @@ namespace limpet::daemon {
 std::unique_ptr<Part> make_directories_part(Device& device);
 std::unique_ptr<Part> make_store_part(Device& device);
 std::unique_ptr<Part> make_identity_part(Device& device);
+std::unique_ptr<Part> make_api_part(Device& device);
+std::unique_ptr<Part> make_listeners_part(Device& device);
 
 }  // namespace limpet::daemon

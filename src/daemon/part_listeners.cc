@@ -1,0 +1,151 @@
+// The ways in: HTTPS for everybody, the unix socket for the device's own command. First to stop, last to
+// start.
+#include <sys/stat.h>
+#include <unistd.h>
+
+#include <list>
+
+#include "api/server.h"
+#include "api/status.h"
+#include "base/log.h"
+#include "daemon/parts.h"
+#include "http/server.h"
+#include "loop/stream.h"
+#include "tls/tls.h"
+
+namespace limpet::daemon {
+namespace {
+
+// Connections of the socket are counted apart, so that clients from outside never lock out the device's own
+// command.
+constexpr size_t socket_connections = 32;
+// Beyond the limit so many handshakes still take place to tell the client why; more are closed at once.
+constexpr size_t refusals_at_once = 4;
+constexpr int64_t drain_ms = 5'000;
+
+class ListenersPart final : public Part {
+ public:
+  explicit ListenersPart(Device& device) : device_(device) {}
+  const char* name() const override { return "listeners"; }
+
+  Result<> start() override {
+    engine_ = std::make_unique<tls::Engine>(device_.loop, device_.clock);
+    TRY(context_, tls::ServerContext::make(*engine_, tls_options()));
+    const auto limit = static_cast<size_t>(device_.config.limits.api_connections);
+    https_ = std::make_unique<http::Server>(device_.loop, server_options(limit), device_.api->handler());
+    socket_ = std::make_unique<http::Server>(device_.loop, server_options(socket_connections),
+                                             device_.api->handler());
+    CHECK_OK(listen());
+    device_.identity_changed = [this] { identity_changed(); };
+    log::info("listening", {{"api", strf("%s:%d", device_.config.listen.api_address.c_str(), tcp_->port())},
+                            {"socket", device_.paths.socket}});
+    return {};
+  }
+
+  void stop(loop::Task done) override {
+    device_.identity_changed = nullptr;
+    tcp_.reset();
+    unix_.reset();
+    handshakes_.clear();
+    unlink(device_.paths.socket.c_str());
+    // The API ends its watches, which lets the servers drain.
+    if (device_.api) device_.api->stop();
+    https_->shutdown(drain_ms, [this, done] {
+      socket_->shutdown(drain_ms, [this, done] {
+        device_.loop.defer([this, done] {
+          https_.reset();
+          socket_.reset();
+          context_.reset();
+          engine_.reset();
+          done();
+        });
+      });
+    });
+  }
+
+ private:
+  tls::ServerOptions tls_options() const {
+    const pki::Identity& id = device_.identity;
+    return {.certificate_pem = id.serving_pem, .key_pem = id.serving_key_pem, .client_ca_pem = id.ca_pem};
+  }
+
+  http::ServerOptions server_options(size_t connections) const {
+    http::ServerOptions options;
+    options.max_connections = connections;
+    options.idle_timeout_ms = device_.config.limits.api_idle_timeout_ms;
+    options.clock = &device_.clock;
+    options.error_response = [](int status, std::string_view message) {
+      http::Response response;
+      response.status = status;
+      response.headers.set("Content-Type", "application/json");
+      response.body = api::transport_error(status, message);
+      return response;
+    };
+    return options;
+  }
+
+  Result<> listen() {
+    const auto& config = device_.config.listen;
+    TRY(tcp_,
+        loop::Listener::tcp(device_.loop, config.api_address, static_cast<uint16_t>(config.api_port),
+                            [this](std::unique_ptr<loop::Stream> stream) { accept_tls(std::move(stream)); }));
+    const bool group = device_.reader_gid != ~0u;
+    TRY(unix_, loop::Listener::unix_socket(
+                   device_.loop, device_.paths.socket, group ? 0660 : 0600,
+                   [this](std::unique_ptr<loop::Stream> stream) { accept_local(std::move(stream)); }));
+    if (group && chown(device_.paths.socket.c_str(), 0, device_.reader_gid) != 0) {
+      log::warning("the group cannot use the socket, going on", {{"group", config.socket_group}});
+    }
+    return {};
+  }
+
+  void accept_tls(std::unique_ptr<loop::Stream> stream) {
+    if (https_->full() && handshakes_.size() >= refusals_at_once) return;  // closes
+    const std::string address = stream->peer();
+    const auto slot = handshakes_.emplace(handshakes_.end());
+    *slot = tls::wrap_server(*context_, std::move(stream),
+                             [this, slot, address](Result<std::unique_ptr<tls::Stream>> s) {
+                               if (s) {
+                                 http::Peer peer;
+                                 peer.kind = http::Peer::Kind::tls;
+                                 peer.address = address;
+                                 peer.client_certificate_der = (*s)->peer_certificate();
+                                 https_->serve(std::move(*s), std::move(peer));
+                               } else {
+                                 log::debug("connection refused", {{"peer", address}, {"error", s.error()}});
+                               }
+                               handshakes_.erase(slot);
+                             });
+  }
+
+  void accept_local(std::unique_ptr<loop::Stream> stream) {
+    auto credentials = loop::peer_credentials(*stream);
+    if (!credentials) return;  // without knowing who it is nothing is served
+    http::Peer peer;
+    peer.kind = http::Peer::Kind::unix_socket;
+    peer.address = stream->peer();
+    peer.uid = credentials->uid;
+    peer.gid = credentials->gid;
+    peer.pid = credentials->pid;
+    socket_->serve(std::move(stream), std::move(peer));
+  }
+
+  void identity_changed() {
+    if (auto replaced = context_->replace(tls_options()); !replaced) {
+      log::error("the new certificate cannot be served, the old one stays", {{"error", replaced.error()}});
+    }
+  }
+
+  Device& device_;
+  std::unique_ptr<tls::Engine> engine_;
+  std::unique_ptr<tls::ServerContext> context_;
+  std::unique_ptr<http::Server> https_, socket_;
+  std::unique_ptr<loop::Listener> tcp_, unix_;
+  std::list<std::unique_ptr<tls::Handshake>> handshakes_;
+};
+
+}  // namespace
+
+std::unique_ptr<Part> make_listeners_part(Device& device) { return std::make_unique<ListenersPart>(device); }
+
+}  // namespace limpet::daemon
