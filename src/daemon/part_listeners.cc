@@ -23,6 +23,30 @@ constexpr size_t socket_connections = 32;
 constexpr size_t refusals_at_once = 4;
 constexpr int64_t drain_ms = 5'000;
 
+// What the transport itself refuses, in the form that clients of the API read.
+api::Status refusal(int code, std::string_view message) {
+  api::Status status;
+  status.code = code;
+  status.message = message;
+  switch (code) {
+    case 408:
+      status.reason = "Timeout";
+      break;
+    case 413:
+      status.reason = "RequestEntityTooLarge";
+      break;
+    case 500:
+      status.reason = "InternalError";
+      break;
+    case 503:
+      status.reason = "ServiceUnavailable";
+      break;
+    default:
+      status.reason = "BadRequest";
+  }
+  return status;
+}
+
 class ListenersPart final : public Part {
  public:
   explicit ListenersPart(Device& device) : device_(device) {}
@@ -78,7 +102,7 @@ class ListenersPart final : public Part {
       http::Response response;
       response.status = status;
       response.headers.set("Content-Type", "application/json");
-      response.body = api::transport_error(status, message);
+      response.body = refusal(status, message).json();
       return response;
     };
     return options;
