@@ -12,6 +12,9 @@ namespace limpet::schema {
 namespace {
 
 constexpr size_t kMaxProblems = 100;
+// Two bytes of text ("{}") become a tree of defaults: without a bound a body of 3 MB would fill a small
+// device.
+constexpr size_t kMaxObjects = 20000;
 
 using json::Ref;
 using json::Value;
@@ -142,10 +145,13 @@ class Decoder {
 
   std::vector<std::string>* problems_;
   std::string path_, plain_;
+  size_t objects_ = 0;
 };
 
 Result<> Decoder::object(Ref node, const Type& type) {
   if (!node.is_object()) return mismatch(json_type(node), "v1." + std::string(type.short_name()), nullptr);
+  if (++objects_ > kMaxObjects)
+    return fail(Errc::too_large, strf("more than %zu nested objects", kMaxObjects));
   if (type.open()) return {};
   std::vector<std::string> gone;
   std::vector<std::pair<std::string, Value>> changed;
@@ -241,6 +247,11 @@ Result<Decoder::Outcome> Decoder::null_element(const Field& f) {
       out.replacement = Value::number(0);
       break;
     case Scalar::object:
+      if (++objects_ > kMaxObjects) {
+        return fail(Errc::too_large, strf("more than %zu nested objects", kMaxObjects));
+      }
+      out.replacement = Value::object();
+      break;
     case Scalar::fields_v1:
       out.replacement = Value::object();
       break;

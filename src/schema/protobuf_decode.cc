@@ -19,6 +19,7 @@ using wire::Item;
 using wire::Reader;
 
 constexpr int kMaxDepth = 64;
+constexpr size_t kMaxObjects = 20000;  // as for JSON, see decode.cc
 constexpr std::string_view kMagic("k8s\0", 4);
 constexpr int64_t kFirstSecond = -62135596800;  // 0001-01-01T00:00:00Z: what a JSON time can say
 constexpr int64_t kLastSecond = 253402300799;   // 9999-12-31T23:59:59Z
@@ -49,6 +50,7 @@ class Decoder {
   Result<Value> int_or_string(std::string_view data, const Field& field);
 
   int depth_ = 0;
+  size_t objects_ = 0;
 };
 
 const Field* inlined(const Type& type, uint32_t outer) {
@@ -60,6 +62,8 @@ const Field* inlined(const Type& type, uint32_t outer) {
 
 Result<> Decoder::message(std::string_view data, const Type& type, uint8_t outer, Ref into) {
   if (++depth_ > kMaxDepth) return fail(Errc::invalid_argument, "protobuf: nesting deeper than 64");
+  if (++objects_ > kMaxObjects)
+    return fail(Errc::too_large, strf("more than %zu nested objects", kMaxObjects));
   std::unordered_map<const Field*, MapEntries> maps;
   Reader reader(data);
   while (!reader.done()) {

@@ -144,3 +144,14 @@ TEST_CASE("a plain pod gets what upstream gives it") {
       R"("dnsPolicy":"ClusterFirst","securityContext":{},"schedulerName":"default-scheduler",)"
       R"("enableServiceLinks":true}})");
 }
+
+TEST_CASE("a body of nothing but empty objects is refused before it becomes a huge tree") {
+  for (const char* item : {"{}", "null"}) {
+    std::string text = R"({"spec":{"containers":[)";
+    for (int i = 0; i < 25000; i++) text += (i ? "," : "") + std::string(item);
+    text += "]}}";
+    auto decoded = decode_json(text, core("Pod"));
+    REQUIRE_FALSE(decoded);
+    CHECK(decoded.error().code == Errc::too_large);
+  }
+}

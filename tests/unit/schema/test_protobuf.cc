@@ -149,6 +149,10 @@ TEST_CASE("hostile messages are refused by name") {
   CHECK(error_of("\xff\xff\xff\xff\xff\xff\xff\xff\xff\x7f", pod()) ==
         "protobuf: a number is longer than 64 bits");
   CHECK(error_of(std::string_view("\x10\x01", 2), pod()) == "protobuf: field spec has the wrong wire type");
+  spec.clear(), message.clear();
+  for (int i = 0; i < 25000; i++) wire::put_bytes(spec, 2, "");
+  wire::put_bytes(message, 2, spec);
+  CHECK(error_of(message, pod()) == "more than 20000 nested objects");
   CHECK_FALSE(open_envelope("k8s"));
   CHECK_FALSE(open_envelope("{}"));
 }
