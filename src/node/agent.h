@@ -14,8 +14,8 @@
 #include "base/clock.h"
 #include "base/random.h"
 #include "client/client.h"
+#include "client/events.h"
 #include "loop/loop.h"
-#include "node/events.h"
 #include "node/node_db.h"
 #include "node/objects.h"
 #include "node/pod/host_files.h"
@@ -44,7 +44,7 @@ struct AgentServices {
   Images& images;
   PodNetwork& network;
   NodeDb& db;
-  EventRecorder& events;
+  client::EventRecorder& events;
   Objects& objects;
   const AgentOptions& options;
 };

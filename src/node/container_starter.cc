@@ -112,7 +112,7 @@ void ContainerStarter::pull() {
 
 void ContainerStarter::pulled(Result<ImageRoot> root, int64_t began_ms) {
   auto& services = worker_.services_;
-  const ObjectRef about = worker_.reference(spec_.name);
+  const client::ObjectRef about = worker_.reference(spec_.name);
   if (root) {
     services.events.normal(about, "Pulled",
                            "Successfully pulled image \"" + spec_.image + "\" in " +
@@ -192,7 +192,7 @@ void ContainerStarter::create(ContainerConfig config) {
   w.services_.runtime.create(std::move(config), [this, alive = weak_from_this()](Result<> done) {
     const auto self = alive.lock();
     if (!self) return;
-    const ObjectRef about = worker_.reference(spec_.name);
+    const client::ObjectRef about = worker_.reference(spec_.name);
     if (!done) {
       worker_.services_.events.warning(about, "Failed", "Error: " + done.error().message);
       std::erase(worker_.runs_[spec_.name], id_);
@@ -209,7 +209,7 @@ void ContainerStarter::start() {
   worker_.services_.runtime.start(id_, [this, alive = weak_from_this()](Result<> done) {
     const auto self = alive.lock();
     if (!self) return;
-    const ObjectRef about = worker_.reference(spec_.name);
+    const client::ObjectRef about = worker_.reference(spec_.name);
     if (!done) {
       worker_.services_.events.warning(about, "Failed", "Error: " + done.error().message);
       return fail("RunContainerError", done.error().message);

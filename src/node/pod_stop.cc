@@ -127,7 +127,7 @@ void PodWorker::clean_network() {
           services_.loop,
           [outcome, dirs = volume_dirs(), etc = run_path("")] {
             *outcome = remove_volumes(dirs);
-            (void)remove_volumes({etc.substr(0, etc.size() - 1), etc.substr(0, etc.size() - 1)}).has_value();
+            (void)remove_tree(etc.substr(0, etc.size() - 1)).has_value();
           },
           [this, outcome] {
             if (!*outcome) warn(spec_.full_name(), "cannot remove the volumes", outcome->error());

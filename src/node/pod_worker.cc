@@ -41,8 +41,8 @@ std::string PodWorker::log_path(const std::string& container, bool previous) con
   return run < 0 ? "" : pod_log_dir() + "/" + container + "/" + std::to_string(run) + ".log";
 }
 
-ObjectRef PodWorker::reference(const std::string& container) const {
-  ObjectRef r{"Pod", spec_.ns, spec_.name, spec_.uid, ""};
+client::ObjectRef PodWorker::reference(const std::string& container) const {
+  client::ObjectRef r{"Pod", spec_.ns, spec_.name, spec_.uid, ""};
   const ContainerSpec* c = container.empty() ? nullptr : spec_.find(container);
   if (!c) return r;
   const char* list = c->kind == ContainerKind::regular     ? "containers"
@@ -234,6 +234,7 @@ void PodWorker::restart(const std::string& container) {
 
 void PodWorker::orphaned() {
   orphaned_ = true;
+  deletion_confirmed_ = false;  // there is nobody left to confirm it to
   sync();
 }
 

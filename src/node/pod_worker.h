@@ -34,6 +34,7 @@ class PodWorker : public std::enable_shared_from_this<PodWorker> {
   // The container's id in the runtime and the log file of a run; empty when there is none.
   std::string container_id(const std::string& container) const;
   std::string log_path(const std::string& container, bool previous) const;
+  std::string pod_log_dir() const;
 
   void update(PodSpec spec);  // a newer version of the object
   void adopt_sandbox(const AdoptedSandbox& sandbox);
@@ -53,10 +54,9 @@ class PodWorker : public std::enable_shared_from_this<PodWorker> {
   struct Probes;
 
   ContainerRecord& record(const std::string& container) { return state_.containers[container]; }
-  ObjectRef reference(const std::string& container = "") const;
+  client::ObjectRef reference(const std::string& container = "") const;
   DownwardFacts facts() const;
   VolumeDirs volume_dirs() const;
-  std::string pod_log_dir() const;
   std::string run_path(const std::string& name) const;
 
   void act(const PodActions& actions);

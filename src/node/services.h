@@ -1,4 +1,5 @@
-// What the node agent needs of distant rooms, as small interfaces that the daemon wires: images and pod networks.
+// What the node agent needs of distant rooms, as small interfaces that the daemon wires: images and pod
+// networks.
 #pragma once
 
 #include <functional>
@@ -17,7 +18,8 @@ class Operation {
   virtual ~Operation() = default;
 };
 
-// ---- images (src/image) -------------------------------------------------------------------------------------------
+// ---- images (src/image)
+// -------------------------------------------------------------------------------------------
 
 struct ImageRoot {
   std::string image_id;                 // "sha256:..." of the configuration blob
@@ -27,14 +29,15 @@ struct ImageRoot {
 };
 
 struct PullRequest {
-  std::string reference;                      // as in the pod
-  std::vector<std::string> docker_configs;    // bodies of .dockerconfigjson from imagePullSecrets
+  std::string reference;                    // as in the pod
+  std::vector<std::string> docker_configs;  // bodies of .dockerconfigjson from imagePullSecrets
 };
 
 class Images {
  public:
   virtual ~Images() = default;
-  // The image in the store, verified present; nullopt when it has to be pulled. References are normalised by itself.
+  // The image in the store, verified present; nullopt when it has to be pulled. References are normalised by
+  // itself.
   virtual std::optional<ImageRoot> find(const std::string& reference) = 0;
   // Fetches and unpacks. Equal pulls under way are joined.
   [[nodiscard]] virtual std::unique_ptr<Operation> pull(PullRequest request,
@@ -46,7 +49,8 @@ class Images {
   virtual void set_in_use(std::vector<std::string> image_ids) = 0;
 };
 
-// ---- networks (src/net) -------------------------------------------------------------------------------------------
+// ---- networks (src/net)
+// -------------------------------------------------------------------------------------------
 
 struct HostPort {
   std::string protocol;  // "TCP", "UDP"
@@ -72,7 +76,8 @@ class PodNetwork {
   [[nodiscard]] virtual std::unique_ptr<Operation> attach(PodNetworkRequest request,
                                                           std::function<void(Result<PodAddresses>)> done) = 0;
   // Idempotent; releases the address, which is not given out again at once.
-  [[nodiscard]] virtual std::unique_ptr<Operation> detach(std::string pod_uid, std::function<void(Result<>)> done) = 0;
+  [[nodiscard]] virtual std::unique_ptr<Operation> detach(std::string pod_uid,
+                                                          std::function<void(Result<>)> done) = 0;
   // Pods known to the agent after adoption; leftovers of others are removed.
   virtual void retain(std::vector<std::string> pod_uids) = 0;
 };

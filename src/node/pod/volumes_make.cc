@@ -93,6 +93,8 @@ Result<> remove_tree_at(int parent, const std::string& name, dev_t device) {
   return {};
 }
 
+}  // namespace
+
 Result<> remove_tree(const std::string& path) {
   const size_t slash = path.rfind('/');
   const UniqueFd parent(open(path.substr(0, slash).c_str(), O_RDONLY | O_DIRECTORY | O_CLOEXEC));
@@ -106,6 +108,8 @@ Result<> remove_tree(const std::string& path) {
   if (!r) return std::unexpected(std::move(r).error().with(path));
   return {};
 }
+
+namespace {
 
 // Version directories that nothing points at any more.
 void drop_old_versions(const std::string& dir, const std::string& current) {

@@ -1,6 +1,6 @@
-// Events about pods and the node, as `kubectl describe` shows them. Repeats within ten minutes raise the
-// count of one event instead of making another; at most a few are under way to the API, the rest waits in a
-// bounded queue, oldest dropped.
+// Events about pods, nodes and other objects, as `kubectl describe` shows them. Repeats within ten minutes
+// raise the count of one event instead of making another; at most a few are under way to the API, the rest
+// waits in a bounded queue, oldest dropped.
 // https://kubernetes.io/docs/reference/kubernetes-api/cluster-resources/event-v1/
 #pragma once
 
@@ -14,7 +14,7 @@
 #include "client/client.h"
 #include "loop/loop.h"
 
-namespace limpet::node {
+namespace limpet::client {
 
 struct ObjectRef {
   std::string kind, ns, name, uid, field_path;  // field_path: "spec.containers{app}", may be empty
@@ -22,7 +22,7 @@ struct ObjectRef {
 
 class EventRecorder {
  public:
-  EventRecorder(loop::Loop& loop, Clock& clock, Random& random, client::Client& client, std::string component,
+  EventRecorder(loop::Loop& loop, Clock& clock, Random& random, Client& client, std::string component,
                 std::string host);
   ~EventRecorder();
   void normal(const ObjectRef& about, const std::string& reason, const std::string& message) {
@@ -39,4 +39,4 @@ class EventRecorder {
   std::unique_ptr<Impl> impl_;
 };
 
-}  // namespace limpet::node
+}  // namespace limpet::client

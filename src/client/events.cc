@@ -1,11 +1,11 @@
-#include "node/events.h"
+#include "client/events.h"
 
 #include <algorithm>
 
 #include "base/json.h"
 #include "base/log.h"
 
-namespace limpet::node {
+namespace limpet::client {
 
 namespace {
 
@@ -30,15 +30,15 @@ struct EventRecorder::Impl {
   loop::Loop& loop;
   Clock& clock;
   Random& random;
-  client::Client& client;
+  Client& client;
   std::string component, host;
   std::map<std::string, Known> known;
   std::deque<Queued> queue;
-  std::unique_ptr<client::Pending> call;
+  std::unique_ptr<Pending> call;
   loop::Timer retry;
   uint64_t dropped = 0;
 
-  Impl(loop::Loop& l, Clock& c, Random& r, client::Client& cl, std::string comp, std::string h)
+  Impl(loop::Loop& l, Clock& c, Random& r, Client& cl, std::string comp, std::string h)
       : loop(l),
         clock(c),
         random(r),
@@ -48,13 +48,13 @@ struct EventRecorder::Impl {
         retry(l, "events") {}
 
   void send();
-  void sent(const Queued& event, Result<client::Reply> reply);
+  void sent(const Queued& event, Result<Reply> reply);
   std::string body(const ObjectRef& about, const char* type, const std::string& reason,
                    const std::string& message, const std::string& name, const std::string& now);
   void forget_old(int64_t now_ms);
 };
 
-EventRecorder::EventRecorder(loop::Loop& loop, Clock& clock, Random& random, client::Client& client,
+EventRecorder::EventRecorder(loop::Loop& loop, Clock& clock, Random& random, Client& client,
                              std::string component, std::string host)
     : impl_(std::make_unique<Impl>(loop, clock, random, client, std::move(component), std::move(host))) {}
 EventRecorder::~EventRecorder() = default;
@@ -129,7 +129,7 @@ void EventRecorder::record(const ObjectRef& about, const char* type, const std::
 void EventRecorder::Impl::send() {
   if (call || queue.empty() || retry.active()) return;
   const Queued& q = queue.front();
-  client::Call c;
+  Call c;
   c.path = "/api/v1/namespaces/" + q.ns + "/events";
   if (q.body.empty()) {
     c.method = "PATCH";
@@ -144,12 +144,11 @@ void EventRecorder::Impl::send() {
   }
   const Queued sending = q;
   queue.pop_front();
-  call = client.call(std::move(c),
-                     [this, sending](Result<client::Reply> reply) { sent(sending, std::move(reply)); });
+  call = client.call(std::move(c), [this, sending](Result<Reply> reply) { sent(sending, std::move(reply)); });
 }
 
-void EventRecorder::Impl::sent(const Queued& event, Result<client::Reply> reply) {
-  const std::unique_ptr<client::Pending> finished = std::move(call);
+void EventRecorder::Impl::sent(const Queued& event, Result<Reply> reply) {
+  const std::unique_ptr<Pending> finished = std::move(call);
   if (!reply || reply->status >= 500) {
     // Kept for later, unless newer ones need the room.
     if (queue.size() < kMaxQueue) queue.push_front(event);
@@ -160,4 +159,4 @@ void EventRecorder::Impl::sent(const Queued& event, Result<client::Reply> reply)
   send();
 }
 
-}  // namespace limpet::node
+}  // namespace limpet::client

@@ -1,0 +1,271 @@
+#include "node/node_registration.h"
+
+#include <sys/statvfs.h>
+#include <sys/utsname.h>
+#include <unistd.h>
+
+#include <algorithm>
+
+#include "base/atomic_file.h"
+#include "base/json.h"
+#include "base/log.h"
+
+namespace limpet::node {
+
+namespace {
+
+using json::Cursor;
+using json::Ref;
+using json::Value;
+
+std::string first_line(const std::string& path) {
+  auto text = read_file(path, 4096);
+  if (!text) return "";
+  return text->substr(0, text->find('\n'));
+}
+
+std::string os_release_name() {
+  const auto text = read_file("/etc/os-release", 64 << 10);
+  const size_t at = text ? text->find("PRETTY_NAME=") : std::string::npos;
+  if (at == std::string::npos) return "Linux";
+  std::string value = text->substr(at + 12, text->find('\n', at) - at - 12);
+  std::erase(value, '"');
+  return value;
+}
+
+// Go's names of architectures, as Kubernetes labels use them.
+std::string go_architecture(const std::string& machine) {
+  if (machine == "x86_64") return "amd64";
+  if (machine == "aarch64") return "arm64";
+  if (machine.starts_with("arm")) return "arm";
+  if (machine == "i686" || machine == "i386") return "386";
+  return machine;
+}
+
+std::map<std::string, std::string> all_labels(const NodeFacts& f) {
+  std::map<std::string, std::string> labels = {{"kubernetes.io/hostname", f.hostname},
+                                               {"kubernetes.io/os", "linux"},
+                                               {"kubernetes.io/arch", f.architecture},
+                                               {"node-role.kubernetes.io/control-plane", ""}};
+  for (const auto& [k, v] : f.labels) labels[k] = v;
+  return labels;
+}
+
+void set_amounts(Ref out, const NodeFacts& f) {
+  out.set("cpu", f.cpu_millis % 1000 == 0 ? std::to_string(f.cpu_millis / 1000)
+                                          : std::to_string(f.cpu_millis) + "m");
+  out.set("memory", std::to_string(f.memory_bytes / 1024) + "Ki");
+  out.set("ephemeral-storage", std::to_string(f.disk_bytes / 1024) + "Ki");
+  out.set("pods", std::to_string(f.max_pods));
+}
+
+void add_condition(Ref list, const char* type, bool status, const char* reason, const std::string& message,
+                   Cursor previous, const std::string& now) {
+  Ref c = list.push(Value::object());
+  const char* text = status ? "True" : "False";
+  std::string since = now;
+  previous["conditions"].each([&](std::string_view, Cursor old) {
+    if (old["type"].str_equals(type) && old["status"].str_equals(text))
+      since = old["lastTransitionTime"].str(now);
+    return true;
+  });
+  c.set("type", type);
+  c.set("status", text);
+  c.set("lastHeartbeatTime", since);
+  c.set("lastTransitionTime", since);
+  c.set("reason", reason);
+  c.set("message", message);
+}
+
+}  // namespace
+
+NodeFacts read_machine(const std::string& data_dir) {
+  NodeFacts f;
+  utsname u{};
+  uname(&u);
+  f.kernel = u.release;
+  f.architecture = go_architecture(u.machine);
+  f.os_image = os_release_name();
+  f.machine_id = first_line("/etc/machine-id");
+  f.boot_id = first_line("/proc/sys/kernel/random/boot_id");
+  f.cpu_millis = std::max<long>(sysconf(_SC_NPROCESSORS_ONLN), 1) * 1000;
+  f.memory_bytes = static_cast<int64_t>(sysconf(_SC_PHYS_PAGES)) * sysconf(_SC_PAGESIZE);
+  struct statvfs disk{};
+  if (statvfs(data_dir.c_str(), &disk) == 0)
+    f.disk_bytes = static_cast<int64_t>(disk.f_blocks) * static_cast<int64_t>(disk.f_frsize);
+  return f;
+}
+
+std::string node_object(const NodeFacts& f) {
+  Value v = Value::object();
+  Ref o = v;
+  o.set("apiVersion", "v1");
+  o.set("kind", "Node");
+  Ref meta = o.ensure_object("metadata");
+  meta.set("name", f.name);
+  Ref labels = meta.ensure_object("labels");
+  for (const auto& [k, value] : all_labels(f)) labels.set(k, value);
+  Ref spec = o.ensure_object("spec");
+  if (!f.pod_cidr.empty()) {
+    spec.set("podCIDR", f.pod_cidr);
+    spec.ensure_array("podCIDRs").push(Value::string(f.pod_cidr));
+  }
+  for (const NodeFacts::TaintFact& t : f.taints) {
+    Ref taint = spec.ensure_array("taints").push(Value::object());
+    taint.set("key", t.key);
+    if (!t.value.empty()) taint.set("value", t.value);
+    taint.set("effect", t.effect);
+  }
+  return o.dump();
+}
+
+std::string node_status(const NodeFacts& f, bool ready, const std::string& why_not,
+                        const std::string& previous_status, WallTime now_time) {
+  Value v = Value::object();
+  Ref s = v;
+  const Cursor previous(previous_status);
+  const std::string now = rfc3339(now_time);
+  set_amounts(s.ensure_object("capacity"), f);
+  set_amounts(s.ensure_object("allocatable"), f);
+  Ref conditions = s.ensure_array("conditions");
+  add_condition(conditions, "MemoryPressure", false, "KubeletHasSufficientMemory",
+                "the device has sufficient memory available", previous, now);
+  add_condition(conditions, "DiskPressure", false, "KubeletHasNoDiskPressure",
+                "the device has no disk pressure", previous, now);
+  add_condition(conditions, "PIDPressure", false, "KubeletHasSufficientPID",
+                "the device has sufficient process ids available", previous, now);
+  add_condition(conditions, "Ready", ready, ready ? "KubeletReady" : "KubeletNotReady",
+                ready ? "limpetd is ready" : why_not, previous, now);
+  Ref addresses = s.ensure_array("addresses");
+  const auto address = [&](const char* type, const std::string& value) {
+    Ref a = addresses.push(Value::object());
+    a.set("address", value);
+    a.set("type", type);
+  };
+  for (const std::string& ip : f.internal_ips) address("InternalIP", ip);
+  address("Hostname", f.hostname);
+  if (f.api_port)
+    s.ensure_object("daemonEndpoints")
+        .ensure_object("kubeletEndpoint")
+        .set("Port", static_cast<int>(f.api_port));
+  Ref info = s.ensure_object("nodeInfo");
+  const std::pair<const char*, std::string> facts[] = {{"architecture", f.architecture},
+                                                       {"bootID", f.boot_id},
+                                                       {"containerRuntimeVersion", f.runtime_version},
+                                                       {"kernelVersion", f.kernel},
+                                                       {"kubeProxyVersion", f.version},
+                                                       {"kubeletVersion", f.version},
+                                                       {"machineID", f.machine_id},
+                                                       {"operatingSystem", "linux"},
+                                                       {"osImage", f.os_image},
+                                                       {"systemUUID", f.machine_id}};
+  for (const auto& [key, value] : facts) info.set(key, value);
+  return s.dump();
+}
+
+NodeRegistration::NodeRegistration(loop::Loop& loop, Clock& clock, client::Client& client, NodeFacts facts)
+    : loop_(loop),
+      clock_(clock),
+      client_(client),
+      facts_(std::move(facts)),
+      retry_(loop, "node-registration") {}
+NodeRegistration::~NodeRegistration() = default;
+
+void NodeRegistration::start(std::function<void(const std::string&)> registered) {
+  registered_ = std::move(registered);
+  look();
+}
+
+void NodeRegistration::set_ready(bool ready, const std::string& why_not) {
+  if (ready == ready_ && why_not == why_not_) return;
+  ready_ = ready;
+  why_not_ = why_not;
+  look();
+}
+
+void NodeRegistration::set_facts(NodeFacts facts) {
+  facts_ = std::move(facts);
+  look();
+}
+
+void NodeRegistration::later() {
+  backoff_ms_ = std::clamp<int64_t>(backoff_ms_ * 2, 500, 30'000);
+  retry_.start(backoff_ms_, [this] { look(); });
+}
+
+void NodeRegistration::look() {
+  dirty_ = true;
+  if (call_) return;
+  dirty_ = false;
+  client::Call get;
+  get.path = "/api/v1/nodes/" + facts_.name;
+  call_ = client_.call(std::move(get), [this](Result<client::Reply> reply) {
+    const auto finished = std::move(call_);
+    if (reply && reply->status == 404) return create();
+    if (!reply || !reply->ok()) return later();
+    update(reply->body);
+  });
+}
+
+void NodeRegistration::create() {
+  client::Call post{"POST", "/api/v1/nodes", "", "application/json", node_object(facts_)};
+  call_ = client_.call(std::move(post), [this](Result<client::Reply> reply) {
+    const auto finished = std::move(call_);
+    if (!reply || !reply->ok()) {
+      if (reply) log::warning("cannot register the node", {{"error", reply->error()}});
+      return later();
+    }
+    patch_status(reply->body);
+  });
+}
+
+// Labels that the configuration or the machine gives; what operators added stays.
+void NodeRegistration::update(const std::string& object) {
+  const Cursor labels = Cursor(object)["metadata"]["labels"];
+  Value patch = Value::object();
+  bool differs = false;
+  for (const auto& [key, value] : all_labels(facts_)) {
+    if (labels[key] && labels[key].str() == value) continue;
+    patch.ref().ensure_object("metadata").ensure_object("labels").set(key, value);
+    differs = true;
+  }
+  if (!differs) return patch_status(object);
+  client::Call call{"PATCH", "/api/v1/nodes/" + facts_.name, "", "application/merge-patch+json",
+                    patch.ref().dump()};
+  call_ = client_.call(std::move(call), [this](Result<client::Reply> reply) {
+    const auto finished = std::move(call_);
+    if (!reply || !reply->ok()) return later();
+    patch_status(reply->body);
+  });
+}
+
+void NodeRegistration::patch_status(const std::string& object) {
+  const Cursor node(object);
+  const std::string uid = node["metadata"]["uid"].str();
+  const std::string status =
+      node_status(facts_, ready_, why_not_, std::string(node["status"].raw()), clock_.wall());
+  const auto done = [this, uid] {
+    backoff_ms_ = 0;
+    if (registered_) std::exchange(registered_, nullptr)(uid);
+    if (dirty_) look();
+  };
+  const auto have = json::parse(node["status"].raw()), want = json::parse(status);
+  if (have && want) {
+    // Only our own members count: others may add theirs.
+    bool same = true;
+    for (Ref member : want->ref()) same = same && have->ref()[member.key()].equals(member);
+    if (same) return done();
+  }
+  client::Call call{"PATCH", "/api/v1/nodes/" + facts_.name + "/status", "", "application/merge-patch+json",
+                    R"({"status":)" + status + "}"};
+  call_ = client_.call(std::move(call), [this, done](Result<client::Reply> reply) {
+    const auto finished = std::move(call_);
+    if (!reply || !reply->ok()) {
+      if (reply) log::warning("the API refused the node's status", {{"error", reply->error()}});
+      return later();
+    }
+    done();
+  });
+}
+
+}  // namespace limpet::node

@@ -1,0 +1,66 @@
+// The device as a Node object: made at the first start, brought up to date when facts change, never on a
+// timer (an idle device writes nothing; that it is alive is seen from its heartbeats, which live in memory).
+#pragma once
+
+#include <functional>
+#include <map>
+#include <memory>
+#include <string>
+#include <vector>
+
+#include "base/clock.h"
+#include "client/client.h"
+#include "loop/loop.h"
+
+namespace limpet::node {
+
+struct NodeFacts {
+  std::string name, hostname;
+  std::vector<std::string> internal_ips;
+  std::map<std::string, std::string> labels;  // from the configuration; override the built-in ones
+  struct TaintFact {
+    std::string key, value, effect;
+  };
+  std::vector<TaintFact> taints;  // set when the node is made, the operator's afterwards
+  std::string pod_cidr;
+  int64_t cpu_millis = 0, memory_bytes = 0, disk_bytes = 0, max_pods = 110;
+  std::string machine_id, boot_id, kernel, os_image, runtime_version, architecture, version;
+  uint16_t api_port = 0;
+};
+
+// What this machine says of itself: processors, memory (the daemon's own cgroup counted), kernel, os-release.
+NodeFacts read_machine(const std::string& data_dir);
+
+// The object and its status as they should be. Pure.
+std::string node_object(const NodeFacts& facts);
+std::string node_status(const NodeFacts& facts, bool ready, const std::string& why_not,
+                        const std::string& previous_status, WallTime now);
+
+class NodeRegistration {
+ public:
+  NodeRegistration(loop::Loop& loop, Clock& clock, client::Client& client, NodeFacts facts);
+  ~NodeRegistration();
+  void start(std::function<void(const std::string& uid)> registered);
+  void set_ready(bool ready, const std::string& why_not);
+  void set_facts(NodeFacts facts);
+
+ private:
+  void look();
+  void create();
+  void update(const std::string& object);
+  void patch_status(const std::string& object);
+  void later();
+
+  loop::Loop& loop_;
+  Clock& clock_;
+  client::Client& client_;
+  NodeFacts facts_;
+  bool ready_ = false, dirty_ = false;
+  std::string why_not_ = "the device is starting";
+  std::function<void(const std::string&)> registered_;
+  std::unique_ptr<client::Pending> call_;
+  loop::Timer retry_;
+  int64_t backoff_ms_ = 0;
+};
+
+}  // namespace limpet::node
