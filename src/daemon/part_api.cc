@@ -7,6 +7,7 @@
 #include "api/identity.h"
 #include "api/server.h"
 #include "base/log.h"
+#include "daemon/metrics.h"
 #include "daemon/parts.h"
 
 namespace limpet::daemon {
@@ -60,6 +61,14 @@ class ApiPart final : public Part {
     server_ = std::make_unique<api::ApiServer>(device_.loop, device_.clock, device_.random, *device_.store,
                                                std::move(options), nullptr);
     device_.api = server_.get();
+    server_->metrics().add("store", [this](api::MetricsText& out) {
+      if (device_.store) describe_store(out, device_.store->stats());
+    });
+    server_->metrics().add("process", describe_process);
+    server_->metrics().add("loop", [this](api::MetricsText& out) {
+      out.one("limpet_loop_handles", "gauge", "Handles and pool requests of the event loop.",
+              static_cast<double>(device_.loop.live_handles()));
+    });
     server_->start([this](Result<> started) {
       if (!started) {
         device_.fatal("api: " + started.error().message);

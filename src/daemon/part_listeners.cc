@@ -8,6 +8,7 @@
 #include "api/server.h"
 #include "api/status.h"
 #include "base/log.h"
+#include "daemon/metrics.h"
 #include "daemon/parts.h"
 #include "http/server.h"
 #include "loop/stream.h"
@@ -61,6 +62,10 @@ class ListenersPart final : public Part {
                                              device_.api->handler());
     CHECK_OK(listen());
     device_.identity_changed = [this] { identity_changed(); };
+    device_.api->metrics().add("listeners", [this](api::MetricsText& out) {
+      describe_tls(out, engine_->stats());
+      describe_http(out, https_->counters(), socket_->counters());
+    });
     log::info("listening", {{"api", strf("%s:%d", device_.config.listen.api_address.c_str(), tcp_->port())},
                             {"socket", device_.paths.socket}});
     return {};
@@ -68,12 +73,13 @@ class ListenersPart final : public Part {
 
   void stop(loop::Task done) override {
     device_.identity_changed = nullptr;
+    device_.api->metrics().add("listeners", {});
     tcp_.reset();
     unix_.reset();
     handshakes_.clear();
     unlink(device_.paths.socket.c_str());
     // The API ends its watches, which lets the servers drain.
-    if (device_.api) device_.api->stop();
+    device_.api->stop();
     https_->shutdown(drain_ms, [this, done] {
       socket_->shutdown(drain_ms, [this, done] {
         device_.loop.defer([this, done] {

@@ -28,5 +28,11 @@ refuse "and for no other" 'subject name|match' \
 expect "bad requests are refused as Status" '"reason":"BadRequest"' \
   curl -sk -H 'Bad Header: x' https://127.0.0.1:6443/livez
 
+metrics=$(device_api GET /metrics)
+for name in limpet_store_fsyncs_total limpet_loop_handles limpet_tls_handshakes_total limpet_http_requests_total \
+  process_resident_memory_bytes; do
+  expect "/metrics counts" "^$name(\{[^}]*\})? [1-9]" echo "$metrics"
+done
+
 device_stop
 [ "$device_status" = 0 ] || fail "stop: exit status $device_status"

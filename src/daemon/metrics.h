@@ -1,0 +1,19 @@
+// What rooms count, as families of /metrics. Called at each scrape only.
+#pragma once
+
+#include "api/metrics.h"
+#include "http/server.h"
+#include "store/store.h"
+#include "tls/tls.h"
+
+namespace limpet::daemon {
+
+void describe_store(api::MetricsText& out, const store::Stats& stats);
+void describe_tls(api::MetricsText& out, const tls::Stats& stats);
+// One listener of possibly several: `https` and `socket` are the counters of the two.
+void describe_http(api::MetricsText& out, const http::ServerCounters& https,
+                   const http::ServerCounters& socket);
+// This process: memory, descriptors, CPU time, from /proc/self.
+void describe_process(api::MetricsText& out);
+
+}  // namespace limpet::daemon
