@@ -3,6 +3,7 @@
 #include "api/object.h"
 #include "api/subresources.h"
 #include "api/write.h"
+#include "schema/names.h"
 
 namespace limpet::api {
 namespace {
@@ -36,6 +37,12 @@ void bind_pod(CallPtr call) {
   if (node.empty() || (!kind.empty() && kind != "Node")) {
     return call->fail(status::invalid("", "Binding", call->info.name,
                                       {{"FieldValueRequired", "Required value", "target.name"}}));
+  }
+  if (schema::Messages wrong = schema::check_dns1123_subdomain(node); !wrong.empty()) {
+    return call->fail(
+        status::invalid("", "Binding", call->info.name,
+                        {{"FieldValueInvalid", "Invalid value: " + json::quoted(node) + ": " + wrong.front(),
+                          "target.name"}}));
   }
   Update u;
   u.part = Part::whole;

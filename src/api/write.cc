@@ -68,12 +68,13 @@ class Updater : public std::enable_shared_from_this<Updater> {
   }
 
   Outcome<> check() {
-    json::Ref meta = object_.ref()["metadata"], old = old_.ref()["metadata"];
+    json::Ref meta = object_.ref().ensure_object("metadata"), old = old_.ref()["metadata"];
     std::string_view rv = meta["resourceVersion"].str();
     versioned_ = !rv.empty() && rv != "0" && call_->info.verb == "update";
     if (!rv.empty() && rv != "0" && rv != old["resourceVersion"].str()) {
       return std::unexpected(status::modified(r_, call_->info.name));
     }
+    put_back(meta, "resourceVersion", old["resourceVersion"]);  // none given: unconditional
     std::string_view uid = meta["uid"].str();
     if (!uid.empty() && uid != old["uid"].str()) {
       return std::unexpected(
@@ -93,6 +94,7 @@ class Updater : public std::enable_shared_from_this<Updater> {
     }
     meta.remove("selfLink");
     if (u_.part == Part::main) put_back(object, "status", old["status"]);
+    if (call_->info.subresource == "ephemeralcontainers") return keep_but_ephemeral();
     if (u_.part != Part::status) return;
     // A status write changes status, and of the metadata labels, annotations and finalizers' siblings only.
     put_back(meta, "ownerReferences", old_meta["ownerReferences"]);
@@ -103,6 +105,29 @@ class Updater : public std::enable_shared_from_this<Updater> {
     for (const std::string& k : keys) {
       if (k != "metadata" && k != "status" && k != "kind" && k != "apiVersion") put_back(object, k, old[k]);
     }
+  }
+
+  // Ephemeral containers can be added to a running pod; nothing else of it changes.
+  void keep_but_ephemeral() {
+    json::Value wanted = object_.ref()["spec"].take("ephemeralContainers");
+    object_ = old_.clone();
+    if (wanted) object_.ref().ensure_object("spec").set("ephemeralContainers", std::move(wanted));
+  }
+
+  Outcome<> check_ephemeral() const {
+    json::Ref now = object_.ref()["spec"]["ephemeralContainers"];
+    for (json::Ref before : old_.ref()["spec"]["ephemeralContainers"]) {
+      bool kept = false;
+      for (json::Ref c : now) kept = kept || c.equals(before);
+      if (kept) continue;
+      return std::unexpected(
+          status::invalid(r_.group(), r_.kind(), call_->info.name,
+                          {{"FieldValueForbidden",
+                            "Forbidden: existing ephemeral containers \"" +
+                                std::string(before["name"].str()) + "\" may not be changed",
+                            "spec.ephemeralContainers"}}));
+    }
+    return validate_new(r_, object_.ref());
   }
 
   void complete(const Lookups& lookups) {
@@ -117,10 +142,15 @@ class Updater : public std::enable_shared_from_this<Updater> {
     } else {
       schema::apply_defaults(object, *r_.type());
     }
-    if (Outcome<> o = validate_change(r_, object, old_.ref(), u_.part == Part::status); !o) {
-      return call_->fail(o.error());
+    // What other subresources may change was settled when they made the object.
+    if (u_.part != Part::whole) {
+      Outcome<> o = validate_change(r_, object, old_.ref(), u_.part == Part::status);
+      if (!o) return call_->fail(o.error());
     }
-    if (u_.part == Part::main && strategy.generation && desired_changed()) {
+    if (call_->info.subresource == "ephemeralcontainers") {
+      if (Outcome<> o = check_ephemeral(); !o) return call_->fail(o.error());
+    }
+    if (u_.part != Part::status && strategy.generation && desired_changed()) {
       json::Ref meta = object["metadata"];
       meta.set("generation", meta["generation"].integer() + 1);
     }

@@ -117,7 +117,8 @@ std::string pod(const std::string& name, const std::string& more_meta, const std
 }
 
 std::string config_map(const std::string& name, const std::string& data) {
-  return R"({"apiVersion":"v1","kind":"ConfigMap","metadata":{"name":")" + name + R"("},"data":)" + data + "}";
+  return R"({"apiVersion":"v1","kind":"ConfigMap","metadata":{"name":")" + name + R"("},"data":)" + data +
+         "}";
 }
 
 }  // namespace limpet::api::test

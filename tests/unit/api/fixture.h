@@ -83,7 +83,8 @@ class Server {
 };
 
 // A pod that validation accepts.
-std::string pod(const std::string& name, const std::string& more_meta = "", const std::string& more_spec = "");
+std::string pod(const std::string& name, const std::string& more_meta = "",
+                const std::string& more_spec = "");
 std::string config_map(const std::string& name, const std::string& data = R"({"k":"v"})");
 
 }  // namespace limpet::api::test
