@@ -60,6 +60,7 @@ Parser::Step Parser::end_of_input() {
 // Checks line by line as lines become complete, so that a section that can never end is refused at its first
 // bad line.
 Parser::Step Parser::read_head(std::string_view& input) {
+  if (input.empty()) return Step::need_more;
   if (pending_.empty()) {
     // Empty lines before the start line are forgiven (RFC 9112 section 2.2).
     while (input.starts_with("\r\n")) input.remove_prefix(2);

@@ -128,6 +128,24 @@ TEST_CASE("keep-alive by version and Connection") {
   }
 }
 
+TEST_CASE("no input says nothing, wherever the message was cut") {
+  const std::string_view bytes =
+      "\r\nPOST / HTTP/1.1\r\nHost: a\r\nTransfer-Encoding: chunked\r\n\r\n1\r\nx\r\n0\r\n\r\n";
+  Parser parser(Parser::Kind::request);
+  bool complete = false;
+  for (size_t i = 0; i < bytes.size(); ++i) {
+    std::string_view part = bytes.substr(i, 1);
+    for (Parser::Step step; (step = parser.next(part)) != Parser::Step::need_more;) {
+      REQUIRE(step != Parser::Step::error);
+      complete = complete || step == Parser::Step::complete;
+    }
+    if (complete) break;
+    std::string_view nothing;
+    CHECK(parser.next(nothing) == Parser::Step::need_more);
+  }
+  CHECK(complete);
+}
+
 TEST_CASE("a response to HEAD has no body") {
   Parser parser(Parser::Kind::response);
   std::string_view input =
