@@ -4,7 +4,8 @@
 //
 //   store_kill FILE          writes until killed; lines "ack N"
 //   store_kill FILE --check  prints "last N"
-//   store_kill FILE --rate   10 s each: commits a second with 64 waiting and with one, then exits
+//   store_kill FILE --update N   N updates of 3 KB objects, one after another, then a clean stop
+//   store_kill FILE --rate   5 s each: commits a second with 64 waiting and with one, then exits
 #include <unistd.h>
 
 #include <cstdio>
@@ -125,9 +126,10 @@ int main(int argc, char** argv) {
   }
   if (argc > 3 && strcmp(argv[2], "--update") == 0) {
     // N updates of 100 objects of 3 KB, one after another.
+    bool closed = false;
     int64_t left = atoll(argv[3]);
     std::function<void()> go = [&] {
-      if (left-- <= 0) return p.store->close([&] { p.loop.stop(); });
+      if (left-- <= 0) return p.store->close([&] { closed = true; });
       p.store->durable().commit(
           {{{Op::Type::put, strf("pods/default/object-%lld", static_cast<long long>(left % 100)),
              std::string(3000, 'x'), std::nullopt}}},
@@ -137,7 +139,7 @@ int main(int argc, char** argv) {
           });
     };
     go();
-    return p.loop.run_until([&] { return left < -1; }, 600000), 0;
+    return p.loop.run_until([&] { return closed; }, 600000) ? 0 : 7;
   }
   for (int i = 0; i < kUnderWay; ++i) p.write_one();
   p.loop.run_until([] { return false; }, 600000);
