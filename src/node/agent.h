@@ -15,6 +15,7 @@
 #include "base/random.h"
 #include "client/client.h"
 #include "client/events.h"
+#include "http/client.h"
 #include "loop/loop.h"
 #include "node/node_db.h"
 #include "node/objects.h"
@@ -47,6 +48,7 @@ struct AgentServices {
   client::EventRecorder& events;
   Objects& objects;
   const AgentOptions& options;
+  http::Dialer* probe_dialer = nullptr;  // TLS without a check of names: probes go to the device's own pods
 };
 
 class PodWorker;

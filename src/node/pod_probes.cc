@@ -46,7 +46,7 @@ void PodWorker::run_probe(const std::string& name, size_t index) {
           : state_.ips[0];
   one.running =
       run_handler(services_.loop, services_.runtime, one.probe.spec().handler,
-                  {record(name).id, ip, container_json(spec_, *spec)}, one.probe.spec().timeout_s * 1000,
+                  {record(name).id, ip, container_json(spec_, *spec), services_.probe_dialer}, one.probe.spec().timeout_s * 1000,
                   [this, name, index](ProbeOutcome outcome) { probe_result(name, index, outcome); });
 }
 

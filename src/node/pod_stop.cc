@@ -71,7 +71,7 @@ void PodWorker::stop_container(const Stop& stop) {
   if (!spec || spec->pre_stop.kind == Handler::Kind::none) return kill_after_hook(stop.container);
   const std::string ip = state_.ips.empty() ? "127.0.0.1" : state_.ips[0];
   hooks_[stop.container] =
-      run_handler(services_.loop, services_.runtime, spec->pre_stop, {r.id, ip, container_json(spec_, *spec)},
+      run_handler(services_.loop, services_.runtime, spec->pre_stop, {r.id, ip, container_json(spec_, *spec), services_.probe_dialer},
                   stop.grace_s * 1000, [this, name = stop.container](ProbeOutcome outcome) {
                     if (!outcome.success) {
                       services_.events.warning(reference(name), "FailedPreStopHook",

@@ -1,6 +1,8 @@
 // Runs the handler of a probe or a life cycle hook once: exec in the container, HTTP GET, TCP connect, gRPC
 // health check.
 //
+// gRPC needs HTTP/2, which this daemon does not speak: such a probe fails and says so.
+//
 // Bounded in time and output; redirects are not followed to another host (a probe must not become a way to
 // reach what the pod cannot). https://kubernetes.io/docs/concepts/workloads/pods/probes/
 #pragma once
@@ -9,6 +11,7 @@
 #include <memory>
 #include <string>
 
+#include "http/client.h"
 #include "node/pod/spec.h"
 #include "node/runtime/runtime.h"
 #include "node/services.h"
@@ -24,7 +27,8 @@ struct ProbeOutcome {
 struct ProbeTarget {
   std::string container_id;  // exec
   std::string pod_ip;        // http, tcp; the device's own address with the host network
-  json::Cursor container;    // its ports, for handlers that name one
+  json::Cursor container;     // its ports, for handlers that name one; read before run_handler() returns
+  http::Dialer* dialer = nullptr;  // for HTTPS; without one such a probe fails
 };
 
 // `done` comes once unless the operation is destroyed first; not before the call returns.
