@@ -1,5 +1,6 @@
 // The worker's way down: hooks, signals, grace periods, and then everything that was made is undone.
 #include <algorithm>
+#include <charconv>
 #include <csignal>
 
 #include "base/log.h"
@@ -25,9 +26,13 @@ int stop_signal(const std::string& text) {
   for (const auto& s : kSignals) {
     if (name == s.name) return s.number;
   }
-  if (name.starts_with("RTMIN+")) return SIGRTMIN + atoi(std::string(name.substr(6)).c_str());
-  const int number = atoi(std::string(name).c_str());
-  return number > 0 && number < 65 ? number : SIGTERM;
+  const int base = name.starts_with("RTMIN+") ? SIGRTMIN : 0;
+  if (base != 0) name.remove_prefix(6);
+  unsigned char offset = 0;  // the text comes from an image: bounded before it is added to anything
+  const auto read = std::from_chars(name.data(), name.data() + name.size(), offset);
+  const int number = base + offset;
+  const bool good = read.ec == std::errc() && read.ptr == name.data() + name.size();
+  return good && number > 0 && number <= SIGRTMAX ? number : SIGTERM;
 }
 
 void warn(const std::string& pod, const char* what, const Error& e) {

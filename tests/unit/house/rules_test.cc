@@ -42,7 +42,7 @@ constexpr Ban bans[] = {
     {"alloca(", "std::vector", ""},
     {"signal(", "loop::Signal or sigaction", "src/loop/,src/shim/"},
     {"getenv(", "a parameter; only programs read the environment",
-     "src/daemon/,src/cli/,src/shim/,src/unpack/,src/base/failpoint.cc"},
+     "src/daemon/,src/cli/,src/shim/,src/unpack/,src/base/failpoint.cc,src/tls/config.cc"},
     {"setenv(", "the environment passed at spawn", ""},
     {"std::thread", "loop::Work, or the storage thread", "src/store/mailbox"},
     {"std::jthread", "loop::Work", ""},
