@@ -29,7 +29,7 @@ int raise_loopback() {
   int fd = socket(AF_INET, SOCK_DGRAM | SOCK_CLOEXEC, 0);
   if (fd < 0) return errno;
   ifreq request{};
-  strcpy(request.ifr_name, "lo");
+  memcpy(request.ifr_name, "lo", 3);
   request.ifr_flags = IFF_UP | IFF_RUNNING;
   int err = ioctl(fd, SIOCSIFFLAGS, &request) == 0 ? 0 : errno;
   close(fd);

@@ -158,7 +158,9 @@ pid_t spawn(const Spawn& what) {
   sigset_t none;
   sigemptyset(&none);
   sigprocmask(SIG_SETMASK, &none, nullptr);
-  for (int s = 1; s < 32; ++s) signal(s, SIG_DFL);
+  struct sigaction normal{};
+  normal.sa_handler = SIG_DFL;
+  for (int s = 1; s < 32; ++s) sigaction(s, &normal, nullptr);
   execv(what.argv[0], const_cast<char* const*>(what.argv));
   _exit(127);
 }

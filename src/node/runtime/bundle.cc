@@ -5,6 +5,8 @@
 
 #include <algorithm>
 #include <cerrno>
+#include <charconv>
+#include <cstdlib>
 
 #include "base/atomic_file.h"
 #include "base/failpoint.h"
@@ -86,7 +88,9 @@ uint64_t own_capabilities() {
 int least_oom_score_adj() {
   if ((own_capabilities() >> 24 & 1) != 0) return -1000;
   Result<std::string> own = read_file("/proc/self/oom_score_adj", 64);
-  return own ? atoi(own->c_str()) : 0;
+  int value = 0;
+  if (own) std::from_chars(own->data(), own->data() + own->size(), value);
+  return value;
 }
 
 Result<> make_spec(Making& m) {

@@ -1,6 +1,7 @@
 #include "node/runtime/capabilities.h"
 
 #include <algorithm>
+#include <charconv>
 #include <cstdint>
 #include <cstdlib>
 
@@ -95,7 +96,8 @@ std::vector<std::string> restrict_capabilities(const std::vector<std::string>& l
 
 int kernel_last_capability() {
   Result<std::string> text = read_file("/proc/sys/kernel/cap_last_cap", 64);
-  int last = text ? atoi(text->c_str()) : 0;
+  int last = 0;
+  if (text) std::from_chars(text->data(), text->data() + text->size(), last);
   return last > 0 && last < 63 ? last : 40;
 }
 

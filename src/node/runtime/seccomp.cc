@@ -24,7 +24,7 @@ constexpr std::string_view always =
     "getppid getpriority getrandom getresgid getresgid32 getresuid getresuid32 getrlimit getrusage "
     "getsid getsockname getsockopt gettid gettimeofday getuid getuid32 getxattr inotify_add_watch "
     "inotify_init inotify_init1 inotify_rm_watch io_cancel io_destroy io_getevents io_pgetevents "
-    "io_pgetevents_time64 io_setup io_submit io_uring_enter io_uring_register io_uring_setup ioctl "
+    "io_pgetevents_time64 io_setup io_submit ioctl "
     "ioprio_get ioprio_set ipc kill landlock_add_rule landlock_create_ruleset landlock_restrict_self "
     "lchown lchown32 lgetxattr link linkat listen listxattr llistxattr lremovexattr lseek lsetxattr "
     "lstat lstat64 madvise map_shadow_stack membarrier memfd_create memfd_secret mincore mkdir "

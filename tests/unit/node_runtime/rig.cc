@@ -99,6 +99,9 @@ void Rig::open() {
 }
 
 bool Rig::until(const std::function<bool()>& done, int64_t limit_ms) {
+  // Conditions on files change without an event of the loop.
+  loop::Timer tick(loop, "test tick");
+  tick.repeat(5, [] {});
   return loop.run_until(done, limit_ms);
 }
 
