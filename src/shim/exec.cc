@@ -53,12 +53,17 @@ class Exec {
   void finish(int status);
   void report(const char* text);
   void read_control();
+  void kill_process() {
+    if (group_ > 0) kill(-group_, SIGKILL);
+    if (process_ > 0) kill(process_, SIGKILL);
+  }
 
   const Args& args_;
   Text<128> log_, pid_file_, console_;
   int console_listener_ = -1;
   pid_t command_ = 0;
   pid_t process_ = 0;
+  pid_t group_ = 0;  // its process group
   int64_t deadline_ = 0;
   bool timed_out_ = false;
   bool killed_ = false;
@@ -151,7 +156,10 @@ void Exec::runtime_done(int status) {
     report("the runtime's exec left no process behind");
     return;
   }
-  if (killed_) kill(-process_, SIGKILL);
+  // runc makes the process leader of its own group, crun leaves it in the group that we made for crun.
+  pid_t group = getpgid(process_);
+  if (group > 1 && group != getpgrp()) group_ = group;
+  if (killed_) kill_process();
   for (int i = 0; i < 4; ++i) {
     if (orphan_pid_[i] == process_) finish(orphan_status_[i]);
   }
@@ -180,8 +188,7 @@ void Exec::read_control() {
   if (n < 0 && (errno == EAGAIN || errno == EINTR)) return;
   // Whatever arrives means the same: the daemon wants an end, or is no more.
   killed_ = true;
-  if (process_ > 0) kill(-process_, SIGKILL);
-  if (process_ > 0) kill(process_, SIGKILL);
+  kill_process();
   if (command_ > 0 && n <= 0) deadline_ = monotonic_ms();
 }
 
