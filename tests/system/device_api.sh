@@ -28,6 +28,21 @@ refuse "and for no other" 'subject name|match' \
 expect "bad requests are refused as Status" '"reason":"BadRequest"' \
   curl -sk -H 'Bad Header: x' https://127.0.0.1:6443/livez
 
+# No device has registered yet: the scheduler says so as upstream does.
+cat >"$TEST_TMP/pod.yaml" <<'POD'
+apiVersion: v1
+kind: Pod
+metadata: {name: lost}
+spec:
+  nodeSelector: {nobody: has-this}
+  containers: [{name: c, image: "registry.example/none:1"}]
+POD
+check "a pod nobody can take" kubectl apply -f "$TEST_TMP/pod.yaml"
+unschedulable() { kubectl get pod lost -o jsonpath='{.status.conditions[?(@.type=="PodScheduled")].reason}' | grep -q Unschedulable; }
+eventually 10 unschedulable || fail "the pod is not reported as unschedulable: $(kubectl get pod lost -o yaml)"
+expect "and why" '0/[01] nodes are available|no nodes available' \
+  kubectl get pod lost -o jsonpath='{.status.conditions[?(@.type=="PodScheduled")].message}'
+
 metrics=$(device_api GET /metrics)
 for name in limpet_store_fsyncs_total limpet_loop_handles limpet_tls_handshakes_total limpet_http_requests_total \
   process_resident_memory_bytes; do
