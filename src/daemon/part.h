@@ -20,6 +20,10 @@ class Store;
 namespace limpet::api {
 class ApiServer;
 }
+namespace limpet::node {
+class Agent;
+class Images;
+}  // namespace limpet::node
 
 namespace limpet::daemon {
 
@@ -40,6 +44,8 @@ struct Device {
   // Called when the identity was renewed; set by whoever serves with it.
   loop::Task identity_changed;
   api::ApiServer* api = nullptr;
+  node::Images* images = nullptr;
+  node::Agent* agent = nullptr;
   uint32_t reader_gid = ~0u;  // of listen.socketGroup; ~0: no such group
 };
 

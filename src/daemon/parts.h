@@ -10,6 +10,8 @@ std::unique_ptr<Part> make_store_part(Device& device);
 std::unique_ptr<Part> make_identity_part(Device& device);
 std::unique_ptr<Part> make_api_part(Device& device);
 std::unique_ptr<Part> make_scheduler_part(Device& device);
+std::unique_ptr<Part> make_images_part(Device& device);
+std::unique_ptr<Part> make_node_part(Device& device);
 std::unique_ptr<Part> make_listeners_part(Device& device);
 
 }  // namespace limpet::daemon

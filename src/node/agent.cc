@@ -10,6 +10,7 @@
 #include "node/container_starter.h"
 #include "node/pod_worker.h"
 #include "node/pod_worker_probes.h"
+#include "node/runtime/rootfs.h"
 
 namespace limpet::node {
 

@@ -226,7 +226,8 @@ void ContainerStarter::post_start() {
   // The hook has no deadline of its own; the grace period of the pod bounds how long it can hold up an end.
   operation_ =
       run_handler(w.services_.loop, w.services_.runtime, spec_.post_start,
-                  {id_, ip, container_json(w.spec_, spec_), w.services_.probe_dialer}, 600'000, [this](ProbeOutcome outcome) {
+                  {id_, ip, container_json(w.spec_, spec_), w.services_.probe_dialer}, 600'000,
+                  [this](ProbeOutcome outcome) {
                     if (outcome.success) return worker_.container_started(spec_.name);
                     worker_.services_.events.warning(worker_.reference(spec_.name), "FailedPostStartHook",
                                                      "PostStartHook failed: " + outcome.message);

@@ -44,10 +44,11 @@ void PodWorker::run_probe(const std::string& name, size_t index) {
       spec_.host_network || state_.ips.empty()
           ? (services_.options.host_ips.empty() ? "127.0.0.1" : services_.options.host_ips[0])
           : state_.ips[0];
-  one.running =
-      run_handler(services_.loop, services_.runtime, one.probe.spec().handler,
-                  {record(name).id, ip, container_json(spec_, *spec), services_.probe_dialer}, one.probe.spec().timeout_s * 1000,
-                  [this, name, index](ProbeOutcome outcome) { probe_result(name, index, outcome); });
+  one.running = run_handler(services_.loop, services_.runtime, one.probe.spec().handler,
+                            {record(name).id, ip, container_json(spec_, *spec), services_.probe_dialer},
+                            one.probe.spec().timeout_s * 1000, [this, name, index](ProbeOutcome outcome) {
+                              probe_result(name, index, outcome);
+                            });
 }
 
 void PodWorker::probe_result(const std::string& name, size_t index, const ProbeOutcome& outcome) {

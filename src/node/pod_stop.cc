@@ -7,6 +7,7 @@
 #include "node/container_starter.h"
 #include "node/pod_worker.h"
 #include "node/pod_worker_probes.h"
+#include "node/runtime/rootfs.h"
 #include "node/runtime/image_config.h"
 
 namespace limpet::node {
@@ -76,8 +77,9 @@ void PodWorker::stop_container(const Stop& stop) {
   if (!spec || spec->pre_stop.kind == Handler::Kind::none) return kill_after_hook(stop.container);
   const std::string ip = state_.ips.empty() ? "127.0.0.1" : state_.ips[0];
   hooks_[stop.container] =
-      run_handler(services_.loop, services_.runtime, spec->pre_stop, {r.id, ip, container_json(spec_, *spec), services_.probe_dialer},
-                  stop.grace_s * 1000, [this, name = stop.container](ProbeOutcome outcome) {
+      run_handler(services_.loop, services_.runtime, spec->pre_stop,
+                  {r.id, ip, container_json(spec_, *spec), services_.probe_dialer}, stop.grace_s * 1000,
+                  [this, name = stop.container](ProbeOutcome outcome) {
                     if (!outcome.success) {
                       services_.events.warning(reference(name), "FailedPreStopHook",
                                                "PreStopHook failed: " + outcome.message);

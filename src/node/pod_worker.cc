@@ -180,11 +180,16 @@ void PodWorker::container_failed(const std::string& name, const std::string& rea
   const int64_t now_ms = services_.clock.monotonic_ms();
   r.waiting_reason = reason;
   r.waiting_message = message;
-  if (reason == "RunContainerError" || r.phase == ContainerRecord::Phase::exited) {
-    // The runtime made it and could not run it: that is a run that ended, with the crash back-off of one.
-    if (const ContainerStatus* status = services_.runtime.status(r.id);
-        status && r.phase != ContainerRecord::Phase::exited) {
-      exited(name, *status);
+  if (reason == "RunContainerError") {
+    // It was made and could not be run: that is a run that ended, with the crash back-off of one.
+    if (r.phase != ContainerRecord::Phase::exited) {
+      ContainerStatus status;
+      status.state = node::ContainerState::exited;
+      status.exit_code = 128;
+      status.reason = "StartError";
+      status.message = message;
+      status.finished_at = services_.clock.wall();
+      exited(name, status);
     }
     record(name).waiting_reason = reason;
     record(name).waiting_message = message;

@@ -51,9 +51,6 @@ Result<std::map<std::string, std::string>> make_volumes(const std::vector<Volume
 // Unmounts and deletes everything below the two directories, never following a link. Blocking, idempotent.
 Result<> remove_volumes(const VolumeDirs& dirs);
 
-// A whole directory, never following a link nor crossing a mount. Blocking, idempotent.
-Result<> remove_tree(const std::string& path);
-
 // ConfigMaps and Secrets that the pod mentions anywhere (env, volumes, pull secrets), as "configmaps/NAME".
 std::vector<std::string> mentioned_objects(json::Cursor pod);
 

@@ -12,6 +12,7 @@
 #include "base/sha256.h"
 #include "base/unique_fd.h"
 #include "node/pod/volumes.h"
+#include "node/runtime/rootfs.h"
 
 namespace limpet::node {
 
@@ -57,59 +58,6 @@ std::string version_of(const VolumePlan& plan) {
   }
   return ".." + hash.finish_hex().substr(0, 24);
 }
-
-bool is_mount_point(const std::string& path) {
-  struct stat self{}, parent{};
-  const std::string up = path.substr(0, path.rfind('/'));
-  return stat(path.c_str(), &self) == 0 && stat(up.c_str(), &parent) == 0 && self.st_dev != parent.st_dev;
-}
-
-// Deletes a tree below an open directory; links and mount points are never crossed.
-Result<> remove_tree_at(int parent, const std::string& name, dev_t device) {
-  struct stat st{};
-  if (fstatat(parent, name.c_str(), &st, AT_SYMLINK_NOFOLLOW) != 0) {
-    if (errno == ENOENT) return {};
-    return fail_errno(errno, "look at " + name);
-  }
-  if (!S_ISDIR(st.st_mode)) {
-    if (unlinkat(parent, name.c_str(), 0) != 0 && errno != ENOENT) return fail_errno(errno, "remove " + name);
-    return {};
-  }
-  if (st.st_dev != device) return fail(Errc::unavailable, name + " is still a mount point");
-  const int fd = openat(parent, name.c_str(), O_RDONLY | O_DIRECTORY | O_NOFOLLOW | O_CLOEXEC);
-  if (fd < 0) return fail_errno(errno, "open " + name);
-  DIR* dir = fdopendir(fd);
-  Result<> outcome;
-  while (const dirent* e = readdir(dir)) {
-    const std::string child = e->d_name;
-    if (child == "." || child == "..") continue;
-    outcome = remove_tree_at(fd, child, device);
-    if (!outcome) break;
-  }
-  closedir(dir);
-  if (!outcome) return outcome;
-  if (unlinkat(parent, name.c_str(), AT_REMOVEDIR) != 0 && errno != ENOENT)
-    return fail_errno(errno, "remove " + name);
-  return {};
-}
-
-}  // namespace
-
-Result<> remove_tree(const std::string& path) {
-  const size_t slash = path.rfind('/');
-  const UniqueFd parent(open(path.substr(0, slash).c_str(), O_RDONLY | O_DIRECTORY | O_CLOEXEC));
-  if (!parent) {
-    if (errno == ENOENT) return {};
-    return fail_errno(errno, "open the directory of " + path);
-  }
-  struct stat st{};
-  if (fstat(parent.get(), &st) != 0) return fail_errno(errno, "look at the directory of " + path);
-  auto r = remove_tree_at(parent.get(), path.substr(slash + 1), st.st_dev);
-  if (!r) return std::unexpected(std::move(r).error().with(path));
-  return {};
-}
-
-namespace {
 
 // Version directories that nothing points at any more.
 void drop_old_versions(const std::string& dir, const std::string& current) {
@@ -177,7 +125,7 @@ Result<> make_files(const std::string& dir, const VolumePlan& plan) {
 
 Result<> make_memory(const std::string& dir, const VolumePlan& plan) {
   CHECK_OK(make_directories(dir, 0777));
-  if (!is_mount_point(dir)) {
+  if (!is_mounted(dir)) {
     const std::string options = plan.size_limit > 0
                                     ? strf("mode=0777,size=%lld", static_cast<long long>(plan.size_limit))
                                     : "mode=0777";
@@ -232,9 +180,7 @@ Result<> unmount_below(const std::string& dir) {
   closedir(d);
   for (const std::string& name : names) {
     const std::string path = dir + "/" + name;
-    if (is_mount_point(path) && umount2(path.c_str(), MNT_DETACH | UMOUNT_NOFOLLOW) != 0) {
-      return fail_errno(errno, "unmount " + path);
-    }
+    CHECK_OK(unmount(path));
   }
   return {};
 }

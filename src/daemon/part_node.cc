@@ -1,0 +1,219 @@
+// The node: runtime, pod network, node.db, agent and the Node object.
+#include <sys/stat.h>
+
+#include <cerrno>
+
+#include "api/server.h"
+#include "base/atomic_file.h"
+#include "base/log.h"
+#include "client/events.h"
+#include "client/in_process.h"
+#include "daemon/names.h"
+#include "daemon/node_access.h"
+#include "daemon/node_network.h"
+#include "daemon/parts.h"
+#include "net/pod_networks.h"
+#include "node/agent.h"
+#include "node/container_starter.h"
+#include "node/node_registration.h"
+#include "node/pod_worker.h"
+#include "node/pod_worker_probes.h"
+#include "pki/seal.h"
+
+namespace limpet::daemon {
+namespace {
+
+constexpr const char* seal_context = "node.db";
+constexpr uint32_t default_mtu = 1500;
+
+// The first /24 of the cluster's pods, unless the configuration says which part of it is this device's.
+std::string local_pods(const Config& c) {
+  if (!c.node.pod_cidr.empty()) return c.node.pod_cidr;
+  const auto range = net::parse_cidr(c.network.pod_cidr);
+  return range && range->bits < 24 ? range->base.text() + "/24" : c.network.pod_cidr;
+}
+
+node::NodeFacts::TaintFact parse_taint(
+    const std::string& text) {  // KEY[=VALUE]:EFFECT, checked with the configuration
+  const size_t colon = text.rfind(':'), equals = text.find('=');
+  const bool has_value = equals != std::string::npos && equals < colon;
+  return {text.substr(0, has_value ? equals : colon),
+          has_value ? text.substr(equals + 1, colon - equals - 1) : "", text.substr(colon + 1)};
+}
+
+class NodePart final : public Part {
+ public:
+  explicit NodePart(Device& device) : device_(device) {}
+  const char* name() const override { return "node"; }
+
+  Result<> start() override {
+    const Config& c = device_.config;
+    client_ = std::make_unique<client::InProcessClient>(
+        device_.loop, device_.api->handler(), "system:node:" + device_.node_name,
+        std::vector<std::string>{"system:nodes", "system:masters"});
+    TRY(const pki::SealKey key,
+        pki::load_or_create_seal_key(device_.paths.pki_dir + "/device.key", device_.random));
+    node::Sealer sealer{
+        [this, key](std::string_view plain) { return pki::seal(key, plain, seal_context, device_.random); },
+        [key](std::string_view sealed) { return pki::open_sealed(key, sealed, seal_context); }};
+    TRY(db_, node::NodeDb::open(device_.loop, device_.paths.node_file, std::move(sealer)));
+    facts_ = node::read_machine(c.data_dir);
+    fill_facts();
+    node_events_ = recorder("kubelet");
+    objects_ = std::make_unique<node::Objects>(*client_, *db_);
+    runtime_ = node::make_runtime(device_.loop, runtime_options());
+    CHECK_OK(make_network());
+    fill_agent_options();
+    agent_ = std::make_unique<node::Agent>(
+        node::AgentServices{device_.loop, device_.clock, device_.random, *client_, *runtime_, *device_.images,
+                            *network_, *db_, *node_events_, *objects_, agent_options_});
+    registration_ = std::make_unique<node::NodeRegistration>(device_.loop, device_.clock, *client_, facts_);
+    access_ = std::make_unique<LocalNodeAccess>(device_.loop, device_.clock, *agent_, *runtime_);
+    device_.api->set_nodes(access_.get());
+    device_.agent = agent_.get();
+    networks_->start([this](Result<> r) { network_started(std::move(r)); });
+    return {};
+  }
+
+  void stop(loop::Task done) override {
+    device_.agent = nullptr;
+    if (device_.api) device_.api->set_nodes(nullptr);
+    registration_.reset();
+    if (agent_) agent_->stop();
+    access_.reset();
+    agent_.reset();
+    node_events_.reset();
+    db_->close([this, done] {
+      device_.loop.defer([this, done] {
+        runtime_.reset();
+        network_.reset();
+        networks_.reset();
+        objects_.reset();
+        db_.reset();
+        client_.reset();
+        done();
+      });
+    });
+  }
+
+  void reload(const Config&) override {
+    fill_facts();
+    if (registration_) registration_->set_facts(facts_);
+  }
+
+  std::string not_ready() const override { return adopted_ ? "" : "the node is still taking over what runs"; }
+
+ private:
+  std::unique_ptr<client::EventRecorder> recorder(const char* component) {
+    return std::make_unique<client::EventRecorder>(device_.loop, device_.clock, device_.random, *client_,
+                                                   component, device_.node_name);
+  }
+
+  node::RuntimeOptions runtime_options() const {
+    const Config& c = device_.config;
+    node::RuntimeOptions o;
+    o.run_dir = c.run_dir;
+    o.data_dir = c.data_dir;
+    o.cgroup_root = c.cgroup_root;
+    o.runtime = !c.runtime.path.empty() ? c.runtime.path : c.runtime.kind == "auto" ? "" : c.runtime.kind;
+    o.log_max_bytes = c.logs.container_max_bytes;
+    o.log_max_files = static_cast<int>(c.logs.container_max_files);
+    return o;
+  }
+
+  Result<> make_network() {
+    const Config& c = device_.config;
+    net::NetworkOptions o;
+    o.bridge = c.network.bridge;
+    TRY(o.pods, net::parse_cidr(c.network.pod_cidr));
+    TRY(o.local, net::parse_cidr(local_pods(c)));
+    o.mtu = c.network.mtu > 0 ? static_cast<uint32_t>(c.network.mtu) : default_mtu;
+    o.lease_dir = c.run_dir + "/leases";
+    networks_ = std::make_unique<net::PodNetworks>(device_.loop, std::move(o));
+    network_ = std::make_unique<NodeNetwork>(*networks_);
+    return {};
+  }
+
+  void fill_facts() {
+    const Config& c = device_.config;
+    facts_.name = facts_.hostname = device_.node_name;
+    facts_.labels = c.node.labels;
+    facts_.taints.clear();
+    for (const std::string& t : c.node.taints) facts_.taints.push_back(parse_taint(t));
+    facts_.pod_cidr = local_pods(c);
+    facts_.max_pods = c.node.max_pods;
+    facts_.version = "v1.35.0+limpet-" LIMPET_VERSION;
+    facts_.internal_ips = host_ips();
+  }
+
+  // The configured address, else the first that is not loopback and not a bridge of pods.
+  std::vector<std::string> host_ips() const {
+    if (!device_.config.node.address.empty()) return {device_.config.node.address};
+    const auto pods = net::parse_cidr(device_.config.network.pod_cidr);
+    const auto all = device_addresses();
+    for (const std::string& text : all ? *all : std::vector<std::string>()) {
+      const auto ip = net::parse_ipv4(text);
+      if (!ip || ip->host_order >> 24 == 127 || (pods && pods->contains(*ip))) continue;
+      return {text};
+    }
+    return {"127.0.0.1"};
+  }
+
+  void fill_agent_options() {
+    const Config& c = device_.config;
+    agent_options_.node_name = device_.node_name;
+    agent_options_.data_dir = c.data_dir;
+    agent_options_.run_dir = c.run_dir;
+    agent_options_.log_dir = c.logs.dir;
+    agent_options_.seccomp_dir = c.data_dir + "/seccomp";
+    agent_options_.dns.cluster_domain = c.network.cluster_domain;
+    agent_options_.host_ips = facts_.internal_ips;
+    agent_options_.node_cpu_millis = facts_.cpu_millis;
+    agent_options_.node_memory_bytes = facts_.memory_bytes;
+  }
+
+  void network_started(Result<> r) {
+    // Without a pod network the device still runs pods of the host network, and says why the others wait.
+    if (!r) {
+      log::error("the pod network cannot be set up", {{"error", r.error()}});
+      network_problem_ = "the pod network cannot be set up: " + r.error().message;
+    }
+    agent_->start([this](Result<> started) {
+      if (!started) return device_.fatal("node: " + started.error().message);
+      facts_.runtime_version = runtime_version();
+      registration_->set_facts(facts_);
+      registration_->set_ready(network_problem_.empty(), network_problem_);
+      registration_->start([](const std::string&) {});
+      adopted_ = true;
+    });
+  }
+
+  // "runc 1.1.5" as Kubernetes writes it: runc://1.1.5
+  std::string runtime_version() const {
+    std::string v = runtime_->version();
+    const size_t space = v.find(' ');
+    return space == std::string::npos ? v : v.substr(0, space) + "://" + v.substr(space + 1);
+  }
+
+  Device& device_;
+  node::NodeFacts facts_;
+  node::AgentOptions agent_options_;
+  std::unique_ptr<client::InProcessClient> client_;
+  std::unique_ptr<node::NodeDb> db_;
+  std::unique_ptr<client::EventRecorder> node_events_;
+  std::unique_ptr<node::Objects> objects_;
+  std::unique_ptr<node::Runtime> runtime_;
+  std::unique_ptr<net::PodNetworks> networks_;
+  std::unique_ptr<NodeNetwork> network_;
+  std::unique_ptr<node::Agent> agent_;
+  std::unique_ptr<node::NodeRegistration> registration_;
+  std::unique_ptr<LocalNodeAccess> access_;
+  std::string network_problem_;
+  bool adopted_ = false;
+};
+
+}  // namespace
+
+std::unique_ptr<Part> make_node_part(Device& device) { return std::make_unique<NodePart>(device); }
+
+}  // namespace limpet::daemon
