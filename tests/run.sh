@@ -64,7 +64,7 @@ for suite in "${suites[@]}"; do
       { configure build && compile build; } && run unit build || broken unit
       ;;
     asan)
-      { configure build/asan -Db_sanitize=address,undefined -Db_lundef=false -Dtests=true &&
+      { configure build/asan -Db_sanitize=address,undefined -Db_lundef=false -Doptimization=1 &&
         compile build/asan; } && run unit build/asan --label asan || broken asan
       ;;
     system)
@@ -78,7 +78,7 @@ for suite in "${suites[@]}"; do
       ;;
     lint)
       clang=$(compgen -c clang++- | sort -t- -k2 -n | grep -E '^clang\+\+-[0-9]+$' | tail -1)
-      if { CC=${clang/++/} CXX=$clang configure build/clang && compile build/clang; }; then
+      if { CC=${clang/++/} CXX=$clang configure build/clang -Doptimization=0 -Ddebug=false && compile build/clang; }; then
         echo "PASS lint: $clang builds without a warning"
         echo "PASS" >>$results/build.tally
       else

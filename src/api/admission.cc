@@ -120,7 +120,7 @@ bool tolerates(json::Ref tolerations, std::string_view key) {
 }
 
 Outcome<> default_tolerations(const Admission& a, json::Ref object, const Lookups&) {
-  if (!a.create || !core_kind(a, "pods")) return {};
+  if (!core_kind(a, "pods")) return {};
   json::Ref spec = object.ensure_object("spec");
   for (std::string_view key : {"node.kubernetes.io/not-ready", "node.kubernetes.io/unreachable"}) {
     if (tolerates(spec["tolerations"], key)) continue;

@@ -203,14 +203,14 @@ Outcome<ExecRequest> read_request(const Call& call) {
 void pod_exec(CallPtr call) {
   Outcome<ExecRequest> request = read_request(*call);
   if (!request) return call->fail(request.error());
-  std::string protocol(choose(call->request().headers));
-  if (protocol.empty()) {
-    return call->fail(
-        status::bad_request("Upgrade request required: a WebSocket with the subprotocol v5.channel.k8s.io"));
-  }
-  find_container(call, [call, protocol, request = std::move(*request)](Outcome<ContainerRef> c) mutable {
+  find_container(call, [call, request = std::move(*request)](Outcome<ContainerRef> c) mutable {
     if (!c) return call->fail(c.error());
     if (call->answered()) return;
+    std::string protocol(choose(call->request().headers));
+    if (protocol.empty()) {
+      return call->fail(status::bad_request(
+          "Upgrade request required: a WebSocket with the subprotocol v5.channel.k8s.io"));
+    }
     Result<std::unique_ptr<http::WebSocket>> socket = call->exchange().upgrade(protocol);
     if (!socket) return call->fail(status::bad_request(socket.error().message));
     call->mark_answered(101);

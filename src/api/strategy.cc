@@ -45,10 +45,15 @@ void update_namespace(json::Ref ns, json::Cursor old) {
   meta.ensure_object("labels").set("kubernetes.io/metadata.name", meta["name"].str());
 }
 
+// A body that leaves out what was settled at creation, or by the scheduler, does not mean to take it away.
 void update_pod(json::Ref pod, json::Cursor old) {
-  // A main write cannot move a pod to another device or bind it: that is the binding subresource.
-  std::string node = old["spec"]["nodeName"].str();
-  if (!node.empty() && !pod["spec"]["nodeName"]) pod.ensure_object("spec").set("nodeName", node);
+  json::Ref spec = pod.ensure_object("spec");
+  for (std::string_view k :
+       {"nodeName", "serviceAccountName", "serviceAccount", "priority", "preemptionPolicy"}) {
+    json::Cursor before = old["spec"][k];
+    if (!before || spec[k]) continue;
+    if (Result<json::Value> v = json::parse(before.raw())) spec.set(k, std::move(*v));
+  }
 }
 
 // stringData is for writing only: it ends up, encoded, in data.

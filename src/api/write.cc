@@ -250,16 +250,19 @@ class Creator : public std::enable_shared_from_this<Creator> {
     json::Ref meta = object["metadata"];
     if (generate_) meta.set("name", schema::generate_name(meta["generateName"].str(), call_->core.random));
     const Strategy& strategy = strategy_of(r_);
-    if (strategy.generation) meta.set("generation", 1);
+    if (has_status()) object.remove("status");
+    schema::apply_defaults(object, *r_.type());
+    // What admission and the kind add from here on belongs to nobody: a later apply of its sender leaves it
+    // alone.
+    if (track_) record_manager(*call_, r_, object, json::Ref(), "");
     Admission a{*call_, r_, call_->ns(), true};
     if (Outcome<> o = admit(a, object, json::Cursor(), lookups); !o) return call_->fail(o.error());
     schema::apply_defaults(object, *r_.type());
-    if (has_status()) object.remove("status");
     schema::apply_create_defaults(object, *r_.type());
+    if (strategy.generation) meta.set("generation", 1);
     if (strategy.create) strategy.create(object);
     if (Outcome<> o = validate_new(r_, object); !o) return call_->fail(o.error());
     warn_not_acted_on(*call_, r_, object);
-    if (track_) record_manager(*call_, r_, object, json::Ref(), "");
     commit();
   }
 

@@ -1,0 +1,107 @@
+// Who may do what, and how a refusal reads.
+#include "api/authn.h"
+#include "api/authz.h"
+#include "fixture.h"
+
+namespace limpet::api::test {
+
+TEST_CASE("authorisation") {
+  User admin{"a", "", {"system:masters", "system:authenticated"}, {}};
+  User reader{"r", "", {"limpet", "system:authenticated"}, {}};
+  User other{"o", "", {"system:authenticated"}, {}};
+  User nobody{"system:anonymous", "", {"system:unauthenticated"}, {}};
+  struct {
+    const char *method, *target;
+    bool admin, reader, other, nobody;
+  } rows[] = {
+      {"GET", "/livez", true, true, true, true},
+      {"GET", "/readyz/ping", true, true, true, true},
+      {"GET", "/livezz", true, false, false, false},
+      {"GET", "/version", true, true, true, false},
+      {"GET", "/api", true, true, true, false},
+      {"GET", "/apis/apps/v1", true, true, true, false},
+      {"GET", "/openapi/v3/api/v1", true, true, true, false},
+      {"GET", "/metrics", true, true, false, false},
+      {"GET", "/api/v1/pods", true, true, false, false},
+      {"GET", "/api/v1/namespaces/d/pods/p", true, true, false, false},
+      {"GET", "/api/v1/namespaces/d/pods/p/log", true, true, false, false},
+      {"GET", "/api/v1/namespaces/d/pods/p/exec", true, false, false, false},
+      {"GET", "/api/v1/namespaces/d/pods/p/attach", true, false, false, false},
+      {"GET", "/api/v1/nodes/n/proxy/x", true, false, false, false},
+      {"GET", "/api/v1/secrets", true, false, false, false},
+      {"GET", "/api/v1/namespaces/d/secrets/s", true, false, false, false},
+      {"GET", "/api/v1/secrets?watch=true", true, false, false, false},
+      {"POST", "/api/v1/namespaces/d/pods", true, false, false, false},
+      {"DELETE", "/api/v1/namespaces/d/pods/p", true, false, false, false},
+      {"DELETE", "/livez", true, true, true, true},
+      {"POST", "/apis/authorization.k8s.io/v1/selfsubjectaccessreviews", true, true, true, false},
+      {"POST", "/apis/authentication.k8s.io/v1/selfsubjectreviews", true, true, true, false},
+      {"POST", "/apis/authorization.k8s.io/v1/subjectaccessreviews", true, false, false, false},
+  };
+  for (const auto& row : rows) {
+    INFO(row.method << " " << row.target);
+    http::Request r;
+    r.method = row.method;
+    std::string_view target = row.target;
+    size_t mark = target.find('?');
+    r.path = target.substr(0, mark);
+    if (mark != std::string_view::npos) r.query = *http::parse_query(target.substr(mark + 1));
+    RequestInfo info = parse_request_info(r);
+    CHECK(authorized(admin, info) == row.admin);
+    CHECK(authorized(reader, info) == row.reader);
+    CHECK(authorized(other, info) == row.other);
+    CHECK(authorized(nobody, info) == row.nobody);
+  }
+}
+
+TEST_CASE("refusals") {
+  Server s;
+  Answer a = s.ask({.target = "/api/v1/namespaces/default/pods", .user = "x", .groups = {}});
+  CHECK(a.status == 403);
+  CHECK(a.message() ==
+        "pods is forbidden: User \"x\" cannot list resource \"pods\" in API group \"\" in the namespace "
+        "\"default\"");
+  CHECK(
+      s.ask({.target = "/api/v1/nodes", .user = "x", .groups = {}}).message() ==
+      "nodes is forbidden: User \"x\" cannot list resource \"nodes\" in API group \"\" at the cluster scope");
+  CHECK(s.ask({.target = "/api/v1/namespaces/default/pods/p", .user = "x", .groups = {}})
+            .message()
+            .starts_with("pods \"p\" is forbidden: "));
+  CHECK(s.ask({.target = "/secret-path", .user = "x", .groups = {}}).message() ==
+        "forbidden: User \"x\" cannot get path \"/secret-path\"");
+  Answer anonymous = s.ask({.target = "/api/v1/pods", .user = ""});
+  CHECK(anonymous.status == 401);
+  CHECK(anonymous.reason() == "Unauthorized");
+  CHECK(anonymous.headers.has("WWW-Authenticate"));
+  CHECK(s.ask({.target = "/readyz", .user = ""}).status == 200);
+  CHECK(s.ask({.target = "/readyz", .headers = {{"Authorization", "Bearer nonsense"}}}).status == 401);
+  CHECK(s.ask({.target = "/api/v1/pods", .headers = {{"Authorization", "Basic abc"}}}).status == 401);
+  Answer as = s.ask({.target = "/api/v1/pods", .headers = {{"Impersonate-User", "y"}}});
+  CHECK(as.status == 403);
+  CHECK(as.message().find("User \"y\"") != std::string::npos);
+  CHECK(s.ask({.target = "/api/v1/pods",
+               .user = "x",
+               .groups = {"limpet"},
+               .headers = {{"Impersonate-User", "y"}}})
+            .status == 403);
+  CHECK(s.ask({.target = "/api/v1/pods", .user = "x", .groups = {"limpet"}}).status == 200);
+}
+
+TEST_CASE("who comes through the unix socket") {
+  Options o;
+  o.reader_gid = 77;
+  http::Request r;
+  r.peer.kind = http::Peer::Kind::unix_socket;
+  r.peer.uid = 0;
+  CHECK(authenticate(o, r)->in("system:masters"));
+  r.peer.uid = 1000;
+  r.peer.gid = 77;
+  CHECK(authenticate(o, r)->in("limpet"));
+  r.peer.gid = 78;
+  Result<User> u = authenticate(o, r);
+  CHECK_FALSE(u->in("limpet"));
+  CHECK_FALSE(u->in("system:masters"));
+  CHECK_FALSE(u->anonymous());
+}
+
+}  // namespace limpet::api::test
