@@ -39,9 +39,17 @@ Daemon::Daemon(Device& device, Parts parts, Notifier& notifier, std::string conf
     // Not from inside the part that reports it.
     device_.loop.defer([this, reason] { stop(reason); });
   };
+  device_.not_ready = [this] {
+    std::vector<std::pair<std::string, std::string>> out;
+    for (size_t i = 0; i < started_; i++) {
+      if (std::string reason = parts_[i]->not_ready(); !reason.empty())
+        out.emplace_back(parts_[i]->name(), reason);
+    }
+    return out;
+  };
 }
 
-Daemon::~Daemon() = default;
+Daemon::~Daemon() { device_.not_ready = nullptr; }
 
 Result<> Daemon::start() {
   CHECK_OK(watch_signals());

@@ -27,6 +27,8 @@ class Images;
 
 namespace limpet::daemon {
 
+class LocalApi;
+
 // What parts share. Each part fills in what it makes when it starts and takes it away when it stops; a part
 // reads only what earlier parts made. Owned by main, outlives every part.
 struct Device {
@@ -46,7 +48,12 @@ struct Device {
   api::ApiServer* api = nullptr;
   node::Images* images = nullptr;
   node::Agent* agent = nullptr;
-  uint32_t reader_gid = ~0u;  // of listen.socketGroup; ~0: no such group
+  uint32_t reader_gid = ~0u;                                  // of listen.socketGroup; ~0: no such group
+  std::function<bool(uint32_t uid, uint32_t gid)> is_reader;  // a member of that group
+  std::string api_version;                                    // of Kubernetes, as /version says
+  LocalApi* local = nullptr;  // what the unix socket serves beside the API; parts add theirs
+  // Parts that are not ready, with the reason; set by the Daemon.
+  std::function<std::vector<std::pair<std::string, std::string>>()> not_ready;
 };
 
 class Part {

@@ -55,9 +55,11 @@ class ApiPart final : public Part {
     options.cluster_ca_pem = device_.identity.ca_pem;
     device_.reader_gid = group_id(device_.config.listen.socket_group);
     options.reader_gid = device_.reader_gid;
-    options.is_reader = [gid = device_.reader_gid](uint32_t uid, uint32_t primary) {
+    device_.is_reader = [gid = device_.reader_gid](uint32_t uid, uint32_t primary) {
       return is_member(uid, primary, gid);
     };
+    options.is_reader = device_.is_reader;
+    device_.api_version = options.git_version;
     server_ = std::make_unique<api::ApiServer>(device_.loop, device_.clock, device_.random, *device_.store,
                                                std::move(options), nullptr);
     device_.api = server_.get();

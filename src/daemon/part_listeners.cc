@@ -8,6 +8,7 @@
 #include "api/server.h"
 #include "api/status.h"
 #include "base/log.h"
+#include "daemon/local_api.h"
 #include "daemon/metrics.h"
 #include "daemon/parts.h"
 #include "http/server.h"
@@ -59,7 +60,7 @@ class ListenersPart final : public Part {
     const auto limit = static_cast<size_t>(device_.config.limits.api_connections);
     https_ = std::make_unique<http::Server>(device_.loop, server_options(limit), device_.api->handler());
     socket_ = std::make_unique<http::Server>(device_.loop, server_options(socket_connections),
-                                             device_.api->handler());
+                                             device_.local->over(device_.api->handler()));
     CHECK_OK(listen());
     device_.identity_changed = [this] { identity_changed(); };
     device_.api->metrics().add("listeners", [this](api::MetricsText& out) {
