@@ -105,9 +105,11 @@ class Exec final : public api::ExecSession {
     e.on_stdin_drain = [this] {
       if (events_.on_drain) events_.on_drain();
     };
-    e.on_exit = [this](Result<node::Session::Exit> exit) {
+    // An attach ends well whatever the container's exit code: clients read that from the pod.
+    const bool attach = request.command.empty();
+    e.on_exit = [this, attach](Result<node::Session::Exit> exit) {
       const auto done = events_.on_exit;
-      if (exit) return done(exit->exit_code);
+      if (exit) return done(attach ? 0 : exit->exit_code);
       done(std::unexpected(std::move(exit).error()));
     };
     if (request.command.empty()) {

@@ -196,8 +196,10 @@ void ContainerStarter::create(ContainerConfig config) {
     if (!done) {
       worker_.services_.events.warning(about, "Failed", "Error: " + done.error().message);
       std::erase(worker_.runs_[spec_.name], id_);
+      // What the runtime itself refuses (no such program in the image, say) shows when a container is made
+      // with crun and runc, and counts as a run that failed, as people know it.
       return fail(
-          done.error().code == Errc::invalid_argument ? "CreateContainerConfigError" : "CreateContainerError",
+          done.error().code == Errc::invalid_argument ? "CreateContainerConfigError" : "RunContainerError",
           done.error().message);
     }
     worker_.services_.events.normal(about, "Created", "Created container: " + spec_.name);
