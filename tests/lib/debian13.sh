@@ -32,6 +32,9 @@ git ls-files -z --cached --others --exclude-standard | tar --null --files-from=-
 cat >"$root/src/inside.sh" <<'INSIDE'
 set -e
 mount -t proc proc /proc
+mkdir -p /dev/pts
+mount -t devpts -o newinstance,ptmxmode=0666 devpts /dev/pts
+ln -sf pts/ptmx /dev/ptmx
 export HOME=/root PATH=/usr/sbin:/usr/bin:/sbin:/bin LC_ALL=C.UTF-8
 cd /src
 packaging/deps.sh build
