@@ -85,6 +85,33 @@ std::vector<store::Op> namespace_companions(Core& core, std::string_view ns) {
   return ops;
 }
 
+bool is_companion(std::string_view key, std::string* ns) {
+  size_t first = key.find('/'), last = key.rfind('/');
+  if (first == std::string_view::npos || first == last) return false;
+  std::string_view root = key.substr(0, first), name = key.substr(last + 1);
+  if (!(root == "serviceaccounts" && name == "default") &&
+      !(root == "configmaps" && name == "kube-root-ca.crt")) {
+    return false;
+  }
+  *ns = key.substr(first + 1, last - first - 1);
+  return true;
+}
+
+void restore_companions(Core& core, std::string ns) {
+  const schema::Resource* r = schema::find_resource("", "v1", "namespaces");
+  if (!r) return;
+  auto owner = core.shared_from_this();
+  core.store.durable().get(object_key(*r, "", ns), [owner, ns](Result<std::optional<store::Item>> got) {
+    if (!got || !*got || read_meta(*(*got)->value).deleting) return;
+    for (store::Op& op : namespace_companions(*owner, ns)) {
+      store::Txn txn;
+      txn.ops.push_back(std::move(op));
+      // Refused when it is there, which is as wanted; any other failure is met again at the next start.
+      owner->store.durable().commit(std::move(txn), [](Result<store::Committed>) {});
+    }
+  });
+}
+
 void bootstrap(Core& core, std::function<void(Result<>)> done) {
   std::make_shared<Starter>(core, std::move(done))->step();
 }

@@ -3,6 +3,7 @@
 #pragma once
 
 #include <functional>
+#include <string>
 #include <string_view>
 #include <vector>
 
@@ -13,6 +14,11 @@ namespace limpet::api {
 
 // The objects that are made together with a namespace, in its transaction.
 std::vector<store::Op> namespace_companions(Core& core, std::string_view ns);
+
+// True for keys of such objects; `ns` is set.
+bool is_companion(std::string_view key, std::string* ns);
+// Makes those again that are missing, unless the namespace is gone or going.
+void restore_companions(Core& core, std::string ns);
 
 // Makes the built-in namespaces that are missing; then Core::ready, then done.
 void bootstrap(Core& core, std::function<void(Result<>)> done);

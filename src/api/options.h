@@ -44,6 +44,7 @@ struct Options {
   size_t max_long_running = 1000;
   int64_t request_timeout_ms = 60000;
   int64_t event_ttl_s = 3600;
+  int64_t event_sweep_ms = 300'000;  // how often old events are looked for
   std::string git_version = "v1.35.0+limpet";
   // Readiness beyond the API's own: name and verdict, shown by /readyz?verbose.
   std::function<std::vector<std::pair<std::string, bool>>()> ready_checks;

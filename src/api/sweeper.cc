@@ -1,15 +1,14 @@
 #include "api/sweeper.h"
 
+#include "api/bootstrap.h"
 #include "api/deletion.h"
 #include "api/modify.h"
 #include "api/object.h"
-#include "base/log.h"
 
 namespace limpet::api {
 namespace {
 
 constexpr int64_t kRetryMs = 1000;
-constexpr int64_t kEventsMs = 300'000;
 
 bool has_finalizer(json::Cursor meta, std::string_view name) {
   bool found = false;
@@ -40,7 +39,7 @@ Sweeper::~Sweeper() { stop(); }
 
 void Sweeper::start() {
   alive_ = std::make_shared<int>(0);
-  events_.repeat(kEventsMs, [this] { expire_events(""); });
+  events_.repeat(core_.options.event_sweep_ms, [this] { expire_events(""); });
   load();
 }
 
@@ -108,6 +107,7 @@ void Sweeper::on_event(const store::Event& e) {
     }
     return look_at(e.key, *e.value);
   }
+  if (std::string ns; is_companion(e.key, &ns)) restore_companions(core_, std::move(ns));
   for (const OwnerRef& o : read_owners(*e.value)) {
     auto it = owned_.find(o.uid);
     if (it == owned_.end()) continue;

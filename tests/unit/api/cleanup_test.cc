@@ -133,8 +133,21 @@ TEST_CASE("a namespace takes its contents along") {
   }
 }
 
-TEST_CASE("events leave after an hour") {
+TEST_CASE("what every namespace has comes back") {
   Server s;
+  const std::string account = "/api/v1/namespaces/default/serviceaccounts/default";
+  std::string uid = s.get(account).json()["metadata"]["uid"].str();
+  s.remove(account);
+  CHECK(s.until([&] {
+    Answer a = s.get(account);
+    return a.status == 200 && a.json()["metadata"]["uid"].str() != uid;
+  }));
+  s.remove(kMaps + "/kube-root-ca.crt");
+  CHECK(s.until([&] { return s.get(kMaps + "/kube-root-ca.crt").status == 200; }));
+}
+
+TEST_CASE("events leave after an hour") {
+  Server s(nullptr, [](Options& o) { o.event_sweep_ms = 2; });
   const std::string events = "/api/v1/namespaces/default/events";
   Answer a = s.post(
       events,
@@ -145,6 +158,11 @@ TEST_CASE("events leave after an hour") {
   CHECK(s.get(events + "?fieldSelector=involvedObject.name%3Dp").json()["items"].size() == 1);
   CHECK(s.get(events + "?fieldSelector=involvedObject.name%3Dq").json()["items"].size() == 0);
   CHECK(s.get(events + "?watch=true&resourceVersion=5").body.find("410") != std::string::npos);
+  s.clock.set_wall({1767225600 + 3599, 0});
+  for (int i = 0; i < 20; ++i) s.turn();
+  CHECK(s.get(events).json()["items"].size() == 1);
+  s.clock.set_wall({1767225600 + 3601, 0});
+  CHECK(s.until([&] { return s.get(events).json()["items"].size() == 0; }));
 }
 
 }  // namespace limpet::api::test
