@@ -15,6 +15,7 @@
 #include "net/pod_networks.h"
 #include "node/agent.h"
 #include "node/container_starter.h"
+#include "node/log_budget.h"
 #include "node/node_registration.h"
 #include "node/pod_worker.h"
 #include "node/pod_worker_probes.h"
@@ -71,6 +72,8 @@ class NodePart final : public Part {
     access_ = std::make_unique<LocalNodeAccess>(device_.loop, device_.clock, *agent_, *runtime_);
     device_.api->set_nodes(access_.get());
     device_.agent = agent_.get();
+    log_budget_ = std::make_unique<node::LogBudget>(device_.loop, c.logs.dir, c.logs.total_bytes);
+    log_budget_->start();
     networks_->start([this](Result<> r) { network_started(std::move(r)); });
     return {};
   }
@@ -79,6 +82,7 @@ class NodePart final : public Part {
     device_.agent = nullptr;
     if (device_.api) device_.api->set_nodes(nullptr);
     registration_.reset();
+    log_budget_.reset();
     if (agent_) agent_->stop();
     access_.reset();
     agent_.reset();
@@ -208,6 +212,7 @@ class NodePart final : public Part {
   std::unique_ptr<node::Agent> agent_;
   std::unique_ptr<node::NodeRegistration> registration_;
   std::unique_ptr<LocalNodeAccess> access_;
+  std::unique_ptr<node::LogBudget> log_budget_;
   std::string network_problem_;
   bool adopted_ = false;
 };
