@@ -1,5 +1,6 @@
 #include "fixture.h"
 
+#include <dirent.h>
 #include <stdlib.h>
 #include <unistd.h>
 
@@ -32,7 +33,12 @@ Server::~Server() {
   until([&] { return closed; });
   api.reset();
   store.reset();
-  for (const char* f : {"/db", "/db-wal", "/db-shm", "/db-journal", "/db.lock"}) unlink((dir_ + f).c_str());
+  if (DIR* d = opendir(dir_.c_str())) {
+    while (dirent* e = readdir(d)) {
+      if (e->d_type != DT_DIR) unlink((dir_ + "/" + e->d_name).c_str());
+    }
+    closedir(d);
+  }
   rmdir(dir_.c_str());
 }
 
