@@ -8,6 +8,7 @@ namespace limpet::daemon {
 std::unique_ptr<Part> make_directories_part(Device& device);
 std::unique_ptr<Part> make_store_part(Device& device);
 std::unique_ptr<Part> make_identity_part(Device& device);
+std::unique_ptr<Part> make_events_part(Device& device);
 std::unique_ptr<Part> make_api_part(Device& device);
 std::unique_ptr<Part> make_local_part(Device& device);
 std::unique_ptr<Part> make_scheduler_part(Device& device);
