@@ -1,0 +1,136 @@
+// The images of this device: finds, pulls, repairs, lists, removes, imports and collects them.
+//
+// One ImageStore per daemon, on the loop's thread; it outlives the operations it hands out. The pods' part of
+// its interface has the shape of node::Images, which the daemon adapts. Errors of pull are worded for events
+// of pods; unavailable and timeout mean that the registry could not be asked.
+#pragma once
+
+#include <cstdint>
+#include <functional>
+#include <memory>
+#include <optional>
+#include <set>
+#include <string>
+#include <vector>
+
+#include "base/clock.h"
+#include "image/layer_jobs.h"
+#include "image/pull.h"
+#include "image/store.h"
+#include "image/transport.h"
+#include "image/types.h"
+
+namespace limpet::image {
+
+class Import;
+
+struct ImageStoreOptions {
+  std::string directory;     // dataDir/image-store
+  std::string archives_dir;  // *.tar files to import and pin at start; empty: none
+  UnpackOptions unpack;
+  TransportOptions transport;
+  size_t max_parallel_pulls = 2;
+  int gc_high_percent = 85;
+  int gc_low_percent = 80;
+};
+
+struct PullOptions {
+  std::string reference;
+  std::vector<std::string> docker_configs;  // texts of .dockerconfigjson
+  Progress progress;                        // optional
+};
+
+struct ImageInfo {
+  std::string id;
+  std::vector<std::string> references, repo_digests;
+  uint64_t size = 0;  // of the blobs, as registries count
+  bool pinned = false;
+  bool in_use = false;
+};
+
+class ImageStore {
+ public:
+  ImageStore(loop::Loop& loop, Clock& clock, tls::Engine* engine, ImageStoreOptions options);
+  ~ImageStore();
+  ImageStore(const ImageStore&) = delete;
+
+  // Opens the directory and reads the index. Blocks; once, at start. A damaged index is given up: the warning
+  // says so, images are pulled again and their layers found.
+  Result<> open(std::string* warning);
+  // Imports the archives of the device that are not in yet. told: once per archive, then an empty name.
+  void import_archives(std::function<void(const std::string& archive, Result<>)> told);
+  Result<> configure(TransportOptions options) { return transport_.configure(std::move(options)); }
+  void configure_collection(int high_percent, int low_percent);
+
+  // The image when all of it is here. By name, name and digest, or id ("sha256:...").
+  std::optional<ImageRoot> find(const std::string& reference) const;
+  [[nodiscard]] std::unique_ptr<Operation> pull(PullOptions options,
+                                                std::function<void(Result<ImageRoot>)> done);
+  // Makes damaged layers again; those that look intact too when none looks damaged, since somebody
+  // complained.
+  [[nodiscard]] std::unique_ptr<Operation> repair(const std::string& image_id,
+                                                  std::function<void(Result<>)> done);
+  void set_in_use(std::vector<std::string> image_ids);
+
+  std::vector<ImageInfo> list() const;
+  // Takes the name away, and the image with its last name. conflict while a pod uses it.
+  [[nodiscard]] std::unique_ptr<Operation> remove(const std::string& reference,
+                                                  std::function<void(Result<>)> done);
+  // An OCI or Docker archive, plain or compressed. The names of the images that were in it.
+  [[nodiscard]] std::unique_ptr<Operation> import(const std::string& path, bool pinned,
+                                                  std::function<void(Result<std::vector<std::string>>)> done);
+  // Removes unused images when the disk is fuller than it should be. Called by itself after pulls and from
+  // time to time.
+  void collect();
+
+ private:
+  struct SharedPull;
+  class PullTicket;
+  class RemoveOperation;
+  class RepairOperation;
+  friend class Import;
+
+  struct Save {
+    uint64_t upto;
+    std::function<void(Result<>)> done;
+  };
+  Image* find_image(const std::string& reference);
+  const Image* find_image(const std::string& reference) const;
+  const Image* complete_image(const std::string& manifest) const;
+  bool is_complete(const Image& image) const;
+  Result<ImageRoot> root_of(const Image& image) const;
+  PullContext context();
+  void start_pulls();
+  void pull_done(SharedPull& pull, Result<Image> result);
+  void leave_pull(uint64_t waiter);
+  // Merges into the index and saves it.
+  void record(Image image, std::function<void(Result<>)> done);
+  void save(std::function<void(Result<>)> done);
+  void write_index();
+  void drop_unreferenced(int64_t max_age_seconds, std::function<void()> done);
+  void import_next(std::shared_ptr<std::vector<std::string>> archives,
+                   std::function<void(const std::string&, Result<>)> told);
+  bool collect_one();
+
+  loop::Loop& loop_;
+  Clock& clock_;
+  ImageStoreOptions options_;
+  Store store_;
+  Transport transport_;
+  LayerJobs jobs_;
+  Platform platform_;
+  std::vector<Image> images_;
+  std::set<std::string> in_use_;
+  std::vector<std::unique_ptr<SharedPull>> pulls_;
+  std::vector<std::unique_ptr<SharedPull>> finishing_;
+  uint64_t next_id_ = 1;
+  std::vector<Save> saves_;
+  uint64_t change_ = 0;
+  bool saving_ = false;
+  bool collecting_ = false;  // the disk was too full and is not yet empty enough
+  loop::Work save_work_, collect_work_;
+  loop::Timer collect_timer_, pull_timer_;
+  std::unique_ptr<Operation> archive_import_;
+};
+
+}  // namespace limpet::image

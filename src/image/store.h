@@ -1,0 +1,98 @@
+// What images are on disk: a directory of blobs, one of unpacked layers, and one small file that says which
+// images there are.
+//
+//   blobs/HEX            configurations, manifests and compressed layers, whole and verified
+//   ingest/HEX           a blob being downloaded; kept over interruptions and resumed
+//   layers/HEX24/fs      an unpacked layer, named by the start of its chain id
+//   layers/HEX24/layer.json  what it is; written last, so a directory without it is no layer
+//   tmp/                 layers and archives being unpacked, and what is being removed; emptied at start
+//   index.json           the images; replaced whole
+//
+// The functions block: they run at start or on the pool. Nothing here knows the network.
+#pragma once
+
+#include <cstdint>
+#include <set>
+#include <string>
+#include <vector>
+
+#include "base/result.h"
+
+namespace limpet::image {
+
+struct Layer {
+  std::string chain_id;
+  std::string diff_id;
+  std::string digest;  // of the blob
+  std::string media_type;
+  uint64_t size = 0;  // of the blob
+  bool operator==(const Layer&) const = default;
+};
+
+struct Image {
+  std::string id;        // digest of the configuration
+  std::string manifest;  // digest of the manifest of this platform
+  uint64_t config_size = 0;
+  std::vector<std::string> references;    // "docker.io/library/busybox:1", normalised
+  std::vector<std::string> repo_digests;  // "docker.io/library/busybox@sha256:..."
+  std::vector<Layer> layers;              // lowest first
+  bool pinned = false;                    // from an archive of the device; never collected
+  std::string archive;                    // which one, with its size and time
+  int64_t last_used = 0;                  // seconds since 1970
+
+  uint64_t blob_bytes() const;
+};
+
+class Store {
+ public:
+  explicit Store(std::string root) : root_(std::move(root)) {}
+
+  // Makes the directories and takes away what an interruption left.
+  Result<> open() const;
+  Result<std::vector<Image>> load_index() const;
+  static std::string render_index(const std::vector<Image>& images);
+  Result<> write_index(const std::string& text) const;
+
+  std::string blob_path(const std::string& digest) const;
+  std::string partial_path(const std::string& digest) const;
+  std::string layer_dir(const std::string& chain_id) const;
+  std::string layer_root(const std::string& chain_id) const { return layer_dir(chain_id) + "/fs"; }
+  std::string temporary(const std::string& name) const { return root_ + "/tmp/" + name; }
+  const std::string& root() const { return root_; }
+
+  bool has_blob(const std::string& digest, uint64_t size) const;
+  // Whether the layer is there and says that it is this one. Cheap; does not look into its files.
+  bool has_layer(const Layer& layer) const;
+  // Counts files and bytes against what was unpacked: finds what a crash or a hand took away. Slow.
+  bool layer_intact(const Layer& layer) const;
+  // The blob's bytes, checked against its digest.
+  Result<std::string> read_blob(const std::string& digest, size_t limit) const;
+  // Writes a small blob durably.
+  Result<> write_blob(const std::string& digest, std::string_view bytes) const;
+
+  struct Unpacked {
+    uint64_t files = 0, file_bytes = 0;
+    std::vector<std::string> implicit, opaque;
+  };
+  // What the unpack child left in temporary(name)/fs becomes the layer: what only we may set is set,
+  // everything is synced, then renamed into place. Parents uppermost first.
+  Result<> commit_layer(const std::string& name, const Layer& layer, const Unpacked& unpacked,
+                        const std::vector<std::string>& parents) const;
+  // Moves out of sight at once, removes then.
+  Result<> remove_layer(const std::string& chain_id) const;
+  // Blobs and layers that no image needs. Partial downloads and layers of unfinished pulls are kept while
+  // they are younger than max_age_seconds.
+  void remove_unreferenced(const std::vector<Image>& images, int64_t now_seconds,
+                           int64_t max_age_seconds) const;
+
+ private:
+  std::string root_;
+};
+
+// Percent of the blocks in use on the file system that holds path, as df counts; -1 when it cannot be told.
+int disk_used_percent(const std::string& path);
+uint64_t disk_free_bytes(const std::string& path);
+// Removes a directory with all it holds. What is gone already is no error.
+Result<> remove_tree(const std::string& path);
+
+}  // namespace limpet::image

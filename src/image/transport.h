@@ -1,0 +1,95 @@
+// The way to registries: which addresses to try for an image, over which proxy, trusting whom, as which user.
+//
+// One Transport per daemon, on the loop's thread; it outlives the fetches made with it. It opens nothing
+// before the first fetch.
+#pragma once
+
+#include <map>
+#include <memory>
+#include <optional>
+#include <string>
+#include <vector>
+
+#include "base/clock.h"
+#include "http/client.h"
+#include "image/auth.h"
+#include "image/reference.h"
+#include "loop/loop.h"
+#include "tls/tls.h"
+
+namespace limpet::image {
+
+struct TransportOptions {
+  std::map<std::string, std::vector<std::string>> mirrors;  // registry -> base URLs, tried in order before it
+  std::vector<std::string> insecure;                        // "host" or "host:port"
+  std::string docker_config;                                // text of a config.json
+  std::string ca_pem;                                       // empty: the system's authorities
+  std::string http_proxy, https_proxy;                      // URLs
+  std::vector<std::string> no_proxy;                        // hosts, ".domain", "a.b.c.d/n", "*"
+};
+
+// Whether a host is reached without the proxy, by no_proxy and because loopback always is.
+bool reached_directly(const std::vector<std::string>& no_proxy, const std::string& host);
+// Loopback registries speak plain HTTP as often as not; like Docker we let them.
+bool is_loopback(const std::string& host);
+
+// One way to ask for the contents of one repository. Shared by the fetches of a pull, so that a token is
+// got once.
+struct Session {
+  http::Origin origin;
+  std::string prefix;      // of the path, before /v2; empty or "/x"
+  std::string repository;  // "library/busybox"
+  std::string ns;          // mirrors: the registry they stand in for
+  bool primary = true;     // the registry itself, whose word is final
+  bool insecure = false;   // tokens may be fetched over plain HTTP
+  std::optional<Credential> credential;
+  std::string authorization;  // header value, once known
+
+  // The path and query of e.g. "manifests/latest".
+  std::string target(const std::string& what) const;
+};
+using SessionPtr = std::shared_ptr<Session>;
+
+class Transport {
+ public:
+  Transport(loop::Loop& loop, Clock& clock, tls::Engine* engine);  // without an engine: no https
+  ~Transport();
+  Transport(const Transport&) = delete;
+  // Takes over new options for fetches from now on.
+  Result<> configure(TransportOptions options);
+
+  // In the order to try. Credentials: those of the pod first, then the daemon's; nobody's when none fits.
+  std::vector<SessionPtr> sessions(const Reference& image,
+                                   const std::vector<std::string>& docker_configs) const;
+  http::Client& client_for(const http::Origin& origin);
+  // This address answered; of the schemes of an insecure registry it is the one to begin with next time.
+  void answered(const http::Origin& origin);
+
+  // Tokens by realm, scope and user, while they are valid.
+  std::string cached_token(const std::string& key);
+  void keep_token(const std::string& key, std::string authorization, int64_t lifetime_ms);
+
+  loop::Loop& loop() { return loop_; }
+
+ private:
+  class TlsDialer;
+  struct Token {
+    std::string authorization;
+    int64_t expires_ms = 0;
+  };
+  void add_sessions(std::vector<SessionPtr>& out, const Session& base, const Reference& image,
+                    const std::vector<std::string>& docker_configs) const;
+  bool listed_insecure(const http::Origin& origin) const;
+  std::unique_ptr<http::Client> make_client(const std::string& proxy);
+
+  loop::Loop& loop_;
+  Clock& clock_;
+  tls::Engine* engine_;
+  TransportOptions options_;
+  std::unique_ptr<TlsDialer> dialer_;
+  std::unique_ptr<http::Client> direct_, http_proxied_, https_proxied_;
+  std::map<std::string, Token> tokens_;
+  std::map<std::string, bool> plain_;  // insecure registries by authority: whether plain HTTP answered
+};
+
+}  // namespace limpet::image
