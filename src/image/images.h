@@ -127,6 +127,7 @@ class ImageStore {
   std::vector<Save> saves_;
   uint64_t change_ = 0;
   bool saving_ = false;
+  int imports_ = 0;          // under way
   bool collecting_ = false;  // the disk was too full and is not yet empty enough
   loop::Work save_work_, collect_work_;
   loop::Timer collect_timer_, pull_timer_;

@@ -18,7 +18,7 @@ void ImageStore::configure_collection(int high_percent, int low_percent) {
 // Layers that only a removed image had go too: they are young, so age is no protection here. Unfinished pulls
 // are spared.
 void ImageStore::drop_unreferenced(int64_t max_age_seconds, std::function<void()> done) {
-  if (collect_work_.busy() || jobs_.busy()) {
+  if (collect_work_.busy() || jobs_.busy() || !pulls_.empty() || imports_ > 0) {
     if (done) done();
     return;
   }
@@ -49,7 +49,7 @@ bool ImageStore::collect_one() {
 }
 
 void ImageStore::collect() {
-  if (!pulls_.empty() || jobs_.busy() || saving_ || collect_work_.busy()) return;
+  if (!pulls_.empty() || imports_ > 0 || jobs_.busy() || saving_ || collect_work_.busy()) return;
   const int used = disk_used_percent(store_.root());
   if (used > options_.gc_high_percent) collecting_ = true;
   if (used <= options_.gc_low_percent) collecting_ = false;
@@ -61,8 +61,8 @@ void ImageStore::collect() {
 
 class ImageStore::RemoveOperation final : public Operation {
  public:
-  explicit RemoveOperation(std::function<void(Result<>)> done)
-      : done(std::make_shared<std::function<void(Result<>)>>(std::move(done))) {}
+  explicit RemoveOperation(std::function<void(Result<>)> f)
+      : done(std::make_shared<std::function<void(Result<>)>>(std::move(f))) {}
   ~RemoveOperation() override { *done = {}; }
   std::shared_ptr<std::function<void(Result<>)>> done;
 };

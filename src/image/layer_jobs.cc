@@ -93,7 +93,11 @@ void LayerJobs::leave(uint64_t waiter) {
 // Takes away what a job unpacked in vain.
 void LayerJobs::sweep(const Job& job) {
   if (job.state != Job::State::unpacking) return;
-  leftovers_.push_back(store_.temporary(job.temporary_name()));
+  discard(store_.temporary(job.temporary_name()));
+}
+
+void LayerJobs::discard(std::string path) {
+  leftovers_.push_back(std::move(path));
   if (!sweeper_.busy()) sweep_next();
 }
 

@@ -39,6 +39,8 @@ class LayerJobs {
   // done comes once, not from inside; destroying the ticket cancels. Errors name the layer.
   [[nodiscard]] std::unique_ptr<Operation> make(LayerRequest request, Done done);
   bool busy() const { return !jobs_.empty(); }
+  // Removes a temporary directory in its own time.
+  void discard(std::string path);
 
  private:
   struct Job;

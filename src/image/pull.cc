@@ -154,7 +154,8 @@ void Pull::layer_done(Result<> result) {
 void Pull::record() {
   if (!reference_.tag.empty() && reference_.digest.empty()) image_.references = {reference_.text()};
   image_.repo_digests = {reference_.name() + "@" + top_digest_};
-  context_.record(image_, [this](Result<> result) {
+  context_.record(image_, [this, alive = std::weak_ptr<bool>(alive_)](Result<> result) {
+    if (alive.expired()) return;
     if (!result) return finish(std::unexpected(std::move(result).error()));
     finish(image_);
   });

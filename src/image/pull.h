@@ -68,6 +68,7 @@ class Pull final {
   loop::Work work_;
   std::vector<std::unique_ptr<Operation>> layers_;
   size_t missing_ = 0;
+  std::shared_ptr<bool> alive_ = std::make_shared<bool>(true);  // for the answer of record()
 };
 
 }  // namespace limpet::image

@@ -1,0 +1,234 @@
+#include "image/import.h"
+
+#include <fcntl.h>
+#include <linux/openat2.h>
+#include <sys/stat.h>
+#include <sys/syscall.h>
+
+#include <cerrno>
+#include <set>
+
+#include "base/json.h"
+#include "base/sha256.h"
+#include "base/unique_fd.h"
+#include "image/reference.h"
+
+namespace limpet::image {
+namespace {
+
+constexpr size_t max_images = 256;
+
+class Archive {
+ public:
+  Archive(const Store& store, const std::string& directory, const Platform& host)
+      : store_(store),
+        directory_(directory),
+        host_(host),
+        root_(open(directory.c_str(), O_PATH | O_DIRECTORY | O_CLOEXEC)) {}
+
+  Result<std::vector<Image>> take() {
+    if (!root_) return fail_errno(errno, "open " + directory_);
+    // docker save of today writes both; the layout is the richer one, but only if it has names.
+    auto layout = document("index.json", max_manifest_bytes);
+    auto docker = document("manifest.json", max_manifest_bytes);
+    if (docker) {
+      CHECK_OK(take_docker(*docker));
+    } else if (layout) {
+      CHECK_OK(take_index(*layout, "", 0));
+    } else {
+      return fail(Errc::invalid_argument, "no image archive: neither index.json nor manifest.json is in it");
+    }
+    if (images_.empty()) return fail(Errc::not_found, "no image for this device is in the archive");
+    return std::move(images_);
+  }
+
+ private:
+  // A file of the archive; links inside are followed, but never out of it.
+  Result<UniqueFd> file(const std::string& path) {
+    open_how how{};
+    how.flags = O_RDONLY | O_CLOEXEC | O_NONBLOCK;
+    how.resolve = RESOLVE_BENEATH | RESOLVE_NO_MAGICLINKS;
+    UniqueFd fd(static_cast<int>(syscall(SYS_openat2, root_.get(), path.c_str(), &how, sizeof how)));
+    struct stat st{};
+    if (!fd || fstat(fd.get(), &st) != 0) return fail_errno(errno, "open " + path);
+    if (!S_ISREG(st.st_mode)) return fail(Errc::invalid_argument, path + " is not a file");
+    return fd;
+  }
+
+  Result<std::string> document(const std::string& path, size_t limit) {
+    TRY(const UniqueFd fd, file(path));
+    std::string out;
+    char buffer[16 * 1024];
+    while (true) {
+      const ssize_t n = read(fd.get(), buffer, sizeof buffer);
+      if (n < 0 && errno == EINTR) continue;
+      if (n < 0) return fail_errno(errno, "read " + path);
+      if (n == 0) return out;
+      out.append(buffer, static_cast<size_t>(n));
+      if (out.size() > limit) return fail(Errc::too_large, path + " is too large");
+    }
+  }
+
+  static std::string blob_name(const std::string& digest) {
+    return "blobs/sha256/" + std::string(digest_hex(digest));
+  }
+
+  Result<std::string> blob(const std::string& digest, size_t limit) {
+    TRY(std::string bytes, document(blob_name(digest), limit));
+    if (sha256_hex(bytes) != digest_hex(digest)) return fail(Errc::corrupt, "blob " + digest + " is damaged");
+    return bytes;
+  }
+
+  struct Taken {
+    std::string digest;
+    uint64_t size = 0;
+  };
+  // Copies a file into the blobs, under the digest it has; `wanted`, if any, is the one it must have.
+  Result<Taken> take_file(const std::string& path, const std::string& wanted) {
+    TRY(const UniqueFd in, file(path));
+    const std::string temporary = directory_ + ".blob";
+    UniqueFd out(open(temporary.c_str(), O_WRONLY | O_CREAT | O_TRUNC | O_CLOEXEC | O_NOFOLLOW, 0600));
+    if (!out) return fail_errno(errno, "create " + temporary);
+    Sha256 hash;
+    Taken taken;
+    std::string buffer(128 * 1024, '\0');
+    while (true) {
+      const ssize_t n = read(in.get(), buffer.data(), buffer.size());
+      if (n < 0 && errno == EINTR) continue;
+      if (n < 0) return fail_errno(errno, "read " + path);
+      if (n == 0) break;
+      const std::string_view piece(buffer.data(), static_cast<size_t>(n));
+      hash.update(piece);
+      taken.size += piece.size();
+      CHECK_OK(write_piece(out.get(), piece));
+    }
+    taken.digest = "sha256:" + hash.finish_hex();
+    if (!wanted.empty() && taken.digest != wanted)
+      return fail(Errc::corrupt, path + " does not match its digest");
+    if (fsync(out.get()) != 0) return fail_errno(errno, "sync " + temporary);
+    if (rename(temporary.c_str(), store_.blob_path(taken.digest).c_str()) != 0)
+      return fail_errno(errno, "rename blob");
+    return taken;
+  }
+
+  static Result<> write_piece(int fd, std::string_view piece) {
+    while (!piece.empty()) {
+      const ssize_t n = write(fd, piece.data(), piece.size());
+      if (n < 0 && errno == EINTR) continue;
+      if (n < 0) return fail_errno(errno, "write blob");
+      piece.remove_prefix(static_cast<size_t>(n));
+    }
+    return {};
+  }
+
+  // name: what the entry of an outer index called it.
+  Result<> take_index(const std::string& bytes, const std::string& name, int depth) {
+    if (depth > 3) return fail(Errc::invalid_argument, "indexes are nested too deep");
+    TRY(const json::Value value, json::parse(bytes, {.allow_duplicates = true}));
+    const json::Ref manifests = value.ref()["manifests"];
+    TRY(const std::vector<Descriptor> entries, parse_index(bytes));
+    for (size_t i = 0; i < entries.size(); ++i) {
+      const json::Ref notes = manifests.at(i)["annotations"];
+      std::string called(
+          notes["io.containerd.image.name"].str(notes["org.opencontainers.image.ref.name"].str(name)));
+      if (notes["vnd.docker.reference.type"].str() == "attestation-manifest") continue;
+      const Platform& p = entries[i].platform;
+      if (!p.architecture.empty() && platform_score(host_, p) == 0) continue;
+      TRY(const std::string document_bytes, blob(entries[i].digest, max_manifest_bytes));
+      TRY(const DocumentKind kind, document_kind(document_bytes, entries[i].media_type));
+      if (kind == DocumentKind::index) {
+        CHECK_OK(take_index(document_bytes, called, depth + 1));
+      } else {
+        CHECK_OK(take_manifest(document_bytes, entries[i].digest, called));
+      }
+    }
+    return {};
+  }
+
+  Result<> take_manifest(const std::string& bytes, const std::string& digest, const std::string& name) {
+    TRY(const Manifest manifest, parse_manifest(bytes));
+    TRY(const std::string config_bytes, blob(manifest.config.digest, max_config_bytes));
+    auto config = parse_config(config_bytes, manifest.layers.size(), host_);
+    if (!config && config.error().code == Errc::not_found) return {};  // for another device
+    if (!config) return std::unexpected(std::move(config).error());
+    Image image;
+    image.id = manifest.config.digest;
+    image.manifest = digest;
+    image.config_size = config_bytes.size();
+    CHECK_OK(store_.write_blob(digest, bytes));
+    CHECK_OK(store_.write_blob(image.id, config_bytes));
+    const std::vector<std::string> chains = chain_ids(config->diff_ids);
+    for (size_t i = 0; i < chains.size(); ++i) {
+      const Descriptor& d = manifest.layers[i];
+      image.layers.push_back({chains[i], config->diff_ids[i], d.digest, d.media_type, d.size});
+      CHECK_OK(take_layer(image.layers.back(), blob_name(d.digest)));
+    }
+    if (auto reference = parse_reference(name)) {
+      image.references = {reference->text()};
+      image.repo_digests = {reference->name() + "@" + digest};
+    }
+    return add(std::move(image));
+  }
+
+  // Not again what is unpacked or here already.
+  Result<> take_layer(const Layer& layer, const std::string& path) {
+    if (store_.has_layer(layer) || store_.has_blob(layer.digest, layer.size)) return {};
+    TRY(const Taken taken, take_file(path, layer.digest));
+    if (taken.size != layer.size)
+      return fail(Errc::corrupt, path + " has another size than its manifest says");
+    return {};
+  }
+
+  Result<> take_docker(const std::string& bytes) {
+    TRY(const json::Value value, json::parse(bytes, {.allow_duplicates = true}));
+    if (!value.ref().is_array()) return fail(Errc::corrupt, "bad manifest.json: not a list");
+    for (const json::Ref entry : value.ref()) CHECK_OK(take_docker_image(entry));
+    return {};
+  }
+
+  Result<> take_docker_image(json::Ref entry) {
+    const std::string config_path(entry["Config"].str());
+    TRY(const std::string config_bytes, document(config_path, max_config_bytes));
+    const json::Ref layers = entry["Layers"];
+    if (layers.size() > max_layers) return fail(Errc::too_large, "the image has more than 128 layers");
+    auto config = parse_config(config_bytes, layers.size(), host_);
+    if (!config && config.error().code == Errc::not_found) return {};
+    if (!config) return std::unexpected(std::move(config).error());
+    Image image;
+    image.id = "sha256:" + sha256_hex(config_bytes);
+    image.config_size = config_bytes.size();
+    CHECK_OK(store_.write_blob(image.id, config_bytes));
+    const std::vector<std::string> chains = chain_ids(config->diff_ids);
+    for (size_t i = 0; i < chains.size(); ++i) {
+      TRY(const Taken taken, take_file(std::string(layers.at(i).str()), ""));
+      image.layers.push_back({chains[i], config->diff_ids[i], taken.digest,
+                              "application/vnd.oci.image.layer.v1.tar", taken.size});
+    }
+    for (const json::Ref tag : entry["RepoTags"]) {
+      if (auto reference = parse_reference(tag.str())) image.references.push_back(reference->text());
+    }
+    return add(std::move(image));
+  }
+
+  Result<> add(Image image) {
+    if (image.layers.empty()) return fail(Errc::corrupt, "an image without layers");
+    if (images_.size() == max_images) return fail(Errc::too_large, "more than 256 images in the archive");
+    images_.push_back(std::move(image));
+    return {};
+  }
+
+  const Store& store_;
+  const std::string directory_;
+  const Platform host_;
+  UniqueFd root_;
+  std::vector<Image> images_;
+};
+
+}  // namespace
+
+Result<std::vector<Image>> take_archive(const Store& store, const std::string& directory,
+                                        const Platform& host) {
+  return Archive(store, directory, host).take();
+}
+
+}  // namespace limpet::image

@@ -1,0 +1,22 @@
+// Images from an archive: an OCI image layout or what `docker save` writes, as a tar file, plain or
+// compressed.
+//
+// The archive is unpacked by the locked-down child first; here only its small documents are read and its
+// blobs verified and taken over. Sources: image-spec image-layout.md; Docker's image archive (manifest.json).
+#pragma once
+
+#include <string>
+#include <vector>
+
+#include "base/result.h"
+#include "image/manifest.h"
+#include "image/store.h"
+
+namespace limpet::image {
+
+// Takes what is in `directory` (an unpacked archive) into the store and says which images there were, ready
+// to have their layers made. Blocking; for the pool. Errors name the file.
+Result<std::vector<Image>> take_archive(const Store& store, const std::string& directory,
+                                        const Platform& host);
+
+}  // namespace limpet::image
