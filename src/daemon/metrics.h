@@ -3,6 +3,7 @@
 
 #include "api/metrics.h"
 #include "http/server.h"
+#include "node/agent.h"
 #include "store/store.h"
 #include "tls/tls.h"
 
@@ -13,6 +14,8 @@ void describe_tls(api::MetricsText& out, const tls::Stats& stats);
 // One listener of possibly several: `https` and `socket` are the counters of the two.
 void describe_http(api::MetricsText& out, const http::ServerCounters& https,
                    const http::ServerCounters& socket);
+// Pods and containers: how many in which state, restarts, CPU and memory by container.
+void describe_pods(api::MetricsText& out, const node::Agent& agent, node::Runtime& runtime);
 // This process: memory, descriptors, CPU time, from /proc/self.
 void describe_process(api::MetricsText& out);
 

@@ -8,6 +8,7 @@
 #include "base/log.h"
 #include "client/events.h"
 #include "client/in_process.h"
+#include "daemon/metrics.h"
 #include "daemon/names.h"
 #include "daemon/node_access.h"
 #include "daemon/node_network.h"
@@ -74,13 +75,18 @@ class NodePart final : public Part {
     device_.agent = agent_.get();
     log_budget_ = std::make_unique<node::LogBudget>(device_.loop, c.logs.dir, c.logs.total_bytes);
     log_budget_->start();
+    device_.api->metrics().add("pods",
+                               [this](api::MetricsText& out) { describe_pods(out, *agent_, *runtime_); });
     networks_->start([this](Result<> r) { network_started(std::move(r)); });
     return {};
   }
 
   void stop(loop::Task done) override {
     device_.agent = nullptr;
-    if (device_.api) device_.api->set_nodes(nullptr);
+    if (device_.api) {
+      device_.api->set_nodes(nullptr);
+      device_.api->metrics().add("pods", {});
+    }
     registration_.reset();
     log_budget_.reset();
     if (agent_) agent_->stop();
