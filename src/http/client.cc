@@ -8,6 +8,12 @@
 namespace limpet::http {
 namespace {
 
+constexpr size_t max_refusal_body = 64 * 1024;
+
+std::string websocket_refusal(int status) {
+  return strf("the server answers %d to the WebSocket handshake", status);
+}
+
 class PlainDial final : public Dialer::Dial {
  public:
   loop::Connect connect;
@@ -183,14 +189,18 @@ std::unique_ptr<Call> Client::fetch(ClientRequest request, size_t max_body,
 }
 
 std::unique_ptr<Call> Client::websocket(ClientRequest request, std::string subprotocols,
-                                        std::function<void(Result<std::unique_ptr<WebSocket>>)> done) {
+                                        std::function<void(Result<std::unique_ptr<WebSocket>>)> done,
+                                        std::function<void(Response)> refused) {
   struct State {
     std::function<void(Result<std::unique_ptr<WebSocket>>)> done;
+    std::function<void(Response)> refused;
+    Response refusal{.status = 0, .headers = {}, .body = {}};
     std::string key = websocket_new_key();
     std::weak_ptr<ClientCall> call;
   };
   auto state = std::make_shared<State>();
   state->done = std::move(done);
+  state->refused = std::move(refused);
   request.headers.set("Upgrade", "websocket");
   request.headers.set("Connection", "Upgrade");
   request.headers.set("Sec-WebSocket-Version", "13");
@@ -203,8 +213,12 @@ std::unique_ptr<Call> Client::websocket(ClientRequest request, std::string subpr
       call->cancel();
       state->done(fail(Errc::unavailable, std::move(why)));
     };
-    if (head.status != 101)
-      return refuse(strf("the server answers %d to the WebSocket handshake", head.status));
+    if (head.status != 101) {
+      if (!state->refused) return refuse(websocket_refusal(head.status));
+      state->refusal.status = head.status;  // the body tells why
+      state->refusal.headers = head.headers;
+      return;
+    }
     if (!head.headers.has_token("Upgrade", "websocket") || !head.headers.has_token("Connection", "upgrade") ||
         head.headers.get("Sec-WebSocket-Accept") != websocket_accept_key(state->key)) {
       return refuse("the server's WebSocket handshake is wrong");
@@ -217,8 +231,15 @@ std::unique_ptr<Call> Client::websocket(ClientRequest request, std::string subpr
     auto stream = call->take_stream(&setup.received);
     state->done(make_websocket(loop, std::move(stream), std::move(setup)));
   };
+  events.on_body = [state](std::string_view bytes) {
+    std::string& body = state->refusal.body;
+    body.append(bytes.substr(0, max_refusal_body - body.size()));
+  };
   events.on_end = [state](Result<> result) {
-    if (!result) state->done(std::unexpected(std::move(result).error()));
+    if (!result) return state->done(std::unexpected(std::move(result).error()));
+    const int status = state->refusal.status;
+    state->refused(std::move(state->refusal));
+    state->done(fail(Errc::unavailable, websocket_refusal(status)));
   };
   auto call = std::make_shared<ClientCall>(impl_, std::move(request), std::move(events));
   state->call = call;

@@ -109,8 +109,10 @@ class Client {
                                             std::function<void(Result<Response>)> done);
   // Handshake for one of the subprotocols (comma-separated offer, may be empty). A refusal is an Error with
   // the status.
+  // `refused`, when given, gets the answer that refuses (a body of at most 64 KiB) right before done.
   [[nodiscard]] std::unique_ptr<Call> websocket(ClientRequest request, std::string subprotocols,
-                                                std::function<void(Result<std::unique_ptr<WebSocket>>)> done);
+                                                std::function<void(Result<std::unique_ptr<WebSocket>>)> done,
+                                                std::function<void(Response)> refused = {});
   size_t idle_connections() const;
 
   struct Impl;
