@@ -24,6 +24,10 @@ Outcome<> validate_new(const schema::Resource& r, json::Ref object) {
   return judge(r, object, schema::validate_create(r, object));
 }
 
+Outcome<> validate_ephemeral(const schema::Resource& r, json::Ref pod) {
+  return judge(r, pod, schema::validate_ephemeral_containers(pod));
+}
+
 Outcome<> validate_change(const schema::Resource& r, json::Ref object, json::Ref old, bool status) {
   return judge(
       r, object,

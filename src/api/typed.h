@@ -13,6 +13,7 @@
 namespace limpet::api {
 
 Outcome<> validate_new(const schema::Resource& r, json::Ref object);
+Outcome<> validate_ephemeral(const schema::Resource& r, json::Ref pod);
 Outcome<> validate_change(const schema::Resource& r, json::Ref object, json::Ref old, bool status);
 // Records in metadata.managedFields which manager set what. `old` may be missing.
 void record_manager(const Call& call, const schema::Resource& r, json::Ref object, json::Ref old,

@@ -127,7 +127,7 @@ class Updater : public std::enable_shared_from_this<Updater> {
                                 std::string(before["name"].str()) + "\" may not be changed",
                             "spec.ephemeralContainers"}}));
     }
-    return validate_new(r_, object_.ref());
+    return validate_ephemeral(r_, object_.ref());
   }
 
   void complete(const Lookups& lookups) {

@@ -66,6 +66,7 @@ void check_service_account(Checker& c, json::Ref object, json::Ref old);
 void check_node(Checker& c, json::Ref object, json::Ref old);
 void check_event(Checker& c, json::Ref object, json::Ref old);
 void check_pod_create(Checker& c, json::Ref pod);
+void check_pod_ephemeral(Checker& c, json::Ref pod);
 void check_pod_update(Checker& c, json::Ref pod, json::Ref old);
 void check_pod_status(Checker& c, json::Ref pod, json::Ref old);
 

@@ -193,6 +193,12 @@ FieldErrors validate_update(const Resource& resource, json::Ref object, json::Re
   return std::move(c.errors);
 }
 
+FieldErrors validate_ephemeral_containers(json::Ref pod) {
+  Checker c;
+  check_pod_ephemeral(c, pod);
+  return std::move(c.errors);
+}
+
 FieldErrors validate_status_update(const Resource& resource, json::Ref object, json::Ref old) {
   Checker c;
   check_meta_update(c, object["metadata"], old["metadata"]);

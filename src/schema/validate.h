@@ -44,6 +44,8 @@ FieldErrors validate_create(const Resource& resource, json::Ref object);
 // A write to the main resource: its own rules and what may not change. Server-set metadata that is absent
 // from `object` is taken from `old` by the caller beforehand, as for any update.
 FieldErrors validate_update(const Resource& resource, json::Ref object, json::Ref old);
+// The pod's spec as a whole, after ephemeral containers were added to it.
+FieldErrors validate_ephemeral_containers(json::Ref pod);
 FieldErrors validate_status_update(const Resource& resource, json::Ref object, json::Ref old);
 
 }  // namespace limpet::schema

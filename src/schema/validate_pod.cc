@@ -301,6 +301,8 @@ void check_pod_create(Checker& c, json::Ref pod) {
   }
 }
 
+void check_pod_ephemeral(Checker& c, json::Ref pod) { check_spec(c, Path("spec"), pod["spec"]); }
+
 void check_pod_update(Checker& c, json::Ref pod, json::Ref old_pod) {
   const json::Ref spec = pod["spec"], old = old_pod["spec"];
   check_spec(c, Path("spec"), spec);

@@ -255,3 +255,15 @@ TEST_CASE("validate: pod update") {
           R"({"spec":{"initContainers":[{"name":"b","image":"i","imagePullPolicy":"Always","terminationMessagePolicy":"File"}]}})") ==
       "spec.initContainers: Forbidden: pod updates may not add or remove containers");
 }
+
+TEST_CASE("ephemeral containers come in by their own way only") {
+  const auto pod = json::parse(R"({"metadata":{"name":"p","namespace":"d"},"spec":{"restartPolicy":"Always",
+    "dnsPolicy":"ClusterFirst","terminationGracePeriodSeconds":30,"containers":[{"name":"c","image":"i",
+    "imagePullPolicy":"Always","terminationMessagePolicy":"File"}],"ephemeralContainers":[{"name":"e","image":"i",
+    "imagePullPolicy":"Always","terminationMessagePolicy":"File"}]}})");
+  REQUIRE(pod.has_value());
+  CHECK(joined(validate_create(resource("pods"), *pod)) == "spec.ephemeralContainers: Forbidden: cannot be set on create");
+  CHECK(joined(validate_ephemeral_containers(*pod)) == "");
+  pod->ref()["spec"]["ephemeralContainers"].at(0).set("name", "c");
+  CHECK(joined(validate_ephemeral_containers(*pod)) != "");
+}
