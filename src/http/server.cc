@@ -112,7 +112,7 @@ void Server::shutdown(int64_t deadline_ms, loop::Task done) {
       socket->close(1001, "the server is stopping");
     }
   }
-  s.shutdown_timer.start(deadline_ms, [this, &s] {
+  s.shutdown_timer.start(deadline_ms, [&s] {
     while (!s.connections.empty()) s.connections.front()->close();
     if (s.shutdown_done) s.loop.defer(std::exchange(s.shutdown_done, nullptr));
   });
