@@ -3,7 +3,9 @@
 
 #include "base/atomic_file.h"
 #include "base/log.h"
+#include "daemon/local_api.h"
 #include "daemon/parts.h"
+#include "image/http_api.h"
 #include "image/images.h"
 #include "node/services.h"
 #include "tls/tls.h"
@@ -93,12 +95,16 @@ class ImagesPart final : public Part {
       log::warning("an archive of images cannot be imported", {{"file", archive}, {"error", r.error()}});
     });
     images_ = std::make_unique<NodeImages>(*store_);
+    api_ = std::make_unique<image::HttpApi>(device_.loop, *store_);
     device_.images = images_.get();
+    device_.local->serve("images", [this](http::ExchangePtr e) { api_->handle(e); });
     return {};
   }
 
   void stop(loop::Task done) override {
     device_.images = nullptr;
+    if (device_.local) device_.local->serve("images", nullptr);
+    api_.reset();
     images_.reset();
     store_.reset();
     engine_.reset();
@@ -139,6 +145,7 @@ class ImagesPart final : public Part {
   std::unique_ptr<tls::Engine> engine_;
   std::unique_ptr<image::ImageStore> store_;
   std::unique_ptr<NodeImages> images_;
+  std::unique_ptr<image::HttpApi> api_;
 };
 
 }  // namespace
