@@ -28,7 +28,7 @@ Result<json::Value> read(std::string_view bytes, size_t limit, const char* what)
     return fail(Errc::too_large, strf("%s too large (limit %zu MiB)", what, limit >> 20));
   }
   auto value = json::parse(bytes, {.allow_duplicates = true});
-  if (!value) return std::unexpected(std::move(value).error().with(std::string("bad ") + what));
+  if (!value) return fail(Errc::corrupt, std::string("bad ") + what + ": " + value.error().message);
   if (!value->ref().is_object()) return fail(Errc::corrupt, std::string("bad ") + what + ": not an object");
   return value;
 }
