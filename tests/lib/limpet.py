@@ -379,6 +379,11 @@ class Device:
             raise Failure(f"{words}: no end within {timeout} s: {out[-800:]}") from None
         return done.returncode, done.stdout, done.stderr
 
+    def popen(self, words, **options):
+        """A process whose end is the caller's business; its outputs come as one text."""
+        return subprocess.Popen(self.command(words), env=self.environment(), text=True, errors="replace",
+                                **{"stdin": subprocess.DEVNULL, "stdout": subprocess.PIPE, "stderr": subprocess.STDOUT, **options})
+
     def kubectl(self, words, input=None, timeout=60):
         """Its standard output; Failure unless it succeeds."""
         words = ["kubectl"] + (shlex.split(words) if isinstance(words, str) else list(words))
@@ -396,7 +401,7 @@ class Device:
         return out + err
 
     def apply(self, *objects, options=""):
-        return self.kubectl("apply -f - " + options, json.dumps({"apiVersion": "v1", "kind": "List", "items": objects}))
+        return self.kubectl("apply -f - " + options, "\n---\n".join(json.dumps(o) for o in objects))
 
     def create(self, *objects, namespace="default"):
         """Over the socket: for what is not the point of a test."""

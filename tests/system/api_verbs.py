@@ -52,6 +52,13 @@ def apply_and_its_memory():
 
 
 @case
+def apply_a_list():
+    """What `kubectl get -o yaml` printed: kubectl wants the OpenAPI v2 document in protobuf for this one kind."""
+    both = {"apiVersion": "v1", "kind": "List", "items": [config_map("listed-1"), config_map("listed-2")]}
+    expect_match("configmap/listed-2 created", kubectl("apply -f -", json.dumps(both)))
+
+
+@case
 def apply_on_the_server():
     text = json.dumps(config_map("owned", a="1"))
     expect_match("serverside-applied", kubectl("apply --server-side --field-manager=one -f -", text))
