@@ -100,14 +100,14 @@ def timeout_of_a_probe():
 
 @case
 def hooks():
-    device.apply(pod("hooked", 'trap "exit 0" TERM; while true; do sleep 0.1; done', container={
+    device.apply(pod("hooked", 'echo up; trap "exit 0" TERM; while true; do sleep 0.1; done', container={
         "lifecycle": {"postStart": {"exec": {"command": ["sh", "-c", "echo started > /tmp/post"]}},
                       "preStop": {"exec": {"command": ["sh", "-c", "echo stopping > /proc/1/fd/1; sleep 1"]}}}},
         terminationGracePeriodSeconds=10))
     device.wait_ready_pod("hooked")
     expect_equal(kubectl("exec hooked -- cat /tmp/post"), "started\n")
     follower = device.popen("kubectl logs -f hooked")
-    eventually(lambda: "kubectl" in open(f"/proc/{follower.pid}/cmdline").read(), 5)
+    expect_equal(follower.stdout.readline(), "up\n")
     kubectl("delete pod hooked --wait=false")
     device.wait_gone("hooked", 20)
     out, _ = follower.communicate(timeout=20)

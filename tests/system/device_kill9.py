@@ -1,0 +1,161 @@
+#!/usr/bin/env python3
+# timeout: 900
+"""kill -9 of the daemon at random moments while objects are written and pods come and go: no acknowledged write is lost,
+no container is restarted, none is orphaned. KILLS in the environment says how often, SEED repeats a run."""
+import os
+import random
+import sys
+import threading
+import time
+
+sys.path.insert(0, os.environ["LIMPET_SOURCE"] + "/tests/lib")
+from case import Failure, case, eventually, expect, expect_equal, run
+from limpet import config_map, container_status, pod, pod_device
+
+KILLS = int(os.environ.get("KILLS", "50"))
+SEED = int(os.environ.get("SEED", str(int(time.time()))))
+STEADY = ["steady-1", "steady-2", "steady-3"]
+print("SEED", SEED, "KILLS", KILLS)
+chance = random.Random(SEED)
+device = pod_device()
+device.create(*[pod(name, "i=0; while true; do echo $((i=i+1)); sleep 0.2; done") for name in STEADY])
+for steady in STEADY:
+    device.wait_ready_pod(steady, 60)
+
+
+class Writer(threading.Thread):
+    """Creates, updates and deletes as fast as it is answered, and remembers what was acknowledged."""
+
+    def __init__(self, number):
+        super().__init__(daemon=True)
+        self.number = number
+        self.sure = {}     # name: value acknowledged; None once its deletion was
+        self.unsure = {}   # name: what was asked when the answer did not come
+        self.going = True
+        self.serial = 0
+
+    def run(self):
+        while self.going:
+            self.serial += 1
+            name = f"w{self.number}-{self.serial % 40}"
+            try:
+                self.write(name)
+            except (Failure, OSError, ValueError):
+                time.sleep(0.01)
+
+    def write(self, name):
+        value = str(self.serial)
+        old = self.sure.get(name)
+        path = "/api/v1/namespaces/default/configmaps"
+        if self.unsure.get(name) is not None:  # look first what became of it
+            self.sure[name] = self.read(name)
+            del self.unsure[name]
+        elif old is None:
+            self.unsure[name] = (old, value)
+            self.api("POST", path, config_map(name, v=value))
+            self.done(name, value)
+        elif self.serial % 7 == 0:
+            self.unsure[name] = (old, None)
+            self.api("DELETE", f"{path}/{name}")
+            self.done(name, None)
+        else:
+            self.unsure[name] = (old, value)
+            self.api("PUT", f"{path}/{name}", config_map(name, v=value))
+            self.done(name, value)
+
+    def done(self, name, value):
+        self.sure[name] = value
+        del self.unsure[name]
+
+    def api(self, *arguments):
+        return device.api(*arguments)
+
+    def read(self, name):
+        items = self.api("GET", f"/api/v1/namespaces/default/configmaps?fieldSelector=metadata.name%3D{name}")["items"]
+        got = items[0]["data"]["v"] if items else None
+        if name in self.unsure and got not in self.unsure[name]:
+            raise AssertionError(f"{name} is {got}, was to be one of {self.unsure[name]}")
+        return got
+
+    def check(self, found):
+        for name, value in self.sure.items():
+            if name in self.unsure:
+                expect(found.get(name) in self.unsure[name], f"{name} is {found.get(name)}, was to be one of {self.unsure[name]}")
+            else:
+                expect_equal(found.get(name), value, f"acknowledged write of {name}")
+
+
+def steady_state():
+    return {name: (s["containerID"], s["restartCount"]) for name in STEADY for s in [container_status(device.pod(name))]}
+
+
+def come_and_go(kill):
+    """Pods that are being made and deleted when the daemon dies."""
+    for number in range(2):
+        device.create(pod(f"brief-{kill}-{number}"))
+    if kill:
+        for number in range(2):
+            device.api("DELETE", f"/api/v1/namespaces/default/pods/brief-{kill - 1}-{number}", check=False)
+
+
+def pause(writers, going):
+    """Writers at rest with nothing under way, or at work."""
+    for writer in writers:
+        writer.going = going
+    if not going:
+        for writer in writers:
+            writer.join(40)
+
+
+def restarted(writers):
+    fresh = []
+    for writer in writers:
+        again = Writer(writer.number)
+        again.sure, again.unsure, again.serial = writer.sure, writer.unsure, writer.serial
+        fresh.append(again)
+    for writer in fresh:
+        writer.start()
+    return fresh
+
+
+@case
+def holds_on():
+    before = steady_state()
+    writers = restarted([Writer(0), Writer(1), Writer(2)])
+    for kill in range(KILLS):
+        come_and_go(kill)
+        time.sleep(chance.uniform(0, 0.8))
+        device.kill()
+        pause(writers, False)
+        device.start_daemon()
+        found = {i["metadata"]["name"]: i["data"]["v"] for i in device.api("GET", "/api/v1/namespaces/default/configmaps")["items"]
+                 if "v" in i.get("data", {})}
+        for writer in writers:
+            writer.check(found)
+        expect_equal(steady_state(), before, f"after kill {kill}")
+        writers = restarted(writers)
+    pause(writers, False)
+    total = sum(writer.serial for writer in writers)
+    print(f"{KILLS} kills, {total} writes asked for")
+    expect(total > KILLS * 5, "too few writes for the test to say anything")
+    for name in STEADY:
+        device.wait_ready_pod(name)
+        lines = device.kubectl(f"logs {name}").split()
+        expect_equal([int(x) for x in lines], list(range(int(lines[0]), int(lines[0]) + len(lines))), f"log of {name}")
+    for number in range(2):
+        device.wait_ready_pod(f"brief-{KILLS - 1}-{number}", 60)
+
+
+@case
+def none_orphaned():
+    """Each container that runs belongs to a pod that the API has."""
+    uids = {p["metadata"]["uid"] for p in device.api("GET", "/api/v1/pods")["items"]}
+
+    def foreign():
+        marks = {d.split("/pod", 1)[1].split("/")[0] for d in device.cgroup_directories(below=True) if "/pod" in d}
+        return marks - {u for u in uids}
+
+    eventually(lambda: not foreign(), 30, "cgroups of pods that are gone")
+
+
+run(device, at_once=1)

@@ -1,0 +1,135 @@
+#!/usr/bin/env python3
+# timeout: 200
+"""Addresses, pod to pod, pod to device and back, out through the device's address, host ports, the host's network."""
+import os
+import subprocess
+import sys
+
+sys.path.insert(0, os.environ["LIMPET_SOURCE"] + "/tests/lib")
+from case import case, eventually, expect, expect_equal, expect_match, run
+from limpet import pod, pod_device
+
+# The world: a machine "outside" on a link of its own, where it sees who calls.
+OUTSIDE = ["ip", "netns", "exec", "outside"]
+
+
+def make_world():
+    for line in ("ip netns add outside", "ip link add uplink type veth peer name eth0 netns outside",
+                 "ip address add 192.0.2.1/24 dev uplink", "ip link set uplink up", "ip route add default via 192.0.2.2",
+                 "ip -n outside address add 192.0.2.2/24 dev eth0", "ip -n outside link set eth0 up", "ip -n outside link set lo up"):
+        subprocess.run(line.split(), check=True)
+
+
+make_world()
+device = pod_device(node={"address": "192.0.2.1"})
+kubectl = device.kubectl
+WEB = "mkdir /www; hostname > /www/index.html; exec httpd -f -p 8080 -h /www"
+device.create(pod("web", WEB, container={"ports": [{"containerPort": 8080}]}), pod("other", WEB),
+              pod("published", WEB, container={"ports": [{"containerPort": 8080, "hostPort": 30080},
+                                                         {"containerPort": 8080, "hostPort": 30081, "hostIP": "127.0.0.1"}]}),
+              pod("onhost", "exec httpd -f -p 18080 -h /var/www", hostNetwork=True))
+
+
+def address(name):
+    return device.wait_ready_pod(name)["status"]["podIP"]
+
+
+def fetch(url, prefix=()):
+    done = subprocess.run([*prefix, "curl", "-s", "--max-time", "5", "--noproxy", "*", url], check=False, stdout=subprocess.PIPE, text=True)
+    return done.stdout if done.returncode == 0 else None
+
+
+@case
+def pod_to_pod():
+    url = f"http://{address('web')}:8080/"
+    device.wait_ready_pod("other")
+    expect_equal(eventually(lambda: kubectl(f"exec other -- wget -q -T 3 -O - {url}"), 15, every=0.5), "web\n")
+    expect(address("web") != address("other"), "addresses are distinct")
+
+
+@case
+def device_to_pod_and_back():
+    expect_equal(eventually(lambda: fetch(f"http://{address('web')}:8080/"), 15, every=0.3), "web\n")
+    address("other")
+    health = kubectl("exec other -- wget -q -T 3 -O - http://192.0.2.1:18080/") if address("onhost") else ""
+    expect_equal(health, "limpet holds on\n")
+
+
+@case
+def pod_to_the_world():
+    """The world answers the device's address: pods are hidden behind it."""
+    script = "echo HTTP/1.0 200 OK; echo; echo $SOCAT_PEERADDR"
+    server = subprocess.Popen(OUTSIDE + ["socat", "TCP-LISTEN:7777,reuseaddr,fork", f"SYSTEM:{script}"])
+    try:
+        address("web")
+        said = eventually(lambda: kubectl("exec web -- wget -q -T 3 -O - http://192.0.2.2:7777/"), 15, every=0.5)
+        expect_equal(said.strip(), "192.0.2.1")
+    finally:
+        server.kill()
+        server.wait()
+
+
+@case
+def host_ports():
+    address("published")
+    for prefix in (OUTSIDE, []):
+        expect_equal(eventually(lambda: fetch("http://192.0.2.1:30080/", prefix), 15, f"host port from {prefix}", every=0.3), "published\n")
+    expect_equal(fetch("http://127.0.0.1:30080/"), "published\n", "over loopback")
+    expect_equal(fetch("http://127.0.0.1:30081/"), "published\n", "the port of loopback alone")
+    expect_equal(fetch("http://192.0.2.1:30081/", OUTSIDE), None, "the port of loopback alone, from outside")
+
+
+@case
+def host_port_is_taken():
+    address("published")
+    device.create(pod("second", WEB, container={"ports": [{"containerPort": 8080, "hostPort": 30080}]}))
+    eventually(lambda: any("didn't have free ports for the requested pod ports" in e for e in device.events("second")), 10, "the reason")
+
+
+@case
+def host_network():
+    expect_equal(address("onhost"), "192.0.2.1")
+    expect_equal(eventually(lambda: fetch("http://192.0.2.1:18080/", OUTSIDE), 10, every=0.3), "limpet holds on\n")
+    expect_match("uplink", kubectl("exec onhost -- ip link"))
+
+
+@case
+def own_network():
+    address("web")
+    links = kubectl("exec web -- ip -o link")
+    expect_equal(len(links.splitlines()), 2, links)
+    expect_match(r"default via 10\.42\.0\.1 dev eth0", kubectl("exec web -- ip route"))
+    expect_match("eth0", links)
+
+
+@case
+def addresses_are_not_reused_at_once():
+    device.create(pod("first"))
+    was = address("first")
+    device.api("DELETE", "/api/v1/namespaces/default/pods/first")
+    device.wait_gone("first")
+    device.create(pod("next"))
+    expect(address("next") != was, f"{was} again")
+
+
+@case
+def port_forward():
+    address("web")
+    forward = device.popen("kubectl port-forward pod/web 18888:8080")
+    try:
+        first = forward.stdout.readline()
+        expect_match("Forwarding from 127.0.0.1:18888", first)
+        expect_equal(eventually(lambda: fetch("http://127.0.0.1:18888/"), 10, every=0.3), "web\n")
+    finally:
+        forward.kill()
+        forward.wait()
+
+
+@case
+def rules_stay_in_their_table():
+    address("published")
+    tables = subprocess.run(["nft", "list", "tables"], check=True, stdout=subprocess.PIPE, text=True).stdout.split("\n")
+    expect(all("limpet" in t for t in tables if t), f"tables of others: {tables}")
+
+
+run(device, at_once=3)
