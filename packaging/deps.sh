@@ -1,9 +1,10 @@
 #!/bin/bash
 # Installs what limpet needs on Debian 12 or 13, as root, from the machine's own apt sources.
 #
-#   packaging/deps.sh [build] [run] [test] [fuzz]    (default: build run)
+#   packaging/deps.sh [build] [run] [quickstart] [test] [fuzz]    (default: build run)
 #
 # build  compiler, build tools, libraries     run   what a device needs beside limpet
+# quickstart  a registry and an image's content
 # test   what the system tests drive          fuzz  clang with libFuzzer, clang-format, clang-tidy
 # Installs only what is missing; says nothing when nothing is.
 set -euo pipefail
@@ -21,6 +22,7 @@ esac
 run="nftables iproute2 procps util-linux"
 # An OCI runtime that is there already is good enough; only the choice of one is ours.
 command -v crun >/dev/null || command -v runc >/dev/null || run+=" crun"
+quickstart="docker-registry busybox-static curl"
 tests="docker-registry skopeo umoci busybox-static runc crun curl openssl sqlite3 socat strace"
 case $release in
   12) clang=19; apt-cache policy clang-19 2>/dev/null | grep -q 'Candidate: [0-9]' || clang=14 ;;
@@ -34,10 +36,11 @@ for group in "${@:-build run}"; do
     case $name in
       build) wanted+=" $build" ;;
       run) wanted+=" $run" ;;
+      quickstart) wanted+=" $quickstart" ;;
       test) wanted+=" $tests" ;;
       fuzz) wanted+=" $fuzz" ;;
       debootstrap) wanted+=" debootstrap" ;;
-      *) echo "deps.sh: unknown group $name (build, run, test, fuzz, debootstrap)" >&2; exit 2 ;;
+      *) echo "deps.sh: unknown group $name (build, run, quickstart, test, fuzz, debootstrap)" >&2; exit 2 ;;
     esac
   done
 done

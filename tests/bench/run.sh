@@ -1,0 +1,28 @@
+#!/bin/bash
+# Measures what the design has budgets for, in a release build. As root, on Debian 12 or 13.
+#
+#   tests/bench/run.sh [NAME...]     rows by name, all by default
+#
+# Prints a table and writes build/bench.json: an array of {"name","unit","value","budget","peer","peer_value","ratio","ok"}.
+# Nothing fails because it is slow; the exit code is 0 when every row could be measured.
+set -euo pipefail
+cd "$(dirname "$0")/../.."
+[ "$(id -u)" = 0 ] || { echo "tests/bench/run.sh: must be run as root" >&2; exit 1; }
+packaging/deps.sh build run quickstart
+
+unset CC CXX CFLAGS CXXFLAGS LDFLAGS
+ninja=ninja
+command -v "${NINJA:-}" >/dev/null && ninja=$NINJA
+build=build/release
+mkdir -p build
+[ -f $build/build.ninja ] ||
+  meson setup $build --prefix=/usr/local --buildtype=minsize -Dtests=false -Dstrip=true >$build.log 2>&1 ||
+  { cat $build.log >&2; exit 1; }
+"$ninja" -C $build >$build.log 2>&1 || { tail -60 $build.log >&2; exit 1; }
+
+scratch=$(mktemp -d -t limpet-bench-XXXXXX)
+trap 'rm -rf "$scratch"' EXIT
+export LIMPET_BUILD=$PWD/$build LIMPET_SOURCE=$PWD TEST_TMP=$scratch PYTHONDONTWRITEBYTECODE=1
+unset KUBECONFIG
+unshare --mount --net --uts --ipc --pid --fork --kill-child --mount-proc --propagation private \
+  tests/lib/sandbox.sh tests/bench/bench.py --output build/bench.json "$@"
