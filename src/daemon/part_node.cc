@@ -124,7 +124,7 @@ class NodePart final : public Part {
     node::RuntimeOptions o;
     o.run_dir = c.run_dir;
     o.data_dir = c.data_dir;
-    o.cgroup_root = c.cgroup_root;
+    o.cgroup_root = (c.cgroup_root.starts_with('/') ? "" : "/") + c.cgroup_root;
     o.runtime = !c.runtime.path.empty() ? c.runtime.path : c.runtime.kind == "auto" ? "" : c.runtime.kind;
     o.log_max_bytes = c.logs.container_max_bytes;
     o.log_max_files = static_cast<int>(c.logs.container_max_files);

@@ -94,7 +94,8 @@ def out_of_memory():
 
 @case
 def missing_image():
-    eventually(lambda: any("ErrImagePull" in e or "Failed to pull image" in e for e in device.events("absent")), 30, "an event")
+    watch = device.popen("kubectl get pod again --watch --ignore-not-found")
+    device.create(pod("again", container={"image": "127.0.0.1:5000/absent:3"}))
     device.wait_status("absent", "ImagePullBackOff", 40)
     waiting = container_status(device.pod("absent"))["state"]["waiting"]
     expect_match('Back-off pulling image "127.0.0.1:5000/absent:1"', waiting["message"])
@@ -102,7 +103,9 @@ def missing_image():
     for pattern in ("Normal +Pulling ", "Warning +Failed .*Failed to pull image", "Warning +Failed .*Error: ErrImagePull",
                     "BackOff .*Back-off pulling image"):
         expect_match(pattern, text, "describe")
-    eventually(lambda: device.row("absent")["Status"] == "ErrImagePull", 60, "it is tried again")
+    device.wait_status("again", "ImagePullBackOff", 40)
+    watch.kill()
+    expect_match("ErrImagePull", watch.communicate()[0], "what a watch saw")
 
 
 @case
