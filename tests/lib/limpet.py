@@ -240,7 +240,9 @@ class Device:
     # ---- what is there ----
 
     def cgroup_directories(self, below=False):
-        roots = glob.glob(f"/sys/fs/cgroup/*/{self.cgroup_root}") + glob.glob(f"/sys/fs/cgroup/{self.cgroup_root}")
+        with open("/proc/self/mountinfo", encoding="utf-8") as file:
+            mounts = [line.split()[4] for line in file if " - cgroup" in line]
+        roots = [r for r in (os.path.join(m, self.cgroup_root) for m in mounts) if os.path.isdir(r)]
         if not below:
             return roots
         found = []

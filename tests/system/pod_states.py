@@ -18,7 +18,7 @@ device.apply(
     pod("completes", "echo done", restartPolicy="Never"),
     pod("errs", "exit 3", restartPolicy="Never"),
     pod("loops", "echo once more; exit 1"),
-    pod("eats", "dd if=/dev/zero of=/dev/null bs=200M count=10; echo survived", restartPolicy="Never",
+    pod("eats", "exec dd if=/dev/zero of=/dev/null bs=200M count=10", restartPolicy="Never",
         container={"resources": {"limits": {"memory": "20Mi"}}}),
     pod("absent", container={"image": "127.0.0.1:5000/absent:1"}),
     pod("never", container={"image": "127.0.0.1:5000/absent:2", "imagePullPolicy": "Never"}),
@@ -130,7 +130,8 @@ def missing_config_map():
 @case
 def missing_program():
     found = device.wait_pod("nocommand", lambda p: p["status"]["phase"] == "Failed")
-    ended = container_status(found)["state"]["terminated"]
+    ended = container_status(found)["state"].get("terminated")
+    expect(ended, json.dumps(found["status"]))
     expect_match("StartError|ContainerCannotRun", ended["reason"])
     expect_match("no such file", ended["message"])
     expect(ended["exitCode"] in (127, 128), str(ended))
