@@ -191,8 +191,12 @@ void PodWorker::container_failed(const std::string& name, const std::string& rea
       status.finished_at = services_.clock.wall();
       exited(name, status);
     }
-    record(name).waiting_reason = reason;
-    record(name).waiting_message = message;
+    // Without a restart to come the end is what there is to show.
+    const ContainerSpec* spec = spec_.find(name);
+    if (spec_.restart_policy != RestartPolicy::never || (spec && spec->kind == ContainerKind::sidecar)) {
+      record(name).waiting_reason = reason;
+      record(name).waiting_message = message;
+    }
   } else {
     r.phase = ContainerRecord::Phase::waiting;
     r.failed_ms = now_ms;

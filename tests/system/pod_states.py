@@ -133,7 +133,7 @@ def missing_program():
     ended = container_status(found)["state"].get("terminated")
     expect(ended, json.dumps(found["status"]))
     expect_match("StartError|ContainerCannotRun", ended["reason"])
-    expect_match("no such file", ended["message"])
+    expect_match("(?i)no such file", ended["message"])
     expect(ended["exitCode"] in (127, 128), str(ended))
 
 

@@ -9,6 +9,7 @@ namespace {
 using Phase = ContainerRecord::Phase;
 
 const ContainerRecord kUntouched;
+constexpr int64_t pull_error_shown_ms = 2'000;
 
 const ContainerRecord& record(const PodState& state, const std::string& name) {
   const auto it = state.containers.find(name);
@@ -74,8 +75,11 @@ void start_or_wait(const PodSpec& pod, const ContainerSpec& c, const ContainerRe
     const int64_t at = r.pull.until(r.failed_ms, now_ms);
     if (now_ms < at) {
       wake_at(a, at);
-      // The failure itself is shown until the next look, then that it is being waited out.
-      if (r.waiting_reason == "ErrImagePull") {
+      // The failure itself is shown for a moment, so that people and watches see it, then that it is being
+      // waited out.
+      if (r.waiting_reason == "ErrImagePull" && now_ms < r.failed_ms + pull_error_shown_ms) {
+        wake_at(a, r.failed_ms + pull_error_shown_ms);
+      } else if (r.waiting_reason == "ErrImagePull") {
         a->wait.push_back(
             {c.name, "ImagePullBackOff", "Back-off pulling image \"" + c.image + "\": " + r.waiting_message});
       }

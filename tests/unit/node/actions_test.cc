@@ -190,6 +190,8 @@ TEST_CASE("a pull that failed shows itself, then that it is waited out") {
   s.c("app").failed_ms = s.now;
   s.c("app").pull.step(s.now);
   s.c("app").waiting_reason = "ErrImagePull";
+  CHECK(s.next() == "wake@3000");
+  s.now = 3000;
   CHECK(s.next() == "wait(app,ImagePullBackOff) wake@11000");
   s.c("app").waiting_reason = "ImagePullBackOff";
   CHECK(s.next() == "wake@11000");
