@@ -129,7 +129,9 @@ device_ready() { [ "$(curl -s --max-time 5 --unix-socket $socket http://localhos
 start_device() {
   [ -e "$state/ip_forward" ] || cat /proc/sys/net/ipv4/ip_forward >"$state/ip_forward"
   local directory
-  for directory in /etc/limpet /var/lib/limpet /run/limpet /var/log/pods; do remember $directory || true; done
+  for directory in /etc/limpet /etc/limpet/limpetd.yaml $kubeconfig /var/lib/limpet /run/limpet /var/log/pods; do
+    remember $directory || true
+  done
   mkdir -p /etc/limpet
   [ -e /etc/limpet/limpetd.yaml ] || install -m 644 configs/examples/device.yaml /etc/limpet/limpetd.yaml
   if has_systemd; then

@@ -94,7 +94,8 @@ It runs, and stays up. What to try next:
 
   export KUBECONFIG=$kubeconfig
   $kubectl get pods -o wide                  the pod and its address
-  curl http://$host:30080/           the pod through the device's port
+  curl http://$address:8080/
+  curl http://$host:30080/           the same through the device's port, from elsewhere too
   $kubectl logs -f hello
   $kubectl exec -it hello -- sh
   $kubectl apply -f configs/examples/sidecar.yaml

@@ -40,11 +40,16 @@ def fetch(url, prefix=()):
     return done.stdout if done.returncode == 0 else None
 
 
+def from_pod(name, host, port):
+    """The last line of a page, fetched inside of a pod; without wget, which a static busybox of Debian does not survive."""
+    script = f"printf 'GET / HTTP/1.0\\r\\n\\r\\n' | nc -w 5 {host} {port}"
+    return kubectl(["exec", name, "--", "sh", "-c", script]).strip().split("\n")[-1]
+
+
 @case
 def pod_to_pod():
-    url = f"http://{address('web')}:8080/"
     device.wait_ready_pod("other")
-    expect_equal(eventually(lambda: kubectl(f"exec other -- wget -q -T 3 -O - {url}"), 15, every=0.5), "web\n")
+    expect_equal(eventually(lambda: from_pod("other", address("web"), 8080), 15, every=0.5), "web")
     expect(address("web") != address("other"), "addresses are distinct")
 
 
@@ -52,8 +57,8 @@ def pod_to_pod():
 def device_to_pod_and_back():
     expect_equal(eventually(lambda: fetch(f"http://{address('web')}:8080/"), 15, every=0.3), "web\n")
     address("other")
-    health = kubectl("exec other -- wget -q -T 3 -O - http://192.0.2.1:18080/") if address("onhost") else ""
-    expect_equal(health, "limpet holds on\n")
+    address("onhost")
+    expect_equal(from_pod("other", "192.0.2.1", 18080), "limpet holds on")
 
 
 @case
@@ -63,8 +68,8 @@ def pod_to_the_world():
     server = subprocess.Popen(OUTSIDE + ["socat", "TCP-LISTEN:7777,reuseaddr,fork", f"SYSTEM:{script}"])
     try:
         address("web")
-        said = eventually(lambda: kubectl("exec web -- wget -q -T 3 -O - http://192.0.2.2:7777/"), 15, every=0.5)
-        expect_equal(said.strip(), "192.0.2.1")
+        said = eventually(lambda: from_pod("web", "192.0.2.2", 7777), 15, every=0.5)
+        expect_equal(said, "192.0.2.1")
     finally:
         server.kill()
         server.wait()
@@ -110,19 +115,6 @@ def addresses_are_not_reused_at_once():
     device.wait_gone("first")
     device.create(pod("next"))
     expect(address("next") != was, f"{was} again")
-
-
-@case
-def port_forward():
-    address("web")
-    forward = device.popen("kubectl port-forward pod/web 18888:8080")
-    try:
-        first = forward.stdout.readline()
-        expect_match("Forwarding from 127.0.0.1:18888", first)
-        expect_equal(eventually(lambda: fetch("http://127.0.0.1:18888/"), 10, every=0.3), "web\n")
-    finally:
-        forward.kill()
-        forward.wait()
 
 
 @case

@@ -14,7 +14,7 @@ device = pod_device()
 kubectl, refused = device.kubectl, device.refused
 two = pod("target", "exec sleep 100000")
 two["spec"]["containers"].append({**two["spec"]["containers"][0], "name": "other", "env": [{"name": "WHO", "value": "other"}]})
-device.create(two, pod("reads", "echo ready; while read line; do echo got $line; done; echo end of input; exec sleep 100000",
+device.create(two, pod("reads", "echo ready; while read line; do echo got $line; done; echo end of input", restartPolicy="Never",
                        container={"stdin": True, "stdinOnce": True}),
               pod("speaks", "while true; do echo hello; sleep 0.2; done"))
 device.wait_ready_pod("target")
@@ -68,6 +68,7 @@ def on_a_terminal():
         shell.type("sleep 0.5; stty size\n")
         shell.wait_for("44 111")
         shell.type("sleep 100\n")
+        eventually(lambda: "sleep 100\n" in kubectl("exec target -c main -- ps -o args"), 10, "it sleeps", every=0.3)
         shell.type("\x03")  # Ctrl-C goes to what runs inside
         shell.type("echo 'still' here\n")
         shell.wait_for("still here")
@@ -101,15 +102,16 @@ def attach():
 def attach_with_input():
     device.wait_ready_pod("reads")
     out = device.run("kubectl attach -i reads", "one\ntwo\n", 20)[1]
-    expect_match("got one\ngot two\n", out + kubectl("logs reads"))
-    eventually(lambda: "end of input" in kubectl("logs reads"), 10, "stdinOnce closes the input", every=0.3)
+    expect_match("got one\ngot two\n", out)
+    device.wait_status("reads", "Completed")
+    expect_equal(kubectl("logs reads"), "ready\ngot one\ngot two\nend of input\n")
 
 
 @case
 def run_and_remove():
-    shell = terminal(f"run once -it --rm --restart=Never --image={IMAGE} --command -- sh -c 'echo hello; read x; echo read $x; exit 3'")
+    shell = terminal(f"run once -it --rm --restart=Never --image={IMAGE} --command -- sh -c 'read x; echo read $x; exit 3'")
     try:
-        shell.wait_for("hello", 40)
+        shell.wait_for("try pressing enter", 40)
         shell.type("words\n")
         shell.wait_for("read words")
         expect_equal(shell.end(30), 3)

@@ -17,10 +17,10 @@ kubectl, refused = device.kubectl, device.refused
 device.create(
     pod("counts", "for i in 1 2 3 4 5; do echo line $i; done; echo to stderr >&2; exec sleep 100000"),
     pod("ticks", "i=0; while true; do echo tick $((i=i+1)); sleep 0.2; done"),
-    pod("dies", "echo life $(cat /data/n || echo 0); echo 1 > /data/n; exit 1", container={"volumeMounts": [{"name": "v", "mountPath": "/data"}]},
+    pod("dies", "echo life $(cat /data/n 2>/dev/null || echo 0); echo 1 > /data/n; exit 1", container={"volumeMounts": [{"name": "v", "mountPath": "/data"}]},
         volumes=[{"name": "v", "emptyDir": {}}]),
     pod("floods", "i=0; while [ $i -lt 6000 ]; do echo line $((i=i+1)) of a flood that fills file after file; done; sleep 100000"),
-    pod("long", "head -c 40000 /dev/zero | tr '\\0' x; echo; printf 'no newline'; exec sleep 100000"))
+    pod("long", "head -c 40000 /dev/zero | tr '\\0' x; echo; echo end; exec sleep 100000"))
 LINES = "".join(f"line {n}\n" for n in range(1, 6))
 
 
@@ -48,8 +48,9 @@ def since():
     time.sleep(3)
     recent = kubectl("logs ticks --since=1s").splitlines()
     expect(0 < len(recent) <= 15, f"{len(recent)} lines since 1 s")
-    stamp = kubectl("logs ticks --timestamps").splitlines()[3].split()[0]
-    expect_equal(kubectl(f"logs ticks --since-time={stamp} --limit-bytes=7").strip(), "tick 4")
+    stamp = kubectl("logs ticks --timestamps").splitlines()[9].split()[0]  # clients send whole seconds
+    first = int(kubectl(f"logs ticks --since-time={stamp}").split()[1])
+    expect(2 < first <= 10, f"the first line since the tenth is {first}")
 
 
 @case
@@ -102,8 +103,8 @@ def not_started_yet():
 @case
 def long_lines():
     device.wait_ready_pod("long")
-    eventually(lambda: "no newline" in kubectl("logs long"), 10, every=0.3)
-    expect_equal(kubectl("logs long").split("\n")[0], "x" * 40000)
+    eventually(lambda: kubectl("logs long").endswith("end\n"), 10, every=0.3)
+    expect_equal(kubectl("logs long"), "x" * 40000 + "\nend\n")
 
 
 @case
