@@ -181,8 +181,18 @@ void PodWorker::adopt_container(const AdoptedContainer& container) {
   if (spec->kind == ContainerKind::regular) state_.initialized = true;
 }
 
+// Its containers run and its network is not known yet: the daemon has just started again. What is said about
+// it now would take its address out of the API for a moment.
+bool PodWorker::adopting() const {
+  const Step& step = spec_.host_network ? state_.sandbox : state_.network;
+  if (!written_status_.empty() || step.is_done() || step.failed_ms >= 0 || state_.sandbox.failed_ms >= 0)
+    return false;
+  return std::any_of(state_.containers.begin(), state_.containers.end(),
+                     [](const auto& c) { return c.second.phase == ContainerRecord::Phase::running; });
+}
+
 void PodWorker::write_status() {
-  if (state_.terminal || orphaned_ || status_call_ || deletion_confirmed_) return;
+  if (state_.terminal || orphaned_ || status_call_ || deletion_confirmed_ || adopting()) return;
   const Cursor previous = Cursor(*spec_.bytes)["status"];
   const json::Value status =
       pod_status(spec_, state_, {services_.options.host_ips}, previous, services_.clock.wall());

@@ -10,6 +10,12 @@
 
 namespace limpet::node {
 
+namespace {
+
+constexpr int64_t orphan_grace_s = 2;
+
+}  // namespace
+
 PodWorker::PodWorker(AgentServices services, PodSpec spec)
     : services_(services),
       spec_(std::move(spec)),
@@ -86,7 +92,10 @@ void PodWorker::soon() {
 void PodWorker::sync() {
   const int64_t now_ms = services_.clock.monotonic_ms();
   // A pod whose object is gone goes the way of a deleted one.
-  if (orphaned_ && !spec_.deletion) spec_.deletion = Deletion{spec_.termination_grace_s};
+  // Gone from the API without having been asked to stop: somebody forced it, and wants it gone soon.
+  if (orphaned_ && !spec_.deletion) {
+    spec_.deletion = Deletion{std::min(spec_.termination_grace_s, orphan_grace_s)};
+  }
   const PodActions actions = compute_actions(spec_, state_, now_ms);
   if (log::enabled(log::Level::debug))
     log::debug("pod", {{"pod", spec_.full_name()}, {"actions", actions.text()}});

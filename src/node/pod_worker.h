@@ -89,6 +89,7 @@ class PodWorker : public std::enable_shared_from_this<PodWorker> {
   void cleaned();
   void confirm_deletion();
 
+  bool adopting() const;
   void write_status();
   void status_written(Result<client::Reply> reply);
   void soon();  // sync() in a turn of its own, once

@@ -16,7 +16,7 @@ import time
 sys.path.insert(0, os.environ["LIMPET_SOURCE"] + "/tests/lib")
 sys.path.insert(0, os.environ["LIMPET_SOURCE"] + "/packaging")
 import busybox_image
-from case import Failure
+from case import Failure, eventually
 from limpet import BUILD, PROGRAMS, SCRATCH, Device, pod
 
 rows = []
@@ -128,7 +128,8 @@ class Bare:
 
 def runtime_of(device):
     """The same program on both sides."""
-    info = device.api("GET", f"/api/v1/nodes/{device.name}")["status"]["nodeInfo"]["containerRuntimeVersion"]
+    node = eventually(lambda: device.api("GET", f"/api/v1/nodes/{device.name}"), 20, "the node is registered")
+    info = node["status"]["nodeInfo"]["containerRuntimeVersion"]
     return "crun" if "crun" in info else "runc"
 
 

@@ -278,7 +278,7 @@ class Device:
         source = f"/proc/{self.holder.pid}/mountinfo" if self.holder else "/proc/self/mountinfo"
         with open(source, encoding="utf-8") as file:
             points = [line.split()[4] for line in file]
-        return [p for p in points if p.startswith(self.home + "/")]
+        return [p for p in points if p.startswith(self.home + "/") and p != self.run_dir]  # runDir may be a tmpfs
 
     def links(self):
         """Ends of veth pairs that hang on the bridge."""

@@ -38,7 +38,8 @@ def identity():
 def stable_pids():
     """Those of a moment without short-lived children (sleep, probes)."""
     seen = set(device.container_pids())
-    for _ in range(5):
+    for _ in range(4):
+        time.sleep(0.3)
         seen &= set(device.container_pids())
     return seen
 

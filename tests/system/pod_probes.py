@@ -56,7 +56,7 @@ def liveness():
                      container={"livenessProbe": probe(exec={"command": ["cat", "/tmp/alive"]}, initialDelaySeconds=1)}))
     device.wait_ready_pod("alive")
     kubectl("exec alive -- rm /tmp/alive")
-    found = device.wait_pod("alive", lambda p: container_status(p)["restartCount"] == 1, 40, "it is started again")
+    found = device.wait_pod("alive", lambda p: container_status(p)["restartCount"] == 1 and is_ready(p), 40, "it is started again")
     expect(container_status(found)["lastState"]["terminated"]["exitCode"] in (137, 143), str(container_status(found)))
     text = kubectl("describe pod alive")
     for pattern in ("Warning +Unhealthy .*Liveness probe failed: cat: can't open", "Normal +Killing .*Container main failed liveness probe, will be restarted"):

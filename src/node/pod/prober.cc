@@ -120,15 +120,17 @@ class Http final : public Operation {
 
 class Tcp final : public Operation {
  public:
-  Tcp(loop::Loop& loop, const std::string& host, uint16_t port, int64_t timeout_ms, Done done) : done_(std::move(done)) {
+  Tcp(loop::Loop& loop, const std::string& host, uint16_t port, int64_t timeout_ms, Done done)
+      : done_(std::move(done)), what_(strf("dial tcp %s:%u: ", host.c_str(), unsigned{port})) {
     connect_.tcp(loop, host, port, timeout_ms, [this](Result<std::unique_ptr<loop::Stream>> stream) {
       const Done d = std::move(done_);
-      d(stream ? ProbeOutcome{true, ""} : ProbeOutcome{false, brief(stream.error().message)});
+      d(stream ? ProbeOutcome{true, ""} : ProbeOutcome{false, brief(what_ + stream.error().message)});
     });
   }
 
  private:
   Done done_;
+  std::string what_;
   loop::Connect connect_;
 };
 

@@ -54,9 +54,10 @@ std::string idle_reason(const PodSpec& pod, const PodState& state) {
   return has_init && !state.initialized ? "PodInitializing" : "ContainerCreating";
 }
 
-// The end of the last run stands as the state until something newer is known: a restart under way, a reason
-// to wait.
+// The end of the last run stands as the state until something newer is known: a restart under way, whose
+// container is made and counted, or a reason to wait.
 bool shows_exit(const ContainerRecord& r) {
+  if (r.exit && r.phase == Phase::starting && r.exit->container_id != r.id) return false;
   return r.exit && r.waiting_reason.empty() && r.phase != Phase::running && r.phase != Phase::stopping;
 }
 
