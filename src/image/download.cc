@@ -83,7 +83,6 @@ struct Download::File {
 Download::Download(Transport& transport, const Store& store, std::vector<SessionPtr> sessions,
                    std::string digest, uint64_t size, Progress progress, Done done)
     : transport_(transport),
-      store_(store),
       sessions_(std::move(sessions)),
       digest_(std::move(digest)),
       size_(size),

@@ -42,7 +42,6 @@ class Download {
   void finish(Result<> result);
 
   Transport& transport_;
-  const Store& store_;
   std::vector<SessionPtr> sessions_;
   std::string digest_;
   uint64_t size_;

@@ -164,8 +164,7 @@ std::string node_status(const NodeFacts& f, bool ready, const std::string& why_n
 }
 
 NodeRegistration::NodeRegistration(loop::Loop& loop, Clock& clock, client::Client& client, NodeFacts facts)
-    : loop_(loop),
-      clock_(clock),
+    : clock_(clock),
       client_(client),
       facts_(std::move(facts)),
       retry_(loop, "node-registration") {}

@@ -51,7 +51,6 @@ class NodeRegistration {
   void patch_status(const std::string& object);
   void later();
 
-  loop::Loop& loop_;
   Clock& clock_;
   client::Client& client_;
   NodeFacts facts_;
