@@ -26,7 +26,7 @@ struct Connected : Bench {
 class Chopped final : public loop::Stream {
  public:
   Chopped(loop::Loop& loop, std::unique_ptr<loop::Stream> below, size_t piece)
-      : loop_(loop), below_(std::move(below)), piece_(piece), timer_(loop, "chopped") {}
+      : below_(std::move(below)), piece_(piece), timer_(loop, "chopped") {}
   void set_events(Events events) override {
     events_ = std::make_shared<Events>(std::move(events));
     Events mine;
@@ -79,7 +79,6 @@ class Chopped final : public loop::Stream {
       if (events->on_read) events->on_read(piece);
     });
   }
-  loop::Loop& loop_;
   std::unique_ptr<loop::Stream> below_;
   size_t piece_;
   loop::Timer timer_;
