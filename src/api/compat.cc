@@ -14,6 +14,7 @@ constexpr NotActedOn kTable[] = {
     {"", "Pod", "spec.readinessGates", "", "readiness follows the containers alone"},
     {"", "Pod", "spec.hostUsers", "false", "the device's user namespace is shared"},
     {"", "Pod", "spec.setHostnameAsFQDN", "true", "the host name stays short"},
+    {"", "Pod", "spec.shareProcessNamespace", "true", "each container sees its own processes"},
     {"", "Pod", "spec.hostnameOverride", "", "the host name follows hostname or the pod's name"},
     {"", "Pod", "spec.workloadRef", "", "pods are scheduled one by one"},
     {"", "Pod", "spec.securityContext.seLinuxOptions", "", "no SELinux labels are set"},

@@ -136,9 +136,11 @@ def sub_path_does_not_leave_its_volume():
     os.symlink("/etc", place + "/link")
     device.create(pod("leaving", "ls /x; exec sleep 100000", container={"volumeMounts": [{"name": "v", "mountPath": "/x", "subPath": "link"}]},
                       volumes=[{"name": "v", "hostPath": {"path": place}}]))
-    found = device.wait_pod("leaving", lambda p: p["status"]["containerStatuses"][0]["state"].get("waiting", {}).get("reason", "")
-                            not in ("", "ContainerCreating", "PodInitializing"), 20)
-    expect_match("ContainerC?.*Error", found["status"]["containerStatuses"][0]["state"]["waiting"]["reason"])
+    found = device.wait_pod("leaving", lambda p: p["status"]["containerStatuses"][0]["state"].get("waiting", {}).get("message"), 20)
+    status = found["status"]["containerStatuses"][0]
+    expect_match("Error|CrashLoopBackOff", status["state"]["waiting"]["reason"])
+    expect("startedAt" not in status["lastState"].get("terminated", {}) or status["lastState"]["terminated"]["reason"] == "StartError",
+           str(status))
 
 
 @case
