@@ -20,6 +20,7 @@
 #include "node/node_registration.h"
 #include "node/pod_worker.h"
 #include "node/pod_worker_probes.h"
+#include "node/runtime/rootfs.h"
 #include "pki/seal.h"
 
 namespace limpet::daemon {
@@ -50,6 +51,11 @@ class NodePart final : public Part {
 
   Result<> start() override {
     const Config& c = device_.config;
+    for (const std::string& file : node::list_directory(c.manifests_dir)) {
+      if (!file.ends_with(".yaml") && !file.ends_with(".yml") && !file.ends_with(".json")) continue;
+      log::warning("static pods are not run by this version: create the pod through the API",
+                   {{"file", c.manifests_dir + "/" + file}});
+    }
     client_ = std::make_unique<client::InProcessClient>(
         device_.loop, device_.api->handler(), "system:node:" + device_.node_name,
         std::vector<std::string>{"system:nodes", "system:masters"});
