@@ -258,7 +258,17 @@ bool Rig::gone(int pid) {
   });
 }
 
+// What was killed is gone a little later, on a busy machine: looked at until nothing is left, within a bound.
 std::vector<std::string> Rig::leftovers() const {
+  std::vector<std::string> found = leftovers_now();
+  for (int i = 0; i < 200 && !found.empty(); ++i) {
+    usleep(50'000);
+    found = leftovers_now();
+  }
+  return found;
+}
+
+std::vector<std::string> Rig::leftovers_now() const {
   std::vector<std::string> found;
   std::ifstream mounts("/proc/self/mounts");
   for (std::string line; std::getline(mounts, line);) {

@@ -58,6 +58,7 @@ class Rig {
   std::vector<std::string> leftovers() const;
 
  private:
+  std::vector<std::string> leftovers_now() const;
   void open();
 };
 
