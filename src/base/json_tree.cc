@@ -30,7 +30,7 @@ cJSON* new_string(std::string_view s) {
   n->type = cJSON_String;
   n->valuestring = static_cast<char*>(cJSON_malloc(s.size() + 1));
   LIMPET_ASSERT(n->valuestring);
-  memcpy(n->valuestring, s.data(), s.size());
+  if (!s.empty()) memcpy(n->valuestring, s.data(), s.size());
   n->valuestring[s.size()] = 0;
   return n;
 }
@@ -38,7 +38,7 @@ cJSON* new_string(std::string_view s) {
 void set_key(cJSON* item, std::string_view key) {
   char* k = static_cast<char*>(cJSON_malloc(key.size() + 1));
   LIMPET_ASSERT(k);
-  memcpy(k, key.data(), key.size());
+  if (!key.empty()) memcpy(k, key.data(), key.size());
   k[key.size()] = 0;
   if (item->string && !(item->type & cJSON_StringIsConst)) cJSON_free(item->string);
   item->string = k;

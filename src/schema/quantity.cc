@@ -93,6 +93,7 @@ Result<Int128> to_nanos(const Parts& p, int exponent, Int128 multiplier) {
   bool rest = false;
   for (int64_t i = 0; i < digits && !rest; i++) {
     if (i < point) {
+      if (value > kLimit / 10) return fail(Errc::invalid_argument, kNumberError);
       value = value * 10 + at(i);
       if (value >= kLimit) return fail(Errc::invalid_argument, kNumberError);
     } else {
@@ -100,6 +101,7 @@ Result<Int128> to_nanos(const Parts& p, int exponent, Int128 multiplier) {
     }
   }
   for (int64_t i = digits; i < point && value != 0; i++) {
+    if (value > kLimit / 10) return fail(Errc::invalid_argument, kNumberError);
     value *= 10;
     if (value >= kLimit) return fail(Errc::invalid_argument, kNumberError);
   }
