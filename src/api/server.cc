@@ -1,5 +1,7 @@
 #include "api/server.h"
 
+#include "api/token_bound.h"
+
 #include "api/authn.h"
 #include "api/authz.h"
 #include "api/bootstrap.h"
@@ -129,6 +131,16 @@ struct ApiServer::Impl {
     for (Filter f : kFilters) {
       if (!f(call)) return;
     }
+    std::weak_ptr<int> here = alive;
+    are_there(core->store.durable(), bound_objects(call->user), [this, here, call](bool there) {
+      if (here.expired()) return;
+      if (there) return accepted(call);
+      ++core->metrics.authentication_failures;
+      call->fail(status::unauthorized());
+    });
+  }
+
+  void accepted(CallPtr call) {
     if (!call->long_running) {
       core->timed.push_back(call.get());
       call->timed = std::prev(core->timed.end());

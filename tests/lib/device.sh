@@ -9,7 +9,13 @@
 #   eventually SECONDS COMMAND...    tries again until it succeeds
 set -u
 : "${TEST_TMP:?run by tests/run.sh}" "${LIMPET_BUILD:?}"
-limpetd=$LIMPET_BUILD/src/daemon/limpetd
+# The programs of one installation lie in one directory.
+program_dir=$TEST_TMP/bin
+mkdir -p "$program_dir"
+for program in daemon/limpetd shim/limpet-shim unpack/limpet-unpack cli/limpet; do
+  [ -x "$program_dir/${program##*/}" ] || cp "$LIMPET_BUILD/src/$program" "$program_dir/"
+done
+limpetd=$program_dir/limpetd
 device_dir=$TEST_TMP/device
 device_pid=
 export KUBECONFIG=$device_dir/etc/admin.kubeconfig
