@@ -26,20 +26,12 @@ std::string exec_target(const Target& target, const Arguments& a, bool tty) {
 
 class Session {
  public:
-  Session(Context& context, std::unique_ptr<http::WebSocket> socket)
-      : context_(context), socket_(std::move(socket)) {}
+  explicit Session(Context& context) : context_(context) {}
 
-  Outcome<int> run(bool tty) {
-    socket_->set_events({.on_message = [this](std::string_view m, bool) { message(m); },
-                         .on_close =
-                             [this](int code, std::string_view) {
-                               close_code_ = code;
-                               over_ = true;
-                             },
-                         .on_drain =
-                             [this] {
-                               if (input_) input_->pause(false);
-                             }});
+  Outcome<int> run(const std::string& target, bool tty) {
+    auto socket = context_.daemon.websocket(target, exec_protocol, events());
+    if (!socket) return std::unexpected(socket.error());
+    socket_ = std::move(*socket);
     loop::Loop& loop = context_.daemon.loop();
     RawTerminal raw;  // ends raw mode on the way out
     std::unique_ptr<loop::Signal> resized;
@@ -62,6 +54,19 @@ class Session {
   }
 
  private:
+  http::WebSocket::Events events() {
+    return {.on_message = [this](std::string_view m, bool) { message(m); },
+            .on_close =
+                [this](int code, std::string_view) {
+                  close_code_ = code;
+                  over_ = true;
+                },
+            .on_drain =
+                [this] {
+                  if (input_) input_->pause(false);
+                }};
+  }
+
   void message(std::string_view m) {
     if (m.empty() || over_) return;
     const std::string_view bytes = m.substr(1);
@@ -113,9 +118,7 @@ Outcome<int> run_exec(Context& context) {
   }
   const auto target = find_target(context);
   if (!target) return std::unexpected(target.error());
-  auto socket = context.daemon.websocket(exec_target(*target, a, tty), exec_protocol);
-  if (!socket) return std::unexpected(socket.error());
-  return Session(context, std::move(*socket)).run(tty);
+  return Session(context).run(exec_target(*target, a, tty), tty);
 }
 
 }  // namespace limpet::cli

@@ -23,7 +23,7 @@ std::string short_id(std::string_view id) {
   return std::string(id.substr(colon == std::string_view::npos ? 0 : colon + 1).substr(0, 12));
 }
 
-// An answer of JSON lines: progress, then one with "error" or the names of the "images".
+// An answer of JSON lines: progress of layers, then one with "ok".
 class Lines {
  public:
   explicit Lines(Context& context) : context_(context), progress_(context.output) {}
@@ -41,11 +41,11 @@ class Lines {
     if (!buffer_.empty()) line(buffer_);
     progress_.clear();
     if (!streamed) return std::unexpected(streamed.error());
-    if (!error_.empty()) return failed(exit_failed, error_);
     if (!ended_)
       return failed(exit_failed, "limpetd's answer ended too early: whether it was done is unknown");
+    if (!failure_.message.empty()) return std::unexpected(failure_);
     std::string out;
-    for (const std::string& image : images_) out += image + "\n";
+    for (const std::string& name : names_) out += name + "\n";
     return print(context_, out);
   }
 
@@ -54,12 +54,13 @@ class Lines {
     const auto parsed = json::parse(text);
     if (!parsed) return;
     const json::Ref v = parsed->ref();
-    if (const json::Ref error = v["error"]) {
-      error_ = printable(error.is_string() ? error.str() : error["message"].str());
-      if (error_.empty()) error_ = "limpetd gave no reason";
-    } else if (v["images"].is_array()) {
-      for (json::Ref image : v["images"]) images_.push_back(printable(image.str()));
+    if (v["ok"].type() == json::Type::boolean) {
       ended_ = true;
+      if (!v["ok"].boolean()) {
+        failure_.code = v["code"].str() == "not_found" ? exit_not_found : exit_failed;
+        failure_.message = printable(v["message"].str("limpetd gave no reason"));
+      }
+      for (json::Ref name : v["references"]) names_.push_back(printable(name.str()));
     } else if (v["layer"].is_string()) {
       progress_.layer(v["layer"].str(), v["done"].integer(), v["total"].integer(), v["phase"].str(),
                       context_.clock.monotonic_ms());
@@ -68,8 +69,9 @@ class Lines {
 
   Context& context_;
   Progress progress_;
-  std::string buffer_, error_;
-  std::vector<std::string> images_;
+  std::string buffer_;
+  Failure failure_;
+  std::vector<std::string> names_;
   bool ended_ = false;
 };
 

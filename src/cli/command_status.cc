@@ -41,8 +41,12 @@ class Page {
                          schema::human_duration(daemon["uptimeSeconds"].integer()).c_str(),
                          human_size(daemon["pssBytes"].integer()).c_str()));
     addresses(node);
-    if (status_["runtime"])
-      line("runtime", text_of(status_["runtime"]["name"]) + " " + text_of(status_["runtime"]["version"]));
+    if (const std::string_view runtime = status_["runtime"].str(); !runtime.empty()) {
+      line("runtime", std::string(runtime));
+    }
+    if (const std::string_view problem = status_["networkProblem"].str(); !problem.empty()) {
+      line("network", std::string(problem), Colour::red);
+    }
     const bool all = pods.running + pods.done == pods.total;
     std::string counts = strf("%zu of %zu running", pods.running, pods.total - pods.done);
     if (pods.done) counts += strf(", %zu completed", pods.done);

@@ -100,7 +100,8 @@ Outcome<> Connection::stream(const std::string& method, const std::string& targe
 }
 
 Outcome<std::unique_ptr<http::WebSocket>> Connection::websocket(const std::string& target,
-                                                                const std::string& subprotocol) {
+                                                                const std::string& subprotocol,
+                                                                http::WebSocket::Events events) {
   Result<std::unique_ptr<http::WebSocket>> socket = fail(Errc::timeout, "no answer");
   http::Response refusal;
   bool done = false;
@@ -108,6 +109,7 @@ Outcome<std::unique_ptr<http::WebSocket>> Connection::websocket(const std::strin
       request("GET", target, ""), subprotocol,
       [&](Result<std::unique_ptr<http::WebSocket>> s) {
         socket = std::move(s);
+        if (socket) (*socket)->set_events(std::move(events));
         done = true;
       },
       [&](http::Response r) { refusal = std::move(r); });

@@ -28,9 +28,11 @@ class Connection {
   // success.
   using OnData = std::function<bool(std::string_view)>;
   Outcome<> stream(const std::string& method, const std::string& target, std::string body, OnData on_data);
-  // A WebSocket with exactly this subprotocol.
+  // A WebSocket with exactly this subprotocol. The events are set before anything can come, so that they may
+  // be called before this returns.
   Outcome<std::unique_ptr<http::WebSocket>> websocket(const std::string& target,
-                                                      const std::string& subprotocol);
+                                                      const std::string& subprotocol,
+                                                      http::WebSocket::Events events);
 
   loop::Loop& loop() { return loop_; }
   const std::string& socket_path() const { return path_; }

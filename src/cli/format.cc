@@ -80,19 +80,13 @@ std::string Table::text(size_t width) const {
     size_t column = 0;
     for (size_t i = 0; i < row.size(); i++) {
       const size_t cell = columns_of(row[i]);
-      const bool over = i > 0 && columns_of(line) + gap > column;  // the cell before was too long
-      if (over) {
+      // The cell before was too long, or this one is.
+      if (i > 0 && (columns_of(line) + gap > column || column + cell > width)) {
         out.append(line).append("\n");
         line.clear();
       }
-      if (column + cell > width && columns_of(line) > 0) {
-        out.append(line).append("\n");
-        line.clear();
-        // Under the row, as far right as it fits.
-        pad(line, cell < width ? std::min(column, width - cell) : 0);
-      } else {
-        pad(line, column);
-      }
+      // As far right as it fits.
+      pad(line, cell < width ? std::min(column, width - cell) : 0);
       line += row[i];
       column += widths[i] + gap;
     }
@@ -104,7 +98,8 @@ std::string Table::text(size_t width) const {
 }
 
 std::string labelled(std::string_view label, std::string_view text, size_t label_width, size_t width) {
-  std::string out, line(label);
+  std::string out, line = printable(label);
+  if (!line.empty() && columns_of(line) >= label_width) line += ' ';
   pad(line, label_width);
   bool fresh = true;
   const std::string clean = printable(text);

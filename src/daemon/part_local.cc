@@ -11,6 +11,7 @@
 #include "daemon/names.h"
 #include "daemon/parts.h"
 #include "daemon/versions.h"
+#include "net/link.h"
 #include "pki/certificate.h"
 #include "store/store.h"
 
@@ -85,8 +86,11 @@ class LocalPart final : public Part {
     const std::string& chosen = device_.config.node.address;
     if (!chosen.empty()) w.string(chosen);
     if (const auto addresses = device_addresses()) {
+      const auto pods = net::parse_cidr(device_.config.network.pod_cidr);
       for (const std::string& a : *addresses) {
-        if (a != chosen && !a.starts_with("127.") && a != "::1") w.string(a);
+        const auto ip = net::parse_ipv4(a);
+        const bool of_pods = ip && pods && pods->contains(*ip);  // the bridge's
+        if (a != chosen && !a.starts_with("127.") && a != "::1" && !of_pods) w.string(a);
       }
     }
     w.end_array().field("apiURL", local_api_url(device_.config)).end_object();

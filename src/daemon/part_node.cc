@@ -8,6 +8,7 @@
 #include "base/log.h"
 #include "client/events.h"
 #include "client/in_process.h"
+#include "daemon/local_api.h"
 #include "daemon/metrics.h"
 #include "daemon/names.h"
 #include "daemon/node_access.h"
@@ -83,12 +84,16 @@ class NodePart final : public Part {
     log_budget_->start();
     device_.api->metrics().add("pods",
                                [this](api::MetricsText& out) { describe_pods(out, *agent_, *runtime_); });
+    device_.local->describe("runtime", [this](json::Writer& w) { w.string(runtime_->version()); });
+    device_.local->describe("networkProblem", [this](json::Writer& w) { w.string(network_problem_); });
     networks_->start([this](Result<> r) { network_started(std::move(r)); });
     return {};
   }
 
   void stop(loop::Task done) override {
     device_.agent = nullptr;
+    device_.local->describe("runtime", {});
+    device_.local->describe("networkProblem", {});
     if (device_.api) {
       device_.api->set_nodes(nullptr);
       device_.api->metrics().add("pods", {});
