@@ -119,6 +119,7 @@ class NodePart final : public Part {
 
   void reload(const Config&) override {
     fill_facts();
+    agent_options_.host_ips = facts_.internal_ips;
     if (registration_) registration_->set_facts(facts_);
   }
 
@@ -194,6 +195,7 @@ class NodePart final : public Part {
   }
 
   void network_started(Result<> r) {
+    if (!agent_) return;  // stopping already
     // Without a pod network the device still runs pods of the host network, and says why the others wait.
     if (!r) {
       log::error("the pod network cannot be set up", {{"error", r.error()}});

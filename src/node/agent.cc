@@ -2,12 +2,14 @@
 
 #include <algorithm>
 #include <list>
+#include <optional>
 #include <set>
 
 #include "base/log.h"
 #include "client/informer.h"
 #include "http/message.h"
 #include "node/container_starter.h"
+#include "node/object_watch.h"
 #include "node/pod_worker.h"
 #include "node/pod_worker_probes.h"
 #include "node/runtime/rootfs.h"
@@ -18,39 +20,66 @@ namespace {
 
 // How long a device waits for the API before it starts from its own record.
 constexpr int64_t kRecordAfterMs = 1000;
+// Objects watched at once; what is beyond is fresh whenever a container starts.
+constexpr size_t kMaxWatches = 512;
 
 std::string uid_of(const SharedBytes& pod) { return json::Cursor(*pod)["metadata"]["uid"].str(); }
 
 }  // namespace
 
-struct Agent::Impl {
+// What the runtime had of one pod when the daemon came.
+struct Found {
+  std::optional<AdoptedSandbox> sandbox;
+  std::vector<AdoptedContainer> containers;
+};
+
+struct Agent::Impl : std::enable_shared_from_this<Impl> {
   AgentServices s;
   std::map<std::string, std::shared_ptr<PodWorker>> workers;  // by uid
   std::map<std::string, std::string> by_name;  // namespace/name to the uid that has the name now
   std::unique_ptr<client::Informer> informer;
   loop::Timer record_timer;
-  Adopted adopted;
-  bool filled = false;  // workers were made, from the API or the record
+  std::map<std::string, Found> found;  // by uid; not taken over by a worker yet
+  bool filled = false;                 // workers were made, from the API or the record
   bool changed = false;
   std::list<std::shared_ptr<loop::Work>> cleaning;
+  ObjectWatches watches;
 
-  explicit Impl(AgentServices services) : s(services), record_timer(services.loop, "agent-record") {}
+  explicit Impl(AgentServices services)
+      : s(services),
+        record_timer(services.loop, "agent-record"),
+        watches(s.loop, s.client, s.random, s.db, [this](const std::string& key) { object_changed(key); }) {}
 
+  // For callbacks that may come after the agent's end.
+  template <class F>
+  auto guarded(F f) {
+    return [weak = weak_from_this(), f = std::move(f)](auto&&... args) {
+      if (const auto self = weak.lock()) f(std::forward<decltype(args)>(args)...);
+    };
+  }
+
+  void adopted(Adopted adopted);
   void watch();
   void start_from_record();
   void start_from_api();
-  void adopt(const std::function<SharedBytes(const std::string& uid)>& known);
-  void adopt_leftovers();
+  PodWorker& ensure(const SharedBytes& pod, bool owns_name);
   void put(const SharedBytes& pod);
-  void gone(const std::string& key, const SharedBytes& last);
+  void gone(const SharedBytes& last);
   void drop(const std::string& uid);
-  void remove_leftover(const std::string& pod_uid);
+  void remove_leftovers();
+  void remove_leftover(const std::string& pod_uid, const Found& what);
+  void remove_strays();
+  void in_background(std::function<void()> work);
   void after_change();
   void remember();
+  void object_changed(const std::string& key);
+  VolumeDirs volume_dirs(const std::string& uid) const {
+    return {s.options.data_dir + "/pods/" + uid, s.options.run_dir + "/volumes/" + uid};
+  }
 };
 
-Agent::Agent(AgentServices services) : impl_(std::make_unique<Impl>(services)) {}
-Agent::~Agent() { impl_->s.runtime.on_change(nullptr); }
+Agent::Agent(AgentServices services) : impl_(std::make_shared<Impl>(services)) {}
+Agent::~Agent() { stop(); }
 
 void Agent::start(std::function<void(Result<>)> done) {
   Impl& m = *impl_;
@@ -58,21 +87,34 @@ void Agent::start(std::function<void(Result<>)> done) {
     for (auto& [uid, worker] : m.workers) worker->on_container_change(id, status);
     m.after_change();
   });
-  m.s.runtime.adopt([&m, done = std::move(done)](Result<Adopted> adopted) {
+  m.s.runtime.adopt(m.guarded([&m, done = std::move(done)](Result<Adopted> adopted) {
     if (!adopted) return done(std::unexpected(std::move(adopted).error()));
-    for (const std::string& problem : adopted->problems)
-      log::warning("found while adopting", {{"problem", problem}});
-    m.adopted = std::move(*adopted);
+    m.adopted(std::move(*adopted));
     m.watch();
     m.record_timer.start(kRecordAfterMs, [&m] { m.start_from_record(); });
     done({});
-  });
+  }));
 }
 
 void Agent::stop() {
+  if (!impl_) return;
+  impl_->s.runtime.on_change(nullptr);
   impl_->informer.reset();
   impl_->record_timer.stop();
-  impl_->workers.clear();
+  impl_->watches.retain({});
+  impl_->by_name.clear();
+  // A worker may ask for the others in its last words: none of them is in the map any more.
+  const auto ended = std::exchange(impl_->workers, {});
+}
+
+void Agent::Impl::adopted(Adopted adopted) {
+  for (const std::string& problem : adopted.problems)
+    log::warning("found while adopting", {{"problem", problem}});
+  for (AdoptedSandbox& sandbox : adopted.sandboxes) {
+    const std::string uid = sandbox.pod_uid;
+    found[uid].sandbox = std::move(sandbox);
+  }
+  for (AdoptedContainer& c : adopted.containers) found[c.pod_uid].containers.push_back(std::move(c));
 }
 
 void Agent::Impl::watch() {
@@ -80,13 +122,13 @@ void Agent::Impl::watch() {
   h.on_add = [this](const std::string&, const SharedBytes& pod) {
     if (informer->synced()) put(pod);
   };
-  h.on_update = [this](const std::string& key, const SharedBytes& old, const SharedBytes& pod) {
+  h.on_update = [this](const std::string&, const SharedBytes& old, const SharedBytes& pod) {
     if (!informer->synced()) return;
-    if (uid_of(old) != uid_of(pod)) gone(key, old);  // deleted and made again between two looks
+    if (uid_of(old) != uid_of(pod)) gone(old);  // deleted and made again between two looks
     put(pod);
   };
-  h.on_delete = [this](const std::string& key, const SharedBytes& last) {
-    if (informer->synced()) gone(key, last);
+  h.on_delete = [this](const std::string&, const SharedBytes& last) {
+    if (informer->synced()) gone(last);
   };
   h.on_synced = [this] { start_from_api(); };
   informer = std::make_unique<client::Informer>(
@@ -97,21 +139,6 @@ void Agent::Impl::watch() {
   informer->start();
 }
 
-// Workers for all pods that `known` has, with what the runtime found running.
-void Agent::Impl::adopt(const std::function<SharedBytes(const std::string&)>& known) {
-  for (const AdoptedSandbox& sandbox : adopted.sandboxes) {
-    if (!workers.contains(sandbox.pod_uid)) {
-      if (const SharedBytes pod = known(sandbox.pod_uid)) put(pod);
-    }
-    if (const auto it = workers.find(sandbox.pod_uid); it != workers.end())
-      it->second->adopt_sandbox(sandbox);
-  }
-  for (const AdoptedContainer& container : adopted.containers) {
-    if (const auto it = workers.find(container.pod_uid); it != workers.end())
-      it->second->adopt_container(container);
-  }
-}
-
 void Agent::Impl::start_from_record() {
   if (filled) return;
   const std::vector<SharedBytes> pods = s.db.pods();
@@ -119,97 +146,123 @@ void Agent::Impl::start_from_record() {
               {{"pods", pods.size()}});
   filled = true;
   for (const SharedBytes& pod : pods) put(pod);
-  adopt([](const std::string&) { return SharedBytes(); });
-  for (auto& [uid, worker] : workers) worker->sync();
 }
 
 void Agent::Impl::start_from_api() {
   record_timer.stop();
-  const bool first = !filled;
   filled = true;
   std::set<std::string> live;
   informer->each([&](const std::string&, const SharedBytes& pod) {
     live.insert(uid_of(pod));
     put(pod);
   });
-  if (first) {
-    // Pods that were deleted while the daemon was away are known from the record, and end as deleted pods do.
-    std::map<std::string, SharedBytes> record;
-    for (const SharedBytes& pod : s.db.pods()) record[uid_of(pod)] = pod;
-    adopt([&](const std::string& uid) {
-      const auto it = record.find(uid);
-      return it == record.end() ? SharedBytes() : it->second;
-    });
-    for (const auto& [uid, pod] : record) {
-      if (!live.contains(uid) && !workers.contains(uid)) put(pod);
-    }
+  // Pods that were deleted while the daemon was away are known from the record, and end as deleted pods do.
+  for (const SharedBytes& pod : s.db.pods()) {
+    if (!live.contains(uid_of(pod))) ensure(pod, false);
   }
-  std::vector<std::shared_ptr<PodWorker>> all;
-  for (const auto& [uid, worker] : workers) all.push_back(worker);
-  for (const auto& worker : all) {
-    if (live.contains(worker->spec().uid)) {
-      worker->sync();
-    } else {
-      worker->orphaned();
-    }
+  const auto all = workers;
+  for (const auto& [uid, worker] : all) {
+    if (!live.contains(uid)) worker->orphaned();
   }
-  adopt_leftovers();
+  remove_leftovers();
 }
 
 // What runs and belongs to no pod that anybody knows of.
-void Agent::Impl::adopt_leftovers() {
+void Agent::Impl::remove_leftovers() {
   std::vector<std::string> keep;
   for (const auto& [uid, worker] : workers) keep.push_back(uid);
   s.network.retain(keep);
-  std::set<std::string> leftovers;
-  for (const AdoptedSandbox& sandbox : adopted.sandboxes) leftovers.insert(sandbox.pod_uid);
-  for (const AdoptedContainer& c : adopted.containers) leftovers.insert(c.pod_uid);
-  for (const std::string& uid : leftovers) {
-    if (!workers.contains(uid)) remove_leftover(uid);
-  }
-  adopted = Adopted();
+  remove_strays();
+  for (const auto& [uid, what] : std::exchange(found, {})) remove_leftover(uid, what);
   after_change();
 }
 
-void Agent::Impl::remove_leftover(const std::string& pod_uid) {
+void Agent::Impl::remove_leftover(const std::string& pod_uid, const Found& what) {
   log::notice("removing what is left of a pod that is gone", {{"uid", pod_uid}});
   const auto report = [pod_uid](Result<> r) {
     if (!r) log::warning("cannot remove what is left of a pod", {{"uid", pod_uid}, {"error", r.error()}});
   };
-  auto left = std::make_shared<size_t>(1);
-  const auto sandbox = [this, pod_uid, report, left] {
-    if (--*left == 0) s.runtime.remove_sandbox(pod_uid, report);
-  };
-  for (const AdoptedContainer& c : adopted.containers) {
-    if (c.pod_uid != pod_uid) continue;
-    ++*left;
-    s.runtime.remove(c.id, [report, sandbox](Result<> r) {
-      report(std::move(r));
-      sandbox();
+  // The sandbox's note says whose it was (pod_setup.cc): "namespace/name".
+  std::string logs = what.sandbox ? what.sandbox->meta : "";
+  const size_t slash = logs.find('/');
+  const bool named = slash != std::string::npos && logs.find('/', slash + 1) == std::string::npos;
+  if (named) logs[slash] = '_';
+  const auto files =
+      guarded([this, pod_uid, report,
+               dir = named ? s.options.log_dir + "/" + logs + "_" + pod_uid : std::string()](Result<> r) {
+        report(std::move(r));
+        in_background([dirs = volume_dirs(pod_uid), etc = s.options.run_dir + "/etc/" + pod_uid, dir] {
+          (void)remove_volumes(dirs).has_value();
+          (void)remove_tree(etc).has_value();
+          if (!dir.empty()) (void)remove_tree(dir).has_value();
+        });
+      });
+  auto left = std::make_shared<size_t>(what.containers.size() + 1);
+  const auto one_less = guarded([this, pod_uid, files, left](Result<>) {
+    if (--*left == 0) s.runtime.remove_sandbox(pod_uid, files);
+  });
+  for (const AdoptedContainer& c : what.containers) {
+    s.runtime.remove(c.id, [report, one_less](Result<> r) {
+      report(r);
+      one_less(std::move(r));
     });
   }
-  sandbox();
+  one_less(Result<>());
 }
 
-void Agent::Impl::put(const SharedBytes& bytes) {
+// Directories of pods that nobody knows any more (the record was lost with the pod still in it). Looked up
+// now, so that a pod that comes while they are removed is none of them.
+void Agent::Impl::remove_strays() {
+  std::set<std::string> stray;
+  for (const std::string& dir :
+       {s.options.data_dir + "/pods", s.options.run_dir + "/volumes", s.options.run_dir + "/etc"}) {
+    for (const std::string& uid : list_directory(dir)) {
+      if (!workers.contains(uid) && !found.contains(uid)) stray.insert(uid);
+    }
+  }
+  for (const std::string& uid : stray) {
+    in_background([dirs = volume_dirs(uid), etc = s.options.run_dir + "/etc/" + uid] {
+      (void)remove_volumes(dirs).has_value();
+      (void)remove_tree(etc).has_value();
+    });
+  }
+}
+
+void Agent::Impl::in_background(std::function<void()> job) {
+  auto work = std::make_shared<loop::Work>();
+  cleaning.push_back(work);
+  work->start(s.loop, std::move(job), [this, work = std::weak_ptr<loop::Work>(work)] {
+    s.loop.defer(guarded([this, work] { cleaning.remove(work.lock()); }));
+  });
+}
+
+// The worker of a pod, made if need be, with what the runtime had of it. Nothing is started yet.
+PodWorker& Agent::Impl::ensure(const SharedBytes& bytes, bool owns_name) {
   PodSpec spec = read_pod_spec(bytes);
   const std::string uid = spec.uid;
-  by_name[spec.full_name()] = uid;
+  if (owns_name) by_name[spec.full_name()] = uid;
   s.db.put_pod(uid, bytes);
-  if (const auto it = workers.find(uid); it != workers.end()) {
-    it->second->update(std::move(spec));
-    return after_change();
-  }
-  auto worker = std::make_shared<PodWorker>(s, std::move(spec));
-  workers[uid] = worker;
-  worker->adopt_history(s.db.restart_counts(uid));
-  worker->on_gone = [this, uid] { s.loop.defer([this, uid] { drop(uid); }); };
-  // Before the adoption is over nothing is started: it might run already.
-  if (informer->synced() && filled && adopted.sandboxes.empty() && adopted.containers.empty()) worker->sync();
   after_change();
+  auto& worker = workers[uid];
+  if (worker) {
+    worker->replace(std::move(spec));
+    return *worker;
+  }
+  worker = std::make_shared<PodWorker>(s, std::move(spec));
+  worker->adopt_history(s.db.restart_counts(uid));
+  worker->on_gone = [this, uid] { s.loop.defer(guarded([this, uid] { drop(uid); })); };
+  worker->on_image = [this] { after_change(); };
+  if (const auto it = found.find(uid); it != found.end()) {
+    if (it->second.sandbox) worker->adopt_sandbox(*it->second.sandbox);
+    worker->adopt_containers(std::move(it->second.containers));
+    found.erase(it);
+  }
+  return *worker;
 }
 
-void Agent::Impl::gone(const std::string&, const SharedBytes& last) {
+void Agent::Impl::put(const SharedBytes& pod) { ensure(pod, true).sync(); }
+
+void Agent::Impl::gone(const SharedBytes& last) {
   const auto it = workers.find(uid_of(last));
   if (it != workers.end()) it->second->orphaned();
 }
@@ -223,13 +276,7 @@ void Agent::Impl::drop(const std::string& uid) {
   if (name != by_name.end() && name->second == uid) by_name.erase(name);
   s.db.remove_pod(uid);
   // Logs stay as long as the object does, so that they can be asked for; then they go.
-  auto work = std::make_shared<loop::Work>();
-  cleaning.push_back(work);
-  work->start(
-      s.loop, [dir = worker->pod_log_dir()] { (void)remove_tree(dir).has_value(); },
-      [this, work = std::weak_ptr<loop::Work>(work)] {
-        s.loop.defer([this, work] { cleaning.remove(work.lock()); });
-      });
+  in_background([dir = worker->pod_log_dir()] { (void)remove_tree(dir).has_value(); });
   after_change();
 }
 
@@ -237,14 +284,14 @@ void Agent::Impl::drop(const std::string& uid) {
 void Agent::Impl::after_change() {
   if (changed) return;
   changed = true;
-  s.loop.defer([this] {
+  s.loop.defer(guarded([this] {
     changed = false;
     remember();
-  });
+  }));
 }
 
 void Agent::Impl::remember() {
-  std::set<std::string> images;
+  std::set<std::string> images, watched;
   std::vector<std::string> objects;
   for (const auto& [uid, worker] : workers) {
     for (const auto& [name, r] : worker->state().containers) {
@@ -252,10 +299,22 @@ void Agent::Impl::remember() {
     }
     for (const std::string& name : mentioned_objects(json::Cursor(*worker->spec().bytes))) {
       objects.push_back(worker->spec().ns + "/" + name);
+      if (worker->wants_objects() && watched.size() < kMaxWatches) watched.insert(objects.back());
     }
   }
   s.images.set_in_use({images.begin(), images.end()});
-  if (filled) s.db.retain_objects(objects);
+  if (!filled) return;
+  s.db.retain_objects(objects);
+  if (informer) watches.retain(watched);
+}
+
+void Agent::Impl::object_changed(const std::string& key) {
+  const std::string ns = key.substr(0, key.find('/')), name = key.substr(key.find('/') + 1);
+  for (const auto& [uid, worker] : workers) {
+    if (worker->spec().ns != ns) continue;
+    const auto mentioned = mentioned_objects(json::Cursor(*worker->spec().bytes));
+    if (std::find(mentioned.begin(), mentioned.end(), name) != mentioned.end()) worker->object_changed();
+  }
 }
 
 PodWorker* Agent::find(const std::string& full_name) {

@@ -70,7 +70,7 @@ class Agent {
 
  private:
   struct Impl;
-  std::unique_ptr<Impl> impl_;
+  std::shared_ptr<Impl> impl_;  // callbacks that come late hold it weakly
 };
 
 }  // namespace limpet::node

@@ -165,6 +165,7 @@ void ContainerStarter::configure(ImageRoot image) {
   r.image_id = image.image_id;
   r.repo_digest = image.repo_digest;
   r.image = spec_.image;
+  if (w.on_image) w.on_image();  // before anybody thinks that it is not in use
   in.image = std::move(image);
   auto config = container_config(w.spec_, spec_, in);
   if (!config) {
@@ -178,6 +179,7 @@ void ContainerStarter::configure(ImageRoot image) {
 void ContainerStarter::create(ContainerConfig config) {
   auto& w = worker_;
   ContainerRecord& r = w.record(spec_.name);
+  const bool ran_before = r.ran_before;
   if (r.ran_before) {
     r.restart_count++;
     w.services_.db.put_restart_count(w.spec_.uid, spec_.name, r.restart_count);
@@ -189,13 +191,19 @@ void ContainerStarter::create(ContainerConfig config) {
   making_ = true;
   w.runs_[spec_.name].push_back(id_);
   r.id = id_;
-  w.services_.runtime.create(std::move(config), [this, alive = weak_from_this()](Result<> done) {
+  w.services_.runtime.create(std::move(config), [this, ran_before, alive = weak_from_this()](Result<> done) {
     const auto self = alive.lock();
     if (!self) return;
     const client::ObjectRef about = worker_.reference(spec_.name);
     if (!done) {
       worker_.services_.events.warning(about, "Failed", "Error: " + done.error().message);
       std::erase(worker_.runs_[spec_.name], id_);
+      if (done.error().code == Errc::invalid_argument) {
+        // Refused before anything was made: no run, so that the next attempt is no restart either.
+        ContainerRecord& refused = worker_.record(spec_.name);
+        if (ran_before) refused.restart_count--;
+        refused.ran_before = ran_before;
+      }
       // What the runtime itself refuses (no such program in the image, say) shows when a container is made
       // with crun and runc, and counts as a run that failed, as people know it.
       return fail(
@@ -223,9 +231,11 @@ void ContainerStarter::start() {
 
 void ContainerStarter::post_start() {
   auto& w = worker_;
-  if (spec_.post_start.kind == Handler::Kind::none) return w.container_started(spec_.name);
+  const bool ended = w.record(spec_.name).phase != ContainerRecord::Phase::starting;
+  if (ended || spec_.post_start.kind == Handler::Kind::none) return w.container_started(spec_.name);
+  in_hook_ = true;
   const std::string ip = w.state_.ips.empty() ? "127.0.0.1" : w.state_.ips[0];
-  // The hook has no deadline of its own; the grace period of the pod bounds how long it can hold up an end.
+  // Kubernetes gives the hook no deadline of its own; a stop, or the container's exit, ends it at once.
   operation_ =
       run_handler(w.services_.loop, w.services_.runtime, spec_.post_start,
                   {id_, ip, container_json(w.spec_, spec_), w.services_.probe_dialer}, 600'000,

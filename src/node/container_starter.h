@@ -16,6 +16,8 @@ class ContainerStarter : public std::enable_shared_from_this<ContainerStarter> {
   void begin();
   // True while nothing was made in the runtime yet, so that dropping the starter ends the start.
   bool can_cancel() const { return !making_; }
+  // True while only the post-start hook is waited for.
+  bool in_hook() const { return in_hook_; }
 
  private:
   void fetched(Result<ObjectMap> objects);
@@ -32,7 +34,7 @@ class ContainerStarter : public std::enable_shared_from_this<ContainerStarter> {
   ContainerSpec spec_;
   ObjectMap objects_;
   std::string id_;
-  bool making_ = false;
+  bool making_ = false, in_hook_ = false;
   std::unique_ptr<Operation> operation_;
 };
 

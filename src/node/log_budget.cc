@@ -44,7 +44,10 @@ void find_in_container(const std::string& dir, std::vector<LogFileInfo>* out) {
     runs.push_back(run);
     out->push_back(std::move(f));
   }
-  for (size_t i = first; i < out->size(); i++) (*out)[i].newest_run = runs[i - first] == newest;
+  for (size_t i = first; i < out->size(); i++) {
+    (*out)[i].newest_run = runs[i - first] == newest;
+    (*out)[i].outdated = runs[i - first] < newest - 1;
+  }
 }
 
 }  // namespace
@@ -60,6 +63,12 @@ std::vector<std::string> over_budget(std::vector<LogFileInfo> files, int64_t bud
     return a.path > b.path;  // of one second: the higher number is the older part
   });
   std::vector<std::string> gone;
+  for (const LogFileInfo& f : files) {
+    if (!f.outdated) continue;
+    total -= f.bytes;
+    gone.push_back(f.path);
+  }
+  std::erase_if(files, [](const LogFileInfo& f) { return f.outdated; });
   for (const LogFileInfo& f : files) {
     if (total <= budget_bytes) break;
     total -= f.bytes;
@@ -96,8 +105,8 @@ void LogBudget::look() {
       },
       [this, gone] {
         if (gone->empty()) return;
-        log::notice("container logs are over their budget: the oldest were removed",
-                    {{"files", gone->size()}, {"budget_bytes", budget_bytes_}});
+        log::debug("old container logs were removed",
+                   {{"files", gone->size()}, {"budget_bytes", budget_bytes_}});
       });
 }
 

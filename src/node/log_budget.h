@@ -20,9 +20,11 @@ struct LogFileInfo {
   int64_t modified_s = 0;
   bool rotated = false;     // PATH.log.N
   bool newest_run = false;  // of its container: the file that is being written, or the last there is
+  bool outdated = false;    // of a run before the previous one: nobody can ask for it any more
 };
 
-// What has to go, in order. Pure.
+// What has to go, in order: outdated runs always (a crash loop makes hundreds a day), then by age while over
+// the budget. Pure.
 std::vector<std::string> over_budget(std::vector<LogFileInfo> files, int64_t budget_bytes);
 
 // All logs below dir (POD/CONTAINER/RUN.log and RUN.log.N). Blocking.

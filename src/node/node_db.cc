@@ -143,6 +143,7 @@ class SqliteNodeDb final : public NodeDb {
   std::deque<Write> pending_;
   loop::Work work_;
   bool failing_ = false;
+  std::shared_ptr<bool> alive_ = std::make_shared<bool>(true);
   std::function<void()> closing_;
 };
 
@@ -234,7 +235,13 @@ void SqliteNodeDb::put_restart_count(const std::string& uid, const std::string& 
 
 void SqliteNodeDb::put_object(const std::string& key, SharedBytes bytes) {
   const auto it = objects_.find(key);
-  if (it != objects_.end() && *it->second == *bytes) return;
+  // A watch and a get may write one version in two ways.
+  const auto same_version = [&] {
+    const json::Cursor a = json::Cursor(*it->second)["metadata"], b = json::Cursor(*bytes)["metadata"];
+    return a["resourceVersion"] && a["resourceVersion"].raw() == b["resourceVersion"].raw() &&
+           a["uid"].raw() == b["uid"].raw();
+  };
+  if (it != objects_.end() && (*it->second == *bytes || same_version())) return;
   objects_[key] = bytes;
   if (!is_secret(key)) return queue({"object", key, std::move(bytes)});
   auto sealed = sealer_.seal(*bytes);
@@ -267,8 +274,8 @@ void SqliteNodeDb::queue(Write w) {
   } else {
     pending_.push_back(std::move(w));
   }
-  loop_.defer([this, alive = std::weak_ptr<Connection>(connection_)] {
-    if (alive.lock()) flush();
+  loop_.defer([this, alive = std::weak_ptr<bool>(alive_)] {
+    if (!alive.expired()) flush();
   });
 }
 

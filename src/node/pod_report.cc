@@ -75,6 +75,15 @@ std::string tail_of_log(const std::string& path, size_t max_lines, size_t max_by
 json::Value status_patch(const PodSpec& pod, const json::Value& status, Cursor previous) {
   json::Value body = json::Value::object();
   body.ref().ensure_object("metadata").set("uid", pod.uid);
+  // Conditions of others go with our list: it must not undo what they wrote since.
+  bool foreign = false;
+  previous["conditions"].each([&](std::string_view, Cursor c) {
+    foreign = foreign || !is_own_condition(c["type"].str());
+    return !foreign;
+  });
+  if (foreign) {
+    body.ref()["metadata"].set("resourceVersion", Cursor(*pod.bytes)["metadata"]["resourceVersion"].str());
+  }
   json::Ref out = body.ref().set("status", status.clone());
   previous.each([&](std::string_view key, Cursor) {
     if (!out[key]) out.set(key, json::Value::null());
@@ -135,7 +144,14 @@ void PodWorker::adopt_sandbox(const AdoptedSandbox& sandbox) {
   // The step itself runs again (it is idempotent); what it would undo, the init containers' work, counts as
   // done.
   state_.sandbox_info = sandbox.info;
+  settling_ = true;
   const Cursor status = Cursor(*spec_.bytes)["status"];
+  if (!spec_.host_network) {
+    status["podIPs"].each([&](std::string_view, Cursor ip) {
+      state_.ips.push_back(ip["ip"].str());
+      return true;
+    });
+  }
   status["conditions"].each([&](std::string_view, Cursor c) {
     if (c["type"].str_equals("Initialized") && c["status"].str_equals("True")) state_.initialized = true;
     return true;
@@ -147,15 +163,31 @@ void PodWorker::adopt_sandbox(const AdoptedSandbox& sandbox) {
   }
 }
 
-void PodWorker::adopt_container(const AdoptedContainer& container) {
+// The runs of each container from the oldest: the last one is the current one, whatever became of it.
+void PodWorker::adopt_containers(std::vector<AdoptedContainer> containers) {
+  std::multimap<int, AdoptedContainer> by_attempt;
+  for (AdoptedContainer& c : containers) {
+    const int attempt = static_cast<int>(Cursor(c.meta)["attempt"].integer());
+    by_attempt.emplace(attempt, std::move(c));
+  }
+  for (const auto& [attempt, c] : by_attempt) adopt_container(c, attempt);
+}
+
+void PodWorker::adopt_container(const AdoptedContainer& container, int attempt) {
   const auto meta = json::parse(container.meta);
   const std::string name = meta ? std::string(meta->ref()["container"].str()) : "";
   const ContainerSpec* spec = spec_.find(name);
-  runs_[name].push_back(container.id);
+  auto& runs = runs_[name];
+  if (spec && !runs.empty()) {
+    // A restart was under way: the run before was about to be removed.
+    if (record(name).phase == ContainerRecord::Phase::running) stop_probes(name);
+    remove_old_run(runs.back());
+  }
+  runs.push_back(container.id);
   if (!spec) return;  // removed with the pod
   ContainerRecord& r = record(name);
-  const int attempt = static_cast<int>(meta->ref()["attempt"].integer());
-  if (r.phase == ContainerRecord::Phase::running && attempt < r.restart_count) return;  // an older run
+  if (r.exit && r.exit->container_id != container.id && r.exit->reason != "Unknown")
+    r.last = std::move(r.exit);
   r.restart_count = std::max(r.restart_count, attempt);
   r.id = container.id;
   r.ran_before = true;
@@ -166,7 +198,7 @@ void PodWorker::adopt_container(const AdoptedContainer& container) {
   if (container.status.state == node::ContainerState::running) {
     r.phase = ContainerRecord::Phase::running;
     r.started_at = container.status.started_at;
-    r.started_ms = services_.clock.monotonic_ms();
+    r.started_ms = monotonic_of(r.started_at);
     const Cursor reported = reported_container(Cursor(*spec_.bytes)["status"], name);
     r.started = !spec->startup.exists() || reported["started"].boolean();
     r.ready = !spec->readiness.exists() || reported["ready"].boolean();
@@ -181,30 +213,36 @@ void PodWorker::adopt_container(const AdoptedContainer& container) {
   if (spec->kind == ContainerKind::regular) state_.initialized = true;
 }
 
-// Its containers run and its network is not known yet: the daemon has just started again. What is said about
-// it now would take its address out of the API for a moment.
-bool PodWorker::adopting() const {
-  const Step& step = spec_.host_network ? state_.sandbox : state_.network;
-  if (!written_status_.empty() || step.is_done() || step.failed_ms >= 0 || state_.sandbox.failed_ms >= 0)
-    return false;
-  return std::any_of(state_.containers.begin(), state_.containers.end(),
-                     [](const auto& c) { return c.second.phase == ContainerRecord::Phase::running; });
+// After a restart of the daemon the steps of setting up run again and find everything in place. What the API
+// knows stands meanwhile: an address must not vanish and come back because the daemon was upgraded.
+bool PodWorker::settling() {
+  if (!settling_) return false;
+  const bool up = state_.sandbox.is_done() && (spec_.host_network || state_.network.is_done());
+  const bool failed =
+      state_.volumes.failed_ms >= 0 || state_.sandbox.failed_ms >= 0 || state_.network.failed_ms >= 0;
+  settling_ = !up && !failed && !spec_.deletion && !has_ended(spec_, state_);
+  return settling_;
 }
 
 void PodWorker::write_status() {
-  if (state_.terminal || orphaned_ || status_call_ || deletion_confirmed_ || adopting()) return;
+  if (state_.terminal || orphaned_ || status_call_ || deletion_confirmed_ || settling()) return;
+  if (status_timer_.active()) return;  // refused a moment ago
   const Cursor previous = Cursor(*spec_.bytes)["status"];
   const json::Value status =
       pod_status(spec_, state_, {services_.options.host_ips}, previous, services_.clock.wall());
   std::string text = status.ref().dump();
+  const std::string_view phase = status.ref()["phase"].str();
+  const bool end = phase == "Succeeded" || phase == "Failed";
   if (text == written_status_) return;
   if (written_status_.empty()) {
     if (const auto known = json::parse(previous.raw()); known && known->ref().equals(status)) {
       written_status_ = std::move(text);
+      state_.end_reported = end;
       return;
     }
   }
   sending_status_ = std::move(text);
+  sending_end_ = end;
   client::Call call{"PATCH", "/api/v1/namespaces/" + spec_.ns + "/pods/" + spec_.name + "/status", "",
                     "application/merge-patch+json", status_patch(spec_, status, previous).ref().dump()};
   status_call_ = services_.client.call(std::move(call),
@@ -215,6 +253,7 @@ void PodWorker::status_written(Result<client::Reply> reply) {
   const auto finished = std::move(status_call_);
   if (reply && reply->ok()) {
     written_status_ = std::move(sending_status_);
+    state_.end_reported = sending_end_;
     status_backoff_ms_ = 0;
     return soon();  // it may have changed meanwhile
   }

@@ -7,12 +7,14 @@
 #include "node/container_starter.h"
 #include "node/pod_worker.h"
 #include "node/pod_worker_probes.h"
-#include "node/runtime/rootfs.h"
 #include "node/runtime/image_config.h"
+#include "node/runtime/rootfs.h"
 
 namespace limpet::node {
 
 namespace {
+
+constexpr int64_t kKillAgainMs = 10'000;
 
 // The image's own stop signal ("SIGQUIT", "3"), else SIGTERM.
 int stop_signal(const std::string& text) {
@@ -36,20 +38,19 @@ int stop_signal(const std::string& text) {
   return good && number > 0 && number <= SIGRTMAX ? number : SIGTERM;
 }
 
-void warn(const std::string& pod, const char* what, const Error& e) {
-  log::warning(what, {{"pod", pod}, {"error", e}});
-}
-
 }  // namespace
 
 void PodWorker::stop_container(const Stop& stop) {
   ContainerRecord& r = record(stop.container);
   const int64_t now_ms = services_.clock.monotonic_ms();
   if (const auto it = starters_.find(stop.container); it != starters_.end()) {
-    if (!it->second->can_cancel()) return;  // its outcome comes; then it is running and is stopped
-    starters_.erase(it);
-    r.phase = r.exit ? ContainerRecord::Phase::exited : ContainerRecord::Phase::waiting;
-    return soon();
+    if (it->second->can_cancel()) {
+      starters_.erase(it);
+      r.phase = r.exit ? ContainerRecord::Phase::exited : ContainerRecord::Phase::waiting;
+      return soon();
+    }
+    if (!it->second->in_hook()) return;  // its outcome comes; then it is running and is stopped
+    container_started(stop.container);   // its post-start hook holds up no end
   }
   if (r.phase == ContainerRecord::Phase::running) {
     services_.events.normal(
@@ -65,13 +66,7 @@ void PodWorker::stop_container(const Stop& stop) {
   r.kill_deadline_ms = now_ms + stop.grace_s * 1000;
   auto& timer = kill_timers_[stop.container];
   if (!timer) timer = std::make_unique<loop::Timer>(services_.loop, "pod-kill");
-  timer->start(std::max<int64_t>(stop.grace_s * 1000, 1), [this, name = stop.container] {
-    const std::string id = record(name).id;
-    hooks_.erase(name);
-    services_.runtime.kill(id, SIGKILL, [id](Result<> killed) {
-      if (!killed) log::warning("cannot kill a container", {{"container", id}, {"error", killed.error()}});
-    });
-  });
+  timer->start(std::max<int64_t>(stop.grace_s * 1000, 1), [this, name = stop.container] { kill_now(name); });
   if (!first || stop.grace_s == 0) return;
   const ContainerSpec* spec = spec_.find(stop.container);
   if (!spec || spec->pre_stop.kind == Handler::Kind::none) return kill_after_hook(stop.container);
@@ -86,6 +81,16 @@ void PodWorker::stop_container(const Stop& stop) {
                     }
                     kill_after_hook(name);
                   });
+}
+
+// Again and again, until the exit is reported: a kill may get lost with whatever hung.
+void PodWorker::kill_now(const std::string& name) {
+  const std::string id = record(name).id;
+  hooks_.erase(name);
+  services_.runtime.kill(id, SIGKILL, [id](Result<> killed) {
+    if (!killed) log::warning("cannot kill a container", {{"container", id}, {"error", killed.error()}});
+  });
+  kill_timers_[name]->start(kKillAgainMs, [this, name] { kill_now(name); });
 }
 
 void PodWorker::kill_after_hook(const std::string& name) {
@@ -115,7 +120,7 @@ void PodWorker::clean_containers(std::vector<std::string> ids) {
   services_.runtime.remove(id, [this, id, ids = std::move(ids), alive = weak_from_this()](Result<> r) {
     const auto self = alive.lock();
     if (!self) return;
-    if (!r) warn(spec_.full_name(), "cannot remove a container", r.error());
+    if (!r) return cleanup_failed("cannot remove a container", r.error());
     for (auto& [name, list] : runs_) std::erase(list, id);
     clean_containers(ids);
   });
@@ -124,11 +129,11 @@ void PodWorker::clean_containers(std::vector<std::string> ids) {
 // Namespace first held, then let go: the network is detached while the namespace still exists.
 void PodWorker::clean_network() {
   network_operation_ = services_.network.detach(spec_.uid, [this](Result<> r) {
-    if (!r) warn(spec_.full_name(), "cannot detach the network", r.error());
+    if (!r) return cleanup_failed("cannot detach the network", r.error());
     services_.runtime.remove_sandbox(spec_.uid, [this, alive = weak_from_this()](Result<> removed) {
       const auto self = alive.lock();
       if (!self) return;
-      if (!removed) warn(spec_.full_name(), "cannot remove the sandbox", removed.error());
+      if (!removed) return cleanup_failed("cannot remove the sandbox", removed.error());
       auto outcome = std::make_shared<Result<>>();
       volume_work_.start(
           services_.loop,
@@ -137,15 +142,26 @@ void PodWorker::clean_network() {
             (void)remove_tree(etc.substr(0, etc.size() - 1)).has_value();
           },
           [this, outcome] {
-            if (!*outcome) warn(spec_.full_name(), "cannot remove the volumes", outcome->error());
+            if (!*outcome) return cleanup_failed("cannot remove the volumes", outcome->error());
             cleaned();
           });
     });
   });
 }
 
+// Tried again from the first step, all of which are idempotent: the object goes when nothing is left, not
+// before.
+void PodWorker::cleanup_failed(const char* what, const Error& error) {
+  log::warning(what, {{"pod", spec_.full_name()}, {"error", error}});
+  state_.cleanup_busy = false;
+  state_.cleanup.failed_ms = services_.clock.monotonic_ms();
+  state_.cleanup.backoff.step(state_.cleanup.failed_ms);
+  soon();
+}
+
 void PodWorker::cleaned() {
   state_.cleanup_busy = false;
+  state_.cleanup = Step();
   state_.cleaned = true;
   state_.volumes = state_.sandbox = state_.network = Step();
   volume_paths_.clear();
@@ -154,6 +170,11 @@ void PodWorker::cleaned() {
 
 void PodWorker::confirm_deletion() {
   if (deletion_confirmed_) return;
+  if (!orphaned_ && !std::exchange(last_words_, true)) {
+    // How the containers ended is told before there is nobody to tell it of.
+    write_status();
+    if (status_call_) return;  // its outcome comes back here
+  }
   deletion_confirmed_ = true;
   if (orphaned_) {
     if (on_gone) on_gone();

@@ -1,6 +1,7 @@
 #include "node/pod_worker.h"
 
 #include <sys/stat.h>
+#include <unistd.h>
 
 #include <algorithm>
 
@@ -14,6 +15,16 @@ namespace {
 
 constexpr int64_t orphan_grace_s = 2;
 
+// Whether a volume holds what may change while the pod runs.
+bool shows_objects(json::Cursor pod) {
+  bool found = false;
+  pod["spec"]["volumes"].each([&](std::string_view, json::Cursor v) {
+    for (const char* kind : {"configMap", "secret", "projected", "downwardAPI"}) found = found || v[kind];
+    return !found;
+  });
+  return found;
+}
+
 }  // namespace
 
 PodWorker::PodWorker(AgentServices services, PodSpec spec)
@@ -24,7 +35,10 @@ PodWorker::PodWorker(AgentServices services, PodSpec spec)
   state_.start_time = services_.clock.wall();
   state_.start_ms = services_.clock.monotonic_ms();
   const json::Cursor status = json::Cursor(*spec_.bytes)["status"];
-  if (const auto since = parse_rfc3339(status["startTime"].str())) state_.start_time = *since;
+  if (const auto since = parse_rfc3339(status["startTime"].str())) {
+    state_.start_time = *since;
+    state_.start_ms = monotonic_of(*since);  // a deadline does not begin anew with the daemon
+  }
   const std::string phase = status["phase"].str();
   state_.terminal = phase == "Succeeded" || phase == "Failed";
 }
@@ -73,9 +87,29 @@ std::string PodWorker::run_path(const std::string& name) const {
   return services_.options.run_dir + "/etc/" + spec_.uid + "/" + name;
 }
 
-void PodWorker::update(PodSpec spec) {
+// When it was on this clock. A wall clock that was set back since makes it "now".
+int64_t PodWorker::monotonic_of(WallTime past) const {
+  const int64_t ago_s = services_.clock.wall().seconds - past.seconds;
+  return services_.clock.monotonic_ms() - std::max<int64_t>(ago_s, 0) * 1000;
+}
+
+void PodWorker::replace(PodSpec spec) {
+  const json::Cursor before = json::Cursor(*spec_.bytes)["metadata"],
+                     now = json::Cursor(*spec.bytes)["metadata"];
+  for (const char* key : {"labels", "annotations"}) {
+    if (before[key].raw() != now[key].raw()) volumes_stale_ = true;  // downward API volumes show them
+  }
   spec_ = std::move(spec);
-  sync();
+  status_timer_.stop();  // whatever was refused, this is news
+}
+
+void PodWorker::object_changed() {
+  if (!wants_objects()) return;
+  volumes_stale_ = true;
+  for (auto& [name, r] : state_.containers) {
+    if (r.waiting_reason == "CreateContainerConfigError") r.failed_ms = 0;  // this may be what it waited for
+  }
+  soon();
 }
 
 void PodWorker::soon() {
@@ -93,8 +127,14 @@ void PodWorker::sync() {
   const int64_t now_ms = services_.clock.monotonic_ms();
   // A pod whose object is gone goes the way of a deleted one.
   // Gone from the API without having been asked to stop: somebody forced it, and wants it gone soon.
-  if (orphaned_ && !spec_.deletion) {
-    spec_.deletion = Deletion{std::min(spec_.termination_grace_s, orphan_grace_s)};
+  if (orphaned_) {
+    const int64_t asked_s = spec_.deletion ? spec_.deletion->grace_s : spec_.termination_grace_s;
+    spec_.deletion = Deletion{std::min(asked_s, orphan_grace_s)};
+  }
+  // The step of making them is idempotent: what is right already stays as it is.
+  if (volumes_stale_ && state_.volumes.state != Step::State::busy) {
+    volumes_stale_ = false;
+    if (wants_objects() && shows_objects(json::Cursor(*spec_.bytes))) state_.volumes = Step();
   }
   const PodActions actions = compute_actions(spec_, state_, now_ms);
   if (log::enabled(log::Level::debug))
@@ -152,8 +192,9 @@ void PodWorker::start_container(const std::string& name) {
   starter->begin();
 }
 
-void PodWorker::remove_old_run(const std::string& id) {
+void PodWorker::remove_old_run(std::string id) {
   for (auto& [name, ids] : runs_) std::erase(ids, id);
+  unlink(run_path("termination/" + id + ".log").c_str());
   services_.runtime.remove(id, [id](Result<> r) {
     if (!r) log::warning("cannot remove an ended container", {{"container", id}, {"error", r.error()}});
   });
@@ -209,6 +250,8 @@ void PodWorker::container_failed(const std::string& name, const std::string& rea
   } else {
     r.phase = ContainerRecord::Phase::waiting;
     r.failed_ms = now_ms;
+    // Registries are spared by waiting longer each time; what the API lacks is looked for at a steady pace.
+    if (reason == "CreateContainerConfigError") r.pull.clear();
     r.pull.step(now_ms);
   }
   soon();
@@ -230,6 +273,10 @@ void PodWorker::exited(const std::string& name, const ContainerStatus& status) {
   stop_probes(name);
   hooks_.erase(name);
   kill_timers_.erase(name);
+  r.kill_deadline_ms = 0;
+  // There is nothing left for a post-start hook to wait for.
+  if (const auto it = starters_.find(name); it != starters_.end() && it->second->in_hook())
+    starters_.erase(it);
   if (r.exit && r.exit->container_id != r.id) r.last = std::move(r.exit);
   const ContainerSpec* spec = spec_.find(name);
   r.exit = Terminated{r.id,

@@ -36,9 +36,12 @@ class PodWorker : public std::enable_shared_from_this<PodWorker> {
   std::string log_path(const std::string& container, bool previous) const;
   std::string pod_log_dir() const;
 
-  void update(PodSpec spec);  // a newer version of the object
+  void replace(PodSpec spec);  // a newer version of the object; sync() acts on it
+  // A ConfigMap or Secret that the pod mentions is another than the one last seen.
+  void object_changed();
+  bool wants_objects() const { return !state_.terminal && !orphaned_ && !spec_.deletion; }
   void adopt_sandbox(const AdoptedSandbox& sandbox);
-  void adopt_container(const AdoptedContainer& container);
+  void adopt_containers(std::vector<AdoptedContainer> containers);  // all of this pod, in any order
   void adopt_history(const std::map<std::string, int>& restart_counts);
   void on_container_change(const std::string& id, const ContainerStatus& status);
   void restart(const std::string& container);  // `limpet restart`
@@ -48,6 +51,7 @@ class PodWorker : public std::enable_shared_from_this<PodWorker> {
   // on_gone.
   void orphaned();
   std::function<void()> on_gone;
+  std::function<void()> on_image;  // a container is about to be made from an image
 
  private:
   friend class ContainerStarter;
@@ -72,10 +76,12 @@ class PodWorker : public std::enable_shared_from_this<PodWorker> {
   void container_started(const std::string& name);
   void container_failed(const std::string& name, const std::string& reason, const std::string& message);
   void stop_container(const Stop& stop);
+  void adopt_container(const AdoptedContainer& container, int attempt);
   void kill_after_hook(const std::string& name);
+  void kill_now(const std::string& name);
   void exited(const std::string& name, const ContainerStatus& status);
   std::string termination_message(const ContainerSpec& spec, const ContainerStatus& status) const;
-  void remove_old_run(const std::string& id);
+  void remove_old_run(std::string id);
 
   void start_probes(const std::string& name);
   void stop_probes(const std::string& name);
@@ -86,12 +92,14 @@ class PodWorker : public std::enable_shared_from_this<PodWorker> {
   void clean_up();
   void clean_containers(std::vector<std::string> ids);
   void clean_network();
+  void cleanup_failed(const char* what, const Error& error);
   void cleaned();
   void confirm_deletion();
 
-  bool adopting() const;
   void write_status();
   void status_written(Result<client::Reply> reply);
+  bool settling();
+  int64_t monotonic_of(WallTime past) const;
   void soon();  // sync() in a turn of its own, once
 
   AgentServices services_;
@@ -111,6 +119,10 @@ class PodWorker : public std::enable_shared_from_this<PodWorker> {
   std::string written_status_;  // as last accepted by the API
   std::string sending_status_;
   bool sync_pending_ = false, orphaned_ = false, deletion_confirmed_ = false;
+  bool last_words_ = false;     // the final status was sent, or tried
+  bool settling_ = false;       // adopted: the steps of setting up run again to find all in place
+  bool volumes_stale_ = false;  // what they were made from changed
+  bool sending_end_ = false;    // the status on its way holds a final phase
   int64_t status_backoff_ms_ = 0;
 };
 

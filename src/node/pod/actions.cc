@@ -20,10 +20,16 @@ bool alive(const ContainerRecord& r) {
   return r.phase == Phase::running || r.phase == Phase::starting || r.phase == Phase::stopping;
 }
 
+// The image is the one part of a container that can be changed while it runs.
+bool changed(const ContainerSpec& c, const ContainerRecord& r) {
+  return c.kind == ContainerKind::regular && !r.image.empty() && r.image != c.image;
+}
+
 // Whether a container that ended is run again.
 bool restarts(const PodSpec& pod, const ContainerSpec& c, const ContainerRecord& r) {
   if (c.kind == ContainerKind::sidecar) return true;
   if (c.kind == ContainerKind::ephemeral) return false;
+  if (changed(c, r)) return true;
   const bool failed = !r.exit || r.exit->exit_code != 0;
   if (c.kind == ContainerKind::init) return failed && pod.restart_policy != RestartPolicy::never;
   return pod.restart_policy == RestartPolicy::always ||
@@ -135,7 +141,9 @@ void wind_up(const PodSpec& pod, const PodState& state, const std::string& messa
     if (step->state == Step::State::busy) return;
   }
   if (!state.cleaned) {
-    a->clean_up = !state.cleanup_busy;
+    // What the runtime keeps is the only record of how the pod ended until the API has it.
+    if (!pod.deletion && !state.terminal && !state.end_reported) return;
+    a->clean_up = !state.cleanup_busy && due(state.cleanup, now_ms, a);
     return;
   }
   if (pod.deletion) a->confirm_deletion = true;
@@ -162,6 +170,10 @@ void run_containers(const PodSpec& pod, const PodState& state, int64_t now_ms, P
   for (const ContainerSpec& c : pod.containers) {
     if (c.kind != ContainerKind::regular && c.kind != ContainerKind::ephemeral) continue;
     const ContainerRecord& r = record(state, c.name);
+    if (r.phase == Phase::running && changed(c, r)) {
+      a->stop.push_back({c.name, pod.termination_grace_s,
+                         "Container " + c.name + " definition changed, will be restarted"});
+    }
     const bool again = r.phase == Phase::exited && restarts(pod, c, r);
     if (r.phase == Phase::waiting || again) start_or_wait(pod, c, r, now_ms, a);
   }
@@ -182,7 +194,7 @@ void set_up_and_run(const PodSpec& pod, const PodState& state, int64_t now_ms, P
 }  // namespace
 
 bool has_ended(const PodSpec& pod, const PodState& state) {
-  if (state.failure || init_failed_for_good(pod, state)) return true;
+  if (state.end_reported || state.failure || init_failed_for_good(pod, state)) return true;
   if (!state.initialized) return false;
   return std::all_of(pod.containers.begin(), pod.containers.end(), [&](const ContainerSpec& c) {
     if (c.kind != ContainerKind::regular) return true;

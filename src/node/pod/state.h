@@ -94,7 +94,9 @@ struct PodState {
   std::map<std::string, ContainerRecord> containers;
   std::optional<PodFailure> failure;
   bool initialized = false;  // all init containers ran to their end in this sandbox
+  bool end_reported = false;  // the API knows how the pod ended
   bool cleanup_busy = false;
+  Step cleanup;           // only its back-off: what could not be undone is tried again
   bool cleaned = false;   // after the end: nothing of it is left in runtime, network and volumes
   bool terminal = false;  // phase is Succeeded or Failed and will stay so
   WallTime start_time;    // seen by this device first

@@ -205,9 +205,7 @@ Value conditions(const PodSpec& pod, const PodState& state, const std::string& p
   for (const Condition& c : own) add_condition(v, c, previous, now);
   previous["conditions"].each([&](std::string_view, Cursor old) {
     const std::string type = old["type"].str();
-    const bool ours =
-        std::any_of(std::begin(own), std::end(own), [&](const Condition& c) { return c.type == type; });
-    if (ours) return true;
+    if (is_own_condition(type)) return true;
     if (auto kept = json::parse(old.raw())) v.ref().push(std::move(*kept));
     return true;
   });
@@ -236,11 +234,27 @@ void set_container_lists(Ref out, const PodSpec& pod, const PodState& state) {
 
 }  // namespace
 
+bool is_own_condition(std::string_view type) {
+  static constexpr std::string_view kOwn[] = {"PodReadyToStartContainers", "Initialized", "Ready",
+                                              "ContainersReady", "PodScheduled"};
+  return std::find(std::begin(kOwn), std::end(kOwn), type) != std::end(kOwn);
+}
+
 bool is_ready(const ContainerRecord& r) { return r.phase == Phase::running && r.started && r.ready; }
 
 std::string pod_phase(const PodSpec& pod, const PodState& state) {
-  if (state.failure) return "Failed";
-  if (has_ended(pod, state)) {
+  const auto is = [&](const ContainerRecord& r, std::initializer_list<Phase> phases) {
+    return std::find(phases.begin(), phases.end(), r.phase) != phases.end();
+  };
+  const bool alive = std::any_of(state.containers.begin(), state.containers.end(), [&](const auto& e) {
+    return is(e.second, {Phase::starting, Phase::running, Phase::stopping});
+  });
+  // Controllers take a final phase as word that nothing runs any more: it is said when that is true.
+  if (!alive && state.failure) return "Failed";
+  const bool deleted_and_stopped = pod.deletion && !alive &&
+                                   std::any_of(state.containers.begin(), state.containers.end(),
+                                               [](const auto& e) { return e.second.exit.has_value(); });
+  if (!alive && (deleted_and_stopped || has_ended(pod, state))) {
     const bool all_good =
         std::all_of(pod.containers.begin(), pod.containers.end(), [&](const ContainerSpec& c) {
           if (c.kind != ContainerKind::regular) return true;
@@ -266,7 +280,7 @@ Value pod_status(const PodSpec& pod, const PodState& state, const HostInfo& host
   const std::string phase = pod_phase(pod, state);
   out.set("phase", phase);
   out.set("conditions", conditions(pod, state, phase, previous, now));
-  if (state.failure) {
+  if (state.failure && phase == "Failed") {
     out.set("reason", state.failure->reason);
     out.set("message", state.failure->message);
   }

@@ -6,6 +6,7 @@
 #pragma once
 
 #include <string>
+#include <string_view>
 #include <vector>
 
 #include "base/json.h"
@@ -25,6 +26,9 @@ json::Value pod_status(const PodSpec& pod, const PodState& state, const HostInfo
 
 // "Pending", "Running", "Succeeded", "Failed"
 std::string pod_phase(const PodSpec& pod, const PodState& state);
+
+// Whether the condition is this device's to write (all others are kept as found).
+bool is_own_condition(std::string_view type);
 
 // A container's ready and started as reported: running, its probes passed.
 bool is_ready(const ContainerRecord& record);

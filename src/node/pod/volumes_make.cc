@@ -123,17 +123,29 @@ Result<> make_files(const std::string& dir, const VolumePlan& plan) {
   return {};
 }
 
+// Made aside and moved into place: one that is there is whole, and how the pod changed its owner or mode
+// since is the pod's affair.
+Result<> make_empty_dir(const std::string& parent, const VolumePlan& plan) {
+  const std::string path = parent + "/" + plan.name, fresh = parent + "/.new-" + plan.name;
+  if (access(path.c_str(), F_OK) == 0) return {};
+  CHECK_OK(make_directories(fresh, 0777));
+  CHECK_OK(own_directory(fresh, plan.fs_group, 0777));
+  if (rename(fresh.c_str(), path.c_str()) != 0) return fail_errno(errno, "make " + path);
+  return {};
+}
+
 Result<> make_memory(const std::string& dir, const VolumePlan& plan) {
   CHECK_OK(make_directories(dir, 0777));
   if (!is_mounted(dir)) {
-    const std::string options = plan.size_limit > 0
-                                    ? strf("mode=0777,size=%lld", static_cast<long long>(plan.size_limit))
-                                    : "mode=0777";
+    std::string options = plan.fs_group >= 0
+                              ? strf("mode=2777,gid=%lld", static_cast<long long>(plan.fs_group))
+                              : std::string("mode=0777");
+    if (plan.size_limit > 0) options += strf(",size=%lld", static_cast<long long>(plan.size_limit));
     if (mount("limpet-empty-dir", dir.c_str(), "tmpfs", MS_NOSUID | MS_NODEV, options.c_str()) != 0) {
       return fail_errno(errno, "mount a tmpfs on " + dir);
     }
   }
-  return own_directory(dir, plan.fs_group, 0777);
+  return {};
 }
 
 Result<> check_host_path(const VolumePlan& plan) {
@@ -194,8 +206,7 @@ Result<std::map<std::string, std::string>> make_volumes(const std::vector<Volume
     switch (p.kind) {
       case VolumePlan::Kind::empty_dir:
         paths[p.name] = dirs.data + "/" + p.name;
-        CHECK_OK(make_directories(paths[p.name], 0777));
-        CHECK_OK(own_directory(paths[p.name], p.fs_group, 0777));
+        CHECK_OK(make_empty_dir(dirs.data, p));
         break;
       case VolumePlan::Kind::memory:
         paths[p.name] = dirs.run + "/" + p.name;

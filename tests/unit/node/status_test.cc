@@ -108,6 +108,9 @@ TEST_CASE("ends of pods") {
   CHECK(pod_phase(pod("Never"), state) == "Failed");
   CHECK(pod_phase(pod("OnFailure"), state) == "Running");
   state.failure = PodFailure{"DeadlineExceeded", "late"};
+  app.phase = Phase::stopping;
+  CHECK(pod_phase(pod(), state) == "Running");  // it is not over before nothing runs
+  app.phase = Phase::exited;
   const json::Value v = status(pod(), state);
   CHECK(v.ref()["phase"].str() == "Failed");
   CHECK(v.ref()["reason"].str() == "DeadlineExceeded");

@@ -136,6 +136,20 @@ TEST_CASE("removal never follows a link out") {
   rmdir(outside);
 }
 
+TEST_CASE("what a pod did to the mode of its emptyDir outlives a restart of the daemon") {
+  Scratch scratch;
+  const auto plans = *plan_volumes(pod(R"([{"name":"v","emptyDir":{}}])"), {}, find);
+  const auto paths = make_volumes(plans, scratch.dirs());
+  REQUIRE(paths.has_value());
+  struct stat st{};
+  REQUIRE(stat(paths->at("v").c_str(), &st) == 0);
+  CHECK((st.st_mode & 07777) == 0777);
+  REQUIRE(chmod(paths->at("v").c_str(), 0700) == 0);
+  REQUIRE(make_volumes(plans, scratch.dirs()).has_value());
+  REQUIRE(stat(paths->at("v").c_str(), &st) == 0);
+  CHECK((st.st_mode & 07777) == 0700);
+}
+
 TEST_CASE("host paths are what their type says") {
   Scratch scratch;
   REQUIRE(make_directories(scratch.dirs().data, 0700).has_value());

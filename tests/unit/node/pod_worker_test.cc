@@ -1,0 +1,372 @@
+// Stories of one pod's worker.
+#include "world.h"
+
+#include <sys/stat.h>
+#include <unistd.h>
+
+#include "base/atomic_file.h"
+
+using namespace limpet;
+using namespace limpet::node;
+using namespace limpet::node::test;
+
+namespace {
+
+constexpr const char* kConfigVolume = R"(,"volumes":[{"name":"v","configMap":{"name":"c"}}])";
+
+std::string file_of(const World& w, const std::string& key) {
+  const auto text = read_file(w.dir + "/run/volumes/u1/v/" + key, 100);
+  return text ? *text : "";
+}
+
+}  // namespace
+
+TEST_CASE("a changed ConfigMap reaches the volume of a running pod, by a watch of that one object") {
+  World w;
+  w.start_daemon();
+  w.api.put_object("configmaps", "c", R"({"k":"one"})");
+  w.api.put_object("configmaps", "other", R"({"k":"x"})");
+  w.api.put_pod(pod("web", "u1", kConfigVolume));
+  REQUIRE(w.runs("web"));
+  CHECK(file_of(w, "k") == "one");
+  REQUIRE(w.until([&] { return w.api.watches() == 2; }));  // pods, and this object
+  w.settle();
+  const size_t writes = w.api.writes.size();
+  w.api.put_object("configmaps", "c", R"({"k":"two","more":"3"})");
+  CHECK(w.until([&] { return file_of(w, "k") == "two" && file_of(w, "more") == "3"; }));
+  w.settle();
+  CHECK(w.api.writes.size() == writes);  // not a word of it in the status
+  CHECK(w.runtime.started.size() == 1);
+  CHECK(json::Cursor(*w.db.object("d/configmaps/c"))["data"]["k"].str() == "two");
+  w.api.remove("configmaps", "c");  // the volume stays as it is
+  w.settle();
+  CHECK(file_of(w, "k") == "two");
+  w.api.delete_pod("web", 0);
+  CHECK(w.gone("u1"));
+  CHECK(w.until([&] { return w.api.watches() == 1; }));
+  w.settle();
+  CHECK(list_directory(w.dir + "/run/volumes").empty());
+}
+
+TEST_CASE("labels shown by a downward API volume follow the pod") {
+  World w;
+  w.start_daemon();
+  w.api.put_pod(pod(
+      "web", "u1",
+      R"(,"volumes":[{"name":"v","downwardAPI":{"items":[{"path":"l","fieldRef":{"fieldPath":"metadata.labels"}}]}}])"));
+  REQUIRE(w.runs("web"));
+  w.api.change("web", [](json::Ref p) { p["metadata"].ensure_object("labels").set("a", "b"); });
+  CHECK(w.until([&] { return file_of(w, "l") == "a=\"b\""; }));
+}
+
+TEST_CASE("a missing ConfigMap holds the pod, its arrival sets it off at once") {
+  struct Row {
+    const char* spec;
+    const char* app;
+    const char* event;
+  };
+  const Row rows[] = {
+      {kConfigVolume, "", "FailedMount"},
+      {"", R"(,"env":[{"name":"E","valueFrom":{"configMapKeyRef":{"name":"c","key":"k"}}}])", "Failed"}};
+  for (const Row& row : rows) {
+    CAPTURE(row.event);
+    World w;
+    w.start_daemon();
+    w.api.put_pod(pod("web", "u1", row.spec, row.app));
+    REQUIRE(w.until([&] { return w.api.count_event(row.event) > 0; }));
+    if (*row.app) CHECK(w.until([&] { return w.api.waiting("web") == "CreateContainerConfigError"; }));
+    w.settle();
+    CHECK(w.runtime.started.empty());
+    w.api.put_object("configmaps", "c", R"({"k":"one"})");
+    CHECK(w.runs("web"));
+    CHECK(w.until([&] { return w.api.container("web")["restartCount"].integer() == 0; }));
+  }
+}
+
+TEST_CASE("a grace period is kept, cut short by a second deletion, and a deaf container is killed") {
+  World w;
+  w.runtime.deaf = true;
+  w.start_daemon();
+  w.api.put_pod(pod());
+  REQUIRE(w.runs("web"));
+  const std::string id = w.runtime.running("app");
+  w.api.delete_pod("web", 3600);
+  REQUIRE(w.until([&] { return !w.runtime.containers.at(id).signals.empty(); }));
+  w.settle();
+  CHECK(w.runtime.containers.at(id).signals == std::vector<int>{SIGTERM});
+  w.api.delete_pod("web", 0);
+  CHECK(w.gone("u1"));
+}
+
+TEST_CASE("a removal that goes wrong is tried again before the object goes") {
+  World w;
+  w.start_daemon();
+  w.api.put_pod(pod());
+  REQUIRE(w.runs("web"));
+  w.runtime.fail_removes = 2;
+  w.api.delete_pod("web", 0);
+  REQUIRE(w.until([&] { return w.runtime.fail_removes == 1; }));
+  w.settle();
+  CHECK_FALSE(w.api.get("pods", "web").empty());
+  for (int i = 0; i < 2; i++) {
+    w.advance_s(30);
+    w.settle();
+  }
+  CHECK(w.gone("u1"));
+  CHECK(w.runtime.containers.empty());
+}
+
+TEST_CASE("crash loops: back-off, counts, and nothing that piles up") {
+  World w;
+  w.start_daemon();
+  w.api.put_pod(pod());
+  REQUIRE(w.runs("web"));
+  for (int run = 1; run <= 6; run++) {
+    w.runtime.exit(w.runtime.running("app"), 1);
+    w.settle();
+    if (run > 1) {
+      CHECK(w.until([&] { return w.api.waiting("web") == "CrashLoopBackOff"; }));
+      w.advance_s(301);
+    }
+    REQUIRE(w.until([&] { return w.api.container("web")["restartCount"].integer() == run; }));
+    REQUIRE(w.until([&] { return !w.runtime.running("app").empty(); }));
+  }
+  w.settle();
+  CHECK(w.runtime.containers.size() == 1);
+  CHECK(list_directory(w.dir + "/run/etc/u1/termination").size() == 1);
+  CHECK(w.api.count_event("BackOff") == 1);  // one event whose count goes up
+  // Ten quiet minutes, and the next crash is a first one again.
+  w.advance_s(601);
+  w.runtime.exit(w.runtime.running("app"), 1);
+  CHECK(w.until([&] { return w.runtime.started.size() == 8; }));
+}
+
+TEST_CASE("an exit that comes before the start is reported") {
+  World w;
+  w.runtime.hold_start = true;
+  w.start_daemon();
+  w.api.put_pod(pod("job", "u1", R"(,"restartPolicy":"Never")",
+                    R"(,"lifecycle":{"postStart":{"exec":{"command":["x"]}}})"));
+  REQUIRE(w.until([&] { return w.runtime.containers.size() == 1; }));
+  w.runtime.exit(w.runtime.containers.begin()->first, 0);
+  w.settle();
+  w.runtime.let_go();
+  CHECK(w.until([&] { return w.api.phase("job") == "Succeeded"; }));
+  CHECK(w.runtime.execs == 0);  // no hook in what is over
+}
+
+TEST_CASE("a post-start hook that hangs holds up neither deletion nor restart") {
+  for (const bool deleted : {true, false}) {
+    CAPTURE(deleted);
+    World w;
+    w.runtime.hanging_exec = true;
+    w.start_daemon();
+    w.api.put_pod(pod("web", "u1", "", R"(,"lifecycle":{"postStart":{"exec":{"command":["x"]}}})"));
+    REQUIRE(w.until([&] { return w.runtime.execs == 1; }));
+    CHECK(w.api.phase("web") != "Running");
+    if (deleted) {
+      w.api.delete_pod("web", 1);
+      CHECK(w.gone("u1"));
+    } else {
+      w.runtime.exit(w.runtime.running("app"), 1);
+      CHECK(w.until([&] { return w.runtime.execs == 2; }));
+    }
+  }
+}
+
+TEST_CASE("a pre-stop hook that hangs is given the grace period, then the container is killed") {
+  World w;
+  w.runtime.hanging_exec = true;
+  w.start_daemon();
+  w.api.put_pod(pod("web", "u1", "", R"(,"lifecycle":{"preStop":{"exec":{"command":["x"]}}})"));
+  REQUIRE(w.runs("web"));
+  w.api.delete_pod("web", 1);
+  CHECK(w.gone("u1"));
+  CHECK(w.runtime.execs == 1);
+}
+
+TEST_CASE("refused configurations are no restarts") {
+  World w;
+  w.start_daemon();
+  w.runtime.create_error = Error{Errc::invalid_argument, "container has runAsNonRoot", 0};
+  w.api.put_pod(pod());
+  REQUIRE(w.until([&] { return w.api.waiting("web") == "CreateContainerConfigError"; }));
+  for (int i = 0; i < 4; i++) {
+    w.advance_s(11);
+    w.settle();
+  }
+  w.runtime.create_error.reset();
+  w.advance_s(11);
+  REQUIRE(w.runs("web"));
+  CHECK(w.runtime.started == std::vector<std::string>{"app#0"});
+}
+
+TEST_CASE("pulls that fail: words, back-off, recovery") {
+  World w;
+  w.images.present.clear();
+  w.images.pull_error = Error{Errc::not_found, "manifest unknown", 0};
+  w.start_daemon();
+  w.api.put_pod(pod());
+  REQUIRE(w.until([&] { return w.api.waiting("web") == "ErrImagePull"; }));
+  w.settle();
+  w.advance_s(2);
+  REQUIRE(w.until([&] { return w.api.waiting("web") == "ImagePullBackOff"; }));
+  w.settle();
+  CHECK(w.images.pulls == 1);
+  w.advance_s(7);
+  w.settle();
+  CHECK(w.images.pulls == 1);
+  w.images.pull_error.reset();
+  w.advance_s(2);
+  CHECK(w.runs("web"));
+  CHECK(w.images.pulls == 2);
+}
+
+TEST_CASE("a network that fails is tried again, and the pod says why it waits") {
+  World w;
+  w.network.fail_attaches = 1;
+  w.start_daemon();
+  w.api.put_pod(pod());
+  REQUIRE(w.until([&] { return w.api.count_event("FailedCreatePodSandBox") == 1; }));
+  w.settle();
+  CHECK(w.runtime.started.empty());
+  w.advance_s(11);
+  CHECK(w.runs("web"));
+}
+
+TEST_CASE("an active deadline counts on over a restart of the daemon") {
+  World w;
+  w.start_daemon();
+  w.api.put_pod(pod("job", "u1", R"(,"activeDeadlineSeconds":100,"restartPolicy":"Never")"));
+  REQUIRE(w.runs("job"));
+  w.advance_s(60);
+  w.clock.set_wall({w.clock.wall().seconds, 0});
+  w.kill_daemon();
+  w.start_daemon();
+  w.settle();
+  CHECK(w.api.phase("job") == "Running");
+  w.advance_s(41);
+  CHECK(w.until([&] { return w.api.phase("job") == "Failed"; }));
+  CHECK(w.api.status("job")["reason"].str() == "DeadlineExceeded");
+  // Containers were stopped before the phase said that all is over.
+  CHECK(w.runtime.running("app").empty());
+}
+
+TEST_CASE("init containers: done ones stay done over a restart of the daemon, run again after a reboot") {
+  World w;
+  w.start_daemon();
+  w.api.put_pod(pod("web", "u1",
+                    R"(,"initContainers":[{"name":"one","image":"app:1"},{"name":"two","image":"app:1"}])"));
+  for (const char* name : {"one", "two"}) {
+    REQUIRE(w.until([&] { return !w.runtime.running(name).empty(); }));
+    if (std::string(name) == "two") {  // in the middle of it all
+      w.kill_daemon();
+      w.start_daemon();
+      w.settle();
+    }
+    w.runtime.exit(w.runtime.running(name), 0);
+  }
+  REQUIRE(w.runs("web"));
+  w.settle();
+  w.kill_daemon();
+  w.start_daemon();
+  w.settle();
+  CHECK(w.runtime.started == std::vector<std::string>{"one#0", "two#0", "app#0"});
+  w.kill_daemon();
+  w.runtime.reboot();
+  w.start_daemon();
+  REQUIRE(w.until([&] { return !w.runtime.running("one").empty(); }));
+  CHECK(w.runtime.running("app").empty());
+  CHECK(w.runtime.started.back() == "one#1");
+}
+
+TEST_CASE("killed in the middle of a restart: the newest run counts, the older one goes") {
+  World w;
+  w.start_daemon();
+  w.api.put_pod(pod());
+  REQUIRE(w.runs("web"));
+  w.kill_daemon();
+  const FakeRuntime::Container first = w.runtime.containers.begin()->second;
+  w.runtime.exit(w.runtime.running("app"), 7);
+  // The next run was made under an id that sorts before and after the first one.
+  for (const char* id : {"0", "zz"}) {
+    CAPTURE(id);
+    auto next = first;
+    next.config.id = id;
+    next.config.meta = R"({"container":"app","attempt":1,"image":"app:1","imageID":"i","repoDigest":"r"})";
+    next.status.state = ContainerState::running;
+    next.status.started_at = w.clock.wall();
+    World other;
+    other.api.put_pod(w.api.get("pods", "web"));
+    other.runtime.containers = w.runtime.containers;
+    other.runtime.containers[id] = next;
+    other.runtime.sandboxes = w.runtime.sandboxes;
+    other.start_daemon();
+    other.settle();
+    CHECK(other.worker("web")->container_id("app") == id);
+    CHECK(other.runtime.containers.size() == 1);
+    CHECK(other.runtime.started.empty());
+    CHECK(other.until([&] { return other.api.container("web")["restartCount"].integer() == 1; }));
+    CHECK(other.api.container("web")["lastState"]["terminated"]["exitCode"].integer() == 7);
+  }
+}
+
+TEST_CASE("status: refusals are waited out, conditions of others are not undone") {
+  World w;
+  w.start_daemon();
+  int refusals = 3;
+  w.api.instead = [&](const client::Call& call) -> std::optional<client::Reply> {
+    if (call.method == "PATCH" && call.path.ends_with("/status") && refusals-- > 0)
+      return client::Reply{409, "{}"};
+    return std::nullopt;
+  };
+  w.api.put_pod(pod("web", "u1", R"(,"readinessGates":[{"conditionType":"g"}])"));
+  REQUIRE(w.runs("web"));
+  CHECK(refusals <= 0);
+  w.api.change("web", [](json::Ref p) {
+    json::Ref c = p.ensure_object("status").ensure_array("conditions").push(json::Value::object());
+    c.set("type", "g");
+    c.set("status", "True");
+  });
+  const auto ready = [&] {
+    bool yes = false, gate = false;
+    w.api.status("web")["conditions"].each([&](std::string_view, json::Cursor c) {
+      if (c["type"].str() == "Ready") yes = c["status"].str() == "True";
+      if (c["type"].str() == "g") gate = c["status"].str() == "True";
+      return true;
+    });
+    return yes && gate;
+  };
+  CHECK(w.until(ready));
+}
+
+TEST_CASE("a new image replaces the container, not the pod") {
+  World w;
+  w.images.present.insert("app:2");
+  w.start_daemon();
+  w.api.put_pod(pod());
+  REQUIRE(w.runs("web"));
+  w.api.change("web", [](json::Ref p) { p["spec"]["containers"].at(0).set("image", "app:2"); });
+  REQUIRE(w.until([&] { return w.runtime.started.size() == 2; }));
+  CHECK(w.until([&] { return w.api.container("web")["image"].str() == "app:2"; }));
+  w.settle();
+  CHECK(w.runtime.started.size() == 2);
+  CHECK(w.images.in_use == std::vector<std::string>{"sha256:app:2"});
+}
+
+TEST_CASE("sidecars outlive the containers and stop last") {
+  World w;
+  w.start_daemon();
+  w.api.put_pod(pod(
+      "job", "u1",
+      R"(,"restartPolicy":"Never","initContainers":[{"name":"side","image":"app:1","restartPolicy":"Always"}])"));
+  REQUIRE(w.runs("job"));
+  w.runtime.exit(w.runtime.running("side"), 1);  // comes back whatever the policy
+  REQUIRE(w.until([&] { return w.runtime.started.size() == 3 && !w.runtime.running("side").empty(); }));
+  w.runtime.deaf = true;
+  w.runtime.exit(w.runtime.running("app"), 0);
+  w.settle();
+  CHECK(w.api.phase("job") == "Running");  // the sidecar still stops
+  CHECK(w.until([&] { return w.api.phase("job") == "Succeeded"; }));
+  CHECK(w.runtime.running("side").empty());
+}
