@@ -1,5 +1,8 @@
 #include "scheduler/driver.h"
 
+#include <algorithm>
+#include <vector>
+
 #include "base/json.h"
 #include "base/log.h"
 #include "scheduler/read.h"
@@ -11,7 +14,7 @@ namespace {
 
 constexpr const char* kName = "default-scheduler";
 // One pass places at most so many pods, then lets the loop breathe.
-constexpr int kBatch = 50;
+constexpr size_t kBatch = 50;
 
 std::string path_of(const PodInfo& pod) { return "/api/v1/namespaces/" + pod.ns + "/pods/" + pod.name; }
 
@@ -55,16 +58,21 @@ void Driver::start() {
   pods_->start();
 }
 
+NodeInfo* Driver::find_node(std::string_view name) {
+  const auto it = std::lower_bound(snapshot_.nodes.begin(), snapshot_.nodes.end(), name,
+                                   [](const NodeInfo& n, std::string_view key) { return n.name < key; });
+  return it != snapshot_.nodes.end() && it->name == name ? &*it : nullptr;
+}
+
 // Keeps the nodes' sums true for one pod: what it took before is given back, what it takes now is taken.
 void Driver::account(const std::string& key, const PodInfo* pod) {
   if (const auto it = bound_.find(key); it != bound_.end()) {
-    if (const auto node = node_infos_.find(it->second.node_name); node != node_infos_.end())
-      node->second.remove(it->second);
+    if (NodeInfo* node = find_node(it->second.node_name)) node->remove(it->second);
     bound_.erase(it);
   }
   if (!pod || pod->node_name.empty() || pod->finished) return;
   bound_[key] = *pod;
-  if (const auto node = node_infos_.find(pod->node_name); node != node_infos_.end()) node->second.add(*pod);
+  if (NodeInfo* node = find_node(pod->node_name)) node->add(*pod);
 }
 
 void Driver::pod_changed(const std::string& key, const SharedBytes& object) {
@@ -78,14 +86,19 @@ void Driver::pod_changed(const std::string& key, const SharedBytes& object) {
     const bool freed = was_bound && !bound_.contains(key);
     return freed ? wake(true) : void();
   }
+  // A binding that was answered and not shown yet stands: this is an older version of the pod.
+  const auto it = pending_.find(key);
+  if (was_bound && it == pending_.end() && bound_[key].uid == pod.uid) return;
   auto& p = pending_[key];
-  // An assumed binding that the API has not shown yet stays assumed.
-  if (p && p->pod.uid == pod.uid && (p->call || was_bound)) return;
-  if (!p || p->pod.uid != pod.uid) p = std::make_unique<Pending>();
-  json::Cursor(*object)["status"]["conditions"].each([&](std::string_view, json::Cursor c) {
-    if (c["type"].str_equals("PodScheduled")) p->reported = c["message"].str();
-    return true;
-  });
+  if (!p || p->pod.uid != pod.uid) {
+    account(key, nullptr);  // what was assumed for another pod of the name
+    p = std::make_unique<Pending>();
+    json::Cursor(*object)["status"]["conditions"].each([&](std::string_view, json::Cursor c) {
+      if (c["type"].str_equals("PodScheduled")) p->reported = c["message"].str();
+      return true;
+    });
+  }
+  p->ready = true;  // its own change may be what it needed
   p->pod = std::move(pod);
   wake(false);
 }
@@ -101,13 +114,19 @@ void Driver::node_changed(const std::string& key, const SharedBytes& object) {
   for (const auto& [name, pod] : bound_) {
     if (pod.node_name == fresh.name) fresh.add(pod);
   }
-  node_infos_[key] = std::move(fresh);
+  if (NodeInfo* known = find_node(key)) {
+    *known = std::move(fresh);
+  } else {
+    const auto at = std::find_if(snapshot_.nodes.begin(), snapshot_.nodes.end(),
+                                 [&](const NodeInfo& n) { return n.name > key; });
+    snapshot_.nodes.insert(at, std::move(fresh));
+  }
   wake(true);
 }
 
 void Driver::node_gone(const std::string& key) {
-  node_infos_.erase(key);
-  wake(true);
+  std::erase_if(snapshot_.nodes, [&](const NodeInfo& n) { return n.name == key; });
+  wake(true);  // what was said of the pods that wait is no longer true
 }
 
 // room_changed: something may fit that did not before.
@@ -125,20 +144,33 @@ void Driver::wake(bool room_changed) {
 }
 
 void Driver::run() {
-  if (!nodes_->synced()) return;
-  int placed = 0;
+  if (!nodes_->synced() || !pods_->synced()) return;
+  std::vector<std::pair<const std::string*, Pending*>> due;
   for (auto& [key, p] : pending_) {
-    if (!p->ready || p->call || (p->retry && p->retry->active())) continue;
-    if (placed++ == kBatch) return wake(false);
-    p->ready = false;
-    place(key, *p);
+    if (p->ready && !p->call && !(p->retry && p->retry->active())) due.emplace_back(&key, p.get());
   }
+  // The important ones first; among equals by name, so that a decision can be repeated.
+  std::stable_sort(due.begin(), due.end(), [](const auto& a, const auto& b) {
+    return a.second->pod.priority > b.second->pod.priority;
+  });
+  const bool more = due.size() > kBatch;
+  if (more) due.resize(kBatch);
+  for (const auto& [key, p] : due) {
+    p->ready = false;
+    place(*key, *p);
+  }
+  if (more) wake(false);
+}
+
+void Driver::retry_later(Pending& p) {
+  p.ready = true;
+  p.backoff_ms = p.backoff_ms == 0 ? 500 : std::min<int64_t>(p.backoff_ms * 2, 30'000);
+  if (!p.retry) p.retry = std::make_unique<loop::Timer>(loop_, "schedule-retry");
+  p.retry->start(p.backoff_ms, [this] { wake(false); });
 }
 
 void Driver::place(const std::string& key, Pending& pending) {
-  Snapshot snapshot;
-  for (const auto& [name, node] : node_infos_) snapshot.nodes.push_back(node);
-  const Decision decision = schedule(pending.pod, snapshot);
+  const Decision decision = schedule(pending.pod, snapshot_);
   if (decision.node.empty()) return report(key, pending, decision.message);
   bind(key, pending, decision.node);
 }
@@ -166,14 +198,11 @@ void Driver::bind(const std::string& key, Pending& pending, const std::string& n
       pending_.erase(it);
       return;
     }
-    // Forget the assumption; what the watch says next decides.
+    // Forget the assumption. What the watch says may have come already, so that it is not waited for: a pod
+    // that is gone or bound is not pending by then.
     account(key, nullptr);
+    retry_later(*it->second);
     if (reply && (reply->status == 404 || reply->status == 409)) return;
-    Pending& p = *it->second;
-    p.ready = true;
-    p.backoff_ms = p.backoff_ms == 0 ? 500 : p.backoff_ms < 30'000 ? p.backoff_ms * 2 : 30'000;
-    if (!p.retry) p.retry = std::make_unique<loop::Timer>(loop_, "schedule-retry");
-    p.retry->start(p.backoff_ms, [this] { wake(false); });
     log::warning("cannot bind a pod",
                  {{"pod", pod.ns + "/" + pod.name}, {"error", reply ? reply->error() : reply.error()}});
   });
@@ -194,11 +223,16 @@ void Driver::report(const std::string& key, Pending& pending, const std::string&
   w.field("lastTransitionTime", rfc3339(clock_.wall())).end_object().end_array().end_object().end_object();
   client::Call call{"PATCH", path_of(pending.pod) + "/status", "", "application/strategic-merge-patch+json",
                     w.take()};
-  pending.call = client_.call(std::move(call), [this, key](Result<client::Reply>) {
+  pending.call = client_.call(std::move(call), [this, key](Result<client::Reply> reply) {
     const auto it = pending_.find(key);
     if (it == pending_.end()) return;
     const auto finished = std::move(it->second->call);
-    wake(false);
+    if (reply && reply->ok()) {
+      it->second->backoff_ms = 0;
+      return wake(false);
+    }
+    it->second->reported.clear();  // said again when it is tried again
+    retry_later(*it->second);
   });
 }
 

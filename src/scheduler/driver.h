@@ -8,6 +8,7 @@
 #include <map>
 #include <memory>
 #include <string>
+#include <string_view>
 
 #include "base/clock.h"
 #include "base/random.h"
@@ -32,6 +33,8 @@ class Driver {
   void pod_gone(const std::string& key);
   void node_changed(const std::string& key, const SharedBytes& object);
   void node_gone(const std::string& key);
+  NodeInfo* find_node(std::string_view name);
+  void retry_later(Pending& pending);
   void account(const std::string& key, const PodInfo* pod);
   void wake(bool room_changed);
   void run();
@@ -44,7 +47,7 @@ class Driver {
   client::Client& client_;
   client::EventRecorder& events_;
   std::unique_ptr<client::Informer> pods_, nodes_;
-  std::map<std::string, NodeInfo> node_infos_;
+  Snapshot snapshot_;                     // kept up to date in place: a pass over many pods copies no node
   std::map<std::string, PodInfo> bound_;  // what takes room on nodes, assumed bindings included
   std::map<std::string, std::unique_ptr<Pending>> pending_;
   bool planned_ = false;
