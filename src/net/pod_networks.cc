@@ -62,6 +62,7 @@ struct PodNetworks::State {
   NetworkOptions options;
   AddressPool pool;
   std::map<std::string, std::vector<PortMapping>> ports;
+  bool rules_stale = true;  // the kernel may not have what `ports` says
 };
 
 Result<> PodNetworks::State::start() {
@@ -94,10 +95,13 @@ Result<> PodNetworks::State::ensure_bridge(NetlinkSocket& host) {
 }
 
 Result<> PodNetworks::State::apply_rules() {
+  rules_stale = true;  // until this came to its end
   if (LIMPET_FAILPOINT("net.nft.commit")) return fail(Errc::io, "failpoint net.nft.commit");
   NetworkRules rules{options.table, options.bridge, options.pods, options.local, {}};
   for (const auto& [uid, list] : ports) rules.ports.insert(rules.ports.end(), list.begin(), list.end());
-  return run_nft(ruleset(rules));
+  CHECK_OK(run_nft(ruleset(rules)));
+  rules_stale = false;
+  return {};
 }
 
 Result<> PodNetworks::State::configure_inside(NetlinkSocket& inside, Ipv4 address) {
@@ -154,9 +158,11 @@ Result<std::string> PodNetworks::State::attach(const std::string& uid, const std
   // The lease comes first: an address in use without one could be given twice after a crash.
   CHECK_OK(write_lease(options.lease_dir, address, {uid, mappings}));
   CHECK_OK(connect(uid, fd.get(), address));
-  if (!mappings.empty() && ports[uid] != mappings) {
-    ports[uid] = std::move(mappings);
-    CHECK_OK(apply_rules());
+  if (!mappings.empty()) {
+    auto& known = ports[uid];
+    if (known != mappings) rules_stale = true;
+    known = std::move(mappings);
+    if (rules_stale) CHECK_OK(apply_rules());
   }
   return address.text();
 }
@@ -166,7 +172,15 @@ Result<> PodNetworks::State::detach(const std::string& uid) {
   NetlinkMessage gone = delete_link(host_interface(uid));
   auto r = host.request(gone, "remove the pod's veth pair");
   if (!r && r.error().sys_errno != ENODEV) return r;
-  if (ports.erase(uid) > 0) CHECK_OK(apply_rules());
+  const auto had = ports.find(uid);
+  if (had != ports.end()) {
+    auto kept = std::move(had->second);
+    ports.erase(had);
+    if (auto applied = apply_rules(); !applied) {
+      ports[uid] = std::move(kept);  // so that the next attempt knows what is left to do
+      return applied;
+    }
+  }
   if (const Ipv4* address = pool.find(uid)) {
     CHECK_OK(remove_lease(options.lease_dir, *address));
     pool.release(uid);
@@ -179,8 +193,11 @@ Result<> PodNetworks::State::retain(const std::vector<std::string>& uids) {
   for (const auto& [uid, address] : pool.owners()) {
     if (std::find(uids.begin(), uids.end(), uid) == uids.end()) stale.push_back(uid);
   }
-  for (const std::string& uid : stale) CHECK_OK(detach(uid));
-  return {};
+  Result<> outcome;
+  for (const std::string& uid : stale) {
+    if (auto r = detach(uid); !r) outcome = std::move(r);  // one that fails keeps no other
+  }
+  return outcome;
 }
 
 Result<> PodNetworks::State::remove_all() {
@@ -224,8 +241,8 @@ void PodNetworks::next() {
         auto done = std::move(jobs_.front().done);
         jobs_.pop_front();
         // The next job is started from a turn of its own, since done may destroy or call this object.
-        loop_.defer([this, alive = std::weak_ptr<State>(state_)] {
-          if (alive.lock()) next();
+        loop_.defer([this, alive = std::weak_ptr<bool>(alive_)] {
+          if (!alive.expired()) next();
         });
         done(std::move(*outcome));
       });

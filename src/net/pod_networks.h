@@ -71,6 +71,7 @@ class PodNetworks {
   loop::Work work_;
   std::shared_ptr<Result<std::string>> outcome_;
   size_t attached_ = 0;
+  std::shared_ptr<bool> alive_ = std::make_shared<bool>(true);
 };
 
 // The name of the host's end of a pod's veth pair: 15 bytes at most, equal for equal pods.
