@@ -11,7 +11,16 @@ namespace {
 
 constexpr size_t kMaxQueue = 256, kMaxKnown = 512;
 constexpr int64_t kRepeatMs = 600'000;
+constexpr int64_t kFirstRetryMs = 2000, kLongestRetryMs = 60'000;
+constexpr size_t kMaxName = 253;
 constexpr size_t kMaxMessage = 1024;  // of an event, as upstream
+
+// The object's name and a number, within what a name may be.
+std::string event_name(std::string about, const std::string& number) {
+  if (about.size() + 1 + number.size() > kMaxName) about.resize(kMaxName - 1 - number.size());
+  while (!about.empty() && (about.back() == '-' || about.back() == '.')) about.pop_back();
+  return about.empty() ? number : about + "." + number;
+}
 
 }  // namespace
 
@@ -36,6 +45,7 @@ struct EventRecorder::Impl {
   std::deque<Queued> queue;
   std::unique_ptr<Pending> call;
   loop::Timer retry;
+  int64_t retry_ms = kFirstRetryMs;
   uint64_t dropped = 0;
 
   Impl(loop::Loop& l, Clock& c, Random& r, Client& cl, std::string comp, std::string h)
@@ -114,7 +124,7 @@ void EventRecorder::record(const ObjectRef& about, const char* type, const std::
   } else {
     m.forget_old(now_ms);
     const std::string name =
-        about.name + "." + strf("%016llx", static_cast<unsigned long long>(m.random.u64()));
+        event_name(about.name, strf("%016llx", static_cast<unsigned long long>(m.random.u64())));
     m.known[key] = {name, 1, now_ms};
     m.queue.push_back({key, ns, name, 1, m.body(about, type, reason, message, name, now), now});
   }
@@ -150,10 +160,15 @@ void EventRecorder::Impl::send() {
 void EventRecorder::Impl::sent(const Queued& event, Result<Reply> reply) {
   const std::unique_ptr<Pending> finished = std::move(call);
   if (!reply || reply->status >= 500) {
-    // Kept for later, unless newer ones need the room.
-    if (queue.size() < kMaxQueue) queue.push_front(event);
-    return retry.start(2000, [this] { send(); });
+    // Kept for later, unless newer ones need the room. One that the server itself stumbles over does not hold
+    // up the others for ever.
+    const bool hopeless = reply && retry_ms == kLongestRetryMs;
+    if (!hopeless && queue.size() < kMaxQueue) queue.push_front(event);
+    retry.start(retry_ms, [this] { send(); });
+    retry_ms = std::min(retry_ms * 2, kLongestRetryMs);
+    return;
   }
+  retry_ms = kFirstRetryMs;
   // The event expired or its namespace goes: the next repeat makes a new one.
   if (!reply->ok()) known.erase(event.key);
   send();
