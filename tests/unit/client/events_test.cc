@@ -94,6 +94,7 @@ TEST_CASE("names and messages keep within what the API takes") {
        {longest, std::string(235, 'a') + "-" + std::string(17, 'b'), std::string("web")}) {
     ObjectRef about = kPod;
     about.name = name;
+    about.uid = name;  // another pod each time, so that none is a repeat
     r.events.normal(about, "Pulled", std::string(5000, 'm'));
     r.settle();
     const json::Cursor event(r.server.calls.back().body);
