@@ -18,12 +18,36 @@ void answer(const CallPtr& call, std::string (*make)(std::string_view, std::stri
   call->respond(200, std::move(body));
 }
 
+// The protobuf form of v2 is what kubectl wants before it sends a List (`kubectl apply` of what `get -o yaml`
+// printed). It holds a document without definitions: then the client checks nothing itself and asks for
+// fieldValidation, so that the server's own schema is the judge, as for everything else.
+constexpr std::string_view kProtobufAsked = "application/com.github.proto-openapi.spec.v2@v1.0+protobuf";
+constexpr std::string_view kProtobufServed = "application/com.github.proto-openapi.spec.v2.v1.0+protobuf";
+
+std::string protobuf_v2() {
+  const auto field = [](int number, std::string_view bytes) {
+    std::string out(1, static_cast<char>(number << 3 | 2));
+    out += static_cast<char>(bytes.size());  // all of them are shorter than 128 bytes
+    return out.append(bytes);
+  };
+  return field(1, "2.0") + field(2, field(1, "Kubernetes") + field(2, "v1.35.0")) + field(8, "");
+}
+
+bool wants_protobuf(const CallPtr& call) {
+  const std::string_view accept = call->request().headers.get("Accept");
+  return accept.find(kProtobufAsked) != std::string_view::npos ||
+         accept.find(kProtobufServed) != std::string_view::npos;
+}
+
 }  // namespace
 
 bool serve_openapi(const CallPtr& call) {
   std::vector<std::string_view> p = split_path(call->info.path);
   if (p.size() < 2 || p[0] != "openapi" || (p[1] != "v3" && p[1] != "v2")) return false;
-  // v2 as protobuf is asked for by clients that v3 satisfies; they take the refusal quietly.
+  if (p.size() == 2 && p[1] == "v2" && wants_protobuf(call)) {
+    call->respond(200, protobuf_v2(), kProtobufServed);
+    return true;
+  }
   if (!negotiate(call->request().headers.get("Accept"), "", false)) {
     call->fail(status::not_acceptable(kServedTypes));
     return true;
