@@ -20,8 +20,13 @@ case $release in
   *) build+=" libllhttp-dev" ;;
 esac
 run="nftables iproute2 procps util-linux"
-# An OCI runtime that is there already is good enough; only the choice of one is ours.
-command -v crun >/dev/null || command -v runc >/dev/null || run+=" crun"
+# An OCI runtime that is there already is good enough; only the choice of one is ours. crun refuses control groups of
+# version 1 with those of version 2 mounted beside them: there it has to be runc.
+if grep -q ' - cgroup ' /proc/self/mountinfo && grep -q ' - cgroup2 ' /proc/self/mountinfo; then
+  command -v runc >/dev/null || run+=" runc"
+else
+  command -v crun >/dev/null || command -v runc >/dev/null || run+=" crun"
+fi
 quickstart="docker-registry busybox-static curl"
 tests="docker-registry skopeo umoci busybox-static runc crun curl openssl sqlite3 socat strace"
 case $release in
