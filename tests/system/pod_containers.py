@@ -60,8 +60,9 @@ def sidecar():
                   startupProbe={"exec": {"command": ["test", "-e", "/shared/side"]}, "periodSeconds": 1})])))
     device.wait_status("escorted", "Running")
     expect_match("^escorted +2/2 +Running", eventually(lambda: is_ready(device.pod("escorted")) and kubectl("get pod escorted"), 10))
-    found = device.wait_status("escorted", "Completed")
-    expect_equal(found["status"]["phase"], "Succeeded")
+    # The phase is told when nothing of the pod runs any more, the sidecar included.
+    device.wait_pod("escorted", lambda p: p["status"]["phase"] == "Succeeded")
+    device.wait_status("escorted", "Completed")
     expect_equal(kubectl("logs escorted -c main"), "side is up\n")
 
 
