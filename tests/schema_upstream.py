@@ -13,6 +13,7 @@ import io
 import json
 import os
 import re
+import subprocess
 import sys
 import urllib.request
 import zipfile
@@ -42,7 +43,9 @@ def module(name, version, cache):
     for path in (os.path.join(mod, 'cache/download', file), kept):
         if os.path.exists(path):
             return zipfile.ZipFile(path)
-    proxy = re.split(r'[,|]', os.environ.get('GOPROXY', '') or 'https://proxy.golang.org')[0]
+    # The machine's own setting; without Go there is none, and the caller says so.
+    proxies = subprocess.run(['go', 'env', 'GOPROXY'], capture_output=True, text=True, check=False).stdout
+    proxy = re.split(r'[,|]', proxies.strip())[0]
     if not proxy.startswith('http'):
         raise OSError('GOPROXY is ' + proxy)
     with urllib.request.urlopen('%s/%s' % (proxy.rstrip('/'), file), timeout=60) as answer:

@@ -1,6 +1,6 @@
 // The requests about links, addresses and routes that limpet makes, each as a message and each in one
-// function: what a bridge, a veth pair or a default route is in netlink's terms. Addresses are IPv4 in
-// network byte order for now of the families the pod network hands out.
+// function: what a bridge, a veth pair or a default route is in netlink's terms. Addresses are IPv4, the
+// family that the pod network hands out; values hold them in host byte order.
 #pragma once
 
 #include <cstdint>
