@@ -44,8 +44,8 @@ def find_busybox():
     sys.exit("busybox_image.py: no busybox; install busybox-static")
 
 
-def make_layer(busybox):
-    """The layer as an uncompressed tar: the program, a link per applet, a few files."""
+def make_layer(busybox, files=()):
+    """The layer as an uncompressed tar: the program, a link per applet, a few files and the caller's."""
     applets = subprocess.run([busybox, "--list"], check=True, stdout=subprocess.PIPE, text=True).stdout.split()
     out = io.BytesIO()
     with tarfile.open(fileobj=out, mode="w", format=tarfile.USTAR_FORMAT) as tar:
@@ -60,7 +60,7 @@ def make_layer(busybox):
             add("bin/busybox", 0o755, data=file.read())
         for applet in sorted(set(applets) - {"busybox"}):
             add("bin/" + applet, 0o777, tarfile.SYMTYPE, target="busybox")
-        for name, text in FILES.items():
+        for name, text in {**FILES, **dict(files)}.items():
             add(name, 0o644, data=text.encode())
     return out.getvalue()
 
@@ -74,10 +74,10 @@ def encode(value):
 
 
 class Image:
-    """config, layer and manifest as bytes."""
+    """config, layer and manifest as bytes. `files` are more files of the layer by name, `tar` is another layer."""
 
-    def __init__(self, settings=None, busybox=None):
-        tar = make_layer(busybox or find_busybox())
+    def __init__(self, settings=None, busybox=None, files=(), tar=None):
+        tar = tar or make_layer(busybox or find_busybox(), files)
         self.layer = gzip.compress(tar, 6, mtime=0)
         self.config = encode({
             "architecture": architecture(), "os": "linux",
