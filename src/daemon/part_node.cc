@@ -86,7 +86,9 @@ class NodePart final : public Part {
                                [this](api::MetricsText& out) { describe_pods(out, *agent_, *runtime_); });
     device_.local->describe("runtime", [this](json::Writer& w) { w.string(runtime_->version()); });
     device_.local->describe("networkProblem", [this](json::Writer& w) { w.string(network_problem_); });
+    // Both at once: what the agent asks of the pod network waits in its queue behind its own start.
     networks_->start([this](Result<> r) { network_started(std::move(r)); });
+    agent_->start([this](Result<> r) { agent_started(std::move(r)); });
     return {};
   }
 
@@ -201,14 +203,21 @@ class NodePart final : public Part {
       log::error("the pod network cannot be set up", {{"error", r.error()}});
       network_problem_ = "the pod network cannot be set up: " + r.error().message;
     }
-    agent_->start([this](Result<> started) {
-      if (!started) return device_.fatal("node: " + started.error().message);
-      facts_.runtime_version = runtime_version();
-      registration_->set_facts(facts_);
-      registration_->set_ready(network_problem_.empty(), network_problem_);
-      registration_->start([](const std::string&) {});
-      adopted_ = true;
-    });
+    network_tried_ = true;
+    if (adopted_) announce_node();
+  }
+
+  void agent_started(Result<> r) {
+    if (!r) return device_.fatal("node: " + r.error().message);
+    adopted_ = true;
+    if (network_tried_) announce_node();
+  }
+
+  void announce_node() {
+    facts_.runtime_version = runtime_version();
+    registration_->set_facts(facts_);
+    registration_->set_ready(network_problem_.empty(), network_problem_);
+    registration_->start([](const std::string&) {});
   }
 
   // "runc 1.1.5" as Kubernetes writes it: runc://1.1.5
@@ -233,6 +242,7 @@ class NodePart final : public Part {
   std::unique_ptr<LocalNodeAccess> access_;
   std::unique_ptr<node::LogBudget> log_budget_;
   std::string network_problem_;
+  bool network_tried_ = false;
   bool adopted_ = false;
 };
 
