@@ -1,5 +1,7 @@
 // Lists: short reads at one revision, streamed page by page, so that neither memory nor the loop feels a long
 // one.
+#include <utility>
+
 #include "api/encoder.h"
 #include "api/list_options.h"
 #include "api/object.h"
@@ -131,28 +133,37 @@ class Lister : public Session {
     done();
   }
 
-  // Sends what is there and goes on when the loop (and the client) had a turn.
+  // Sends what is there and goes on when the loop (and the client) had a turn. One reader at a time: a list
+  // that waits for the client is stalled, and only then does an empty queue start it again. Exchanges tell of
+  // that as often as it happens, also while a page is being read.
   void flush() {
-    if (!streaming_) {
-      if (!call_->begin(200, encoder_.content_type())) return done();
-      streaming_ = true;
-      call_->exchange().write(encoder_.list_head());
-    }
+    if (!streaming_ && !begin()) return done();
     if (!text_.empty()) call_->exchange().write(text_);
     text_.clear();
+    stalled_ = call_->exchange().write_queue_size() > kQueueBound;
+    if (stalled_) return;  // drained() goes on
     std::weak_ptr<Session> weak = weak_from_this();
-    auto go_on = [weak, this] {
-      if (std::shared_ptr<Session> keep = weak.lock(); keep && !over_) call_->gone() ? done() : next();
-    };
-    if (call_->exchange().write_queue_size() > kQueueBound) {
-      call_->on_gone([weak, this] {
-        if (std::shared_ptr<Session> keep = weak.lock(); keep && !over_) done();
-      });
-      call_->exchange().on_drain(go_on);
-    } else {
-      call_->core.loop.defer(go_on);
-    }
+    call_->core.loop.defer([weak, this] {
+      if (std::shared_ptr<Session> keep = weak.lock(); keep && !over_) go_on();
+    });
   }
+
+  bool begin() {
+    if (!call_->begin(200, encoder_.content_type())) return false;
+    streaming_ = true;
+    std::weak_ptr<Session> weak = weak_from_this();
+    call_->on_gone([weak, this] {
+      if (std::shared_ptr<Session> keep = weak.lock(); keep && !over_) done();
+    });
+    call_->exchange().on_drain([weak, this] {
+      if (std::shared_ptr<Session> keep = weak.lock(); keep && !over_ && std::exchange(stalled_, false))
+        go_on();
+    });
+    call_->exchange().write(encoder_.list_head());
+    return true;
+  }
+
+  void go_on() { call_->gone() ? done() : next(); }
 
   CallPtr call_;
   Selection selection_;
@@ -162,7 +173,7 @@ class Lister : public Session {
   std::string after_;
   std::string text_;
   int64_t sent_ = 0;
-  bool streaming_ = false, over_ = false;
+  bool streaming_ = false, stalled_ = false, over_ = false;
 };
 
 }  // namespace

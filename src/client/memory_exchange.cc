@@ -80,7 +80,7 @@ void MemoryExchange::deliver() {
   if (auto f = receiver_.on_body; f && !bytes.empty()) f(bytes);
   if (closed_) return;
   if (!ended_) {
-    if (!bytes.empty() && drain_) drain_();
+    if (auto f = drain_; f && !bytes.empty()) f();  // a copy: it may set another
     return;
   }
   if (!queue_.empty()) return schedule();
