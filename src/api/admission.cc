@@ -33,8 +33,6 @@ Outcome<> namespace_lifecycle(const Admission& a, json::Ref object, const Lookup
     return std::unexpected(r ? status::not_found(*r, a.ns) : status::no_such_path());
   }
   if (!read_meta(*ns->value).deleting) return {};
-  // Events about what happens while it ends are still welcome.
-  if (a.resource.plural() == "events") return {};
   Status s = forbid(
       a, object,
       "unable to create new content in namespace " + std::string(a.ns) + " because it is being terminated");

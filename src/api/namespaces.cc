@@ -15,25 +15,27 @@ namespace {
 struct Emptying : std::enable_shared_from_this<Emptying> {
   std::shared_ptr<Core> core;
   std::string ns;
-  std::function<void(Result<bool>)> done;
+  std::function<void(Result<NamespaceRest>)> done;
+  std::vector<const schema::Resource*> kinds;  // pods first
   size_t kind = 0;
   std::string after;
   store::Page page;
   size_t next = 0;
-  bool left = false;
+  NamespaceRest rest;
 
-  const schema::Resource* resource() const {
-    std::span<const schema::Resource> all = schema::resources();
-    return kind < all.size() ? &all[kind] : nullptr;
+  void start() {
+    for (const schema::Resource& r : schema::resources()) {
+      if (!r.namespaced() || r.storage() == schema::Storage::none) continue;
+      bool pods = r.group().empty() && r.plural() == "pods";
+      kinds.insert(pods ? kinds.begin() : kinds.end(), &r);
+    }
+    step();
   }
 
+  // Pods end with everything there that they may need to end well, and with all that confines them.
   void step() {
-    while (const schema::Resource* r = resource()) {
-      bool kept = r->namespaced() && r->storage() != schema::Storage::none;
-      if (kept) return read(*r);
-      ++kind;
-    }
-    done(left);
+    if (kind == kinds.size() || (kind == 1 && !rest.empty())) return done(std::move(rest));
+    read(*kinds[kind]);
   }
 
   void read(const schema::Resource& r) {
@@ -57,10 +59,21 @@ struct Emptying : std::enable_shared_from_this<Emptying> {
     after = item.key;
     DeleteOptions options;
     options.propagation = "Background";
-    run_delete(*core, *resource(), item.key, options, [self = shared_from_this()](Outcome<Deletion> d) {
-      // What stays for a while (pods that end, finalizers) is looked for again later.
-      if (d ? !d->gone : d.error().code != 404) self->left = true;
+    run_delete(*core, *kinds[kind], item.key, options, [self = shared_from_this()](Outcome<Deletion> d) {
+      self->note(d);
       self->core->loop.defer([self] { self->remove(); });
+    });
+  }
+
+  // What stays for a while (pods that end, finalizers) is looked for again later.
+  void note(const Outcome<Deletion>& d) {
+    if (d ? d->gone : d.error().code == 404) return;
+    if (!d) return rest.errors.push_back(d.error().message);
+    const schema::Resource& r = *kinds[kind];
+    ++rest.resources[std::string(r.plural()) + "." + std::string(r.group())];
+    json::Cursor(d->stored)["metadata"]["finalizers"].each([this](std::string_view, json::Cursor f) {
+      ++rest.finalizers[f.str()];
+      return true;
     });
   }
 };
@@ -78,12 +91,12 @@ bool drop_kubernetes(json::Ref ns) {
 
 }  // namespace
 
-void empty_namespace(Core& core, std::string ns, std::function<void(Result<bool>)> done) {
+void empty_namespace(Core& core, std::string ns, std::function<void(Result<NamespaceRest>)> done) {
   auto e = std::make_shared<Emptying>();
   e->core = core.shared_from_this();
   e->ns = std::move(ns);
   e->done = std::move(done);
-  e->step();
+  e->start();
 }
 
 // Commits are in order: after this write is through, everything that was admitted while the namespace was
@@ -93,24 +106,12 @@ void release_namespace(Core& core, std::string ns, std::function<void(Result<boo
   if (!r) return done(fail(Errc::internal, "the schema declares no namespaces"));
   std::string key = object_key(*r, "", ns);
   auto owner = core.shared_from_this();
-  auto barrier = [key](json::Ref o) {
-    json::Ref conditions = o.ensure_object("status").ensure_array("conditions");
-    for (json::Ref c : conditions) {
-      if (c["type"].str() == "NamespaceContentRemaining") return false;
-    }
-    json::Ref c = conditions.push(json::Value::object());
-    c.set("type", "NamespaceContentRemaining");
-    c.set("status", "False");
-    c.set("reason", "ContentRemoved");
-    c.set("message", "All content successfully removed");
-    c.set("lastTransitionTime", o["metadata"]["deletionTimestamp"].str());
-    return true;
-  };
+  auto barrier = [now = core.clock.wall()](json::Ref o) { return set_namespace_conditions(o, {}, now); };
   modify_object(core, *r, key, barrier, [owner, r, key, ns, done](Result<bool> m) {
     if (!m) return done(std::unexpected(m.error()));
-    empty_namespace(*owner, ns, [owner, r, key, done](Result<bool> left) {
-      if (!left) return done(std::unexpected(left.error()));
-      if (*left) return done(fail(Errc::unavailable, "content arrived late"));
+    empty_namespace(*owner, ns, [owner, r, key, done](Result<NamespaceRest> rest) {
+      if (!rest) return done(std::unexpected(rest.error()));
+      if (!rest->empty()) return done(fail(Errc::unavailable, "content arrived late"));
       modify_object(*owner, *r, key, drop_kubernetes, done);
     });
   });

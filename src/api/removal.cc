@@ -142,7 +142,9 @@ Outcome<Removal> plan_removal(const schema::Resource& r, std::string_view stored
     }
   }
   size_t before = meta["finalizers"].size();
-  if (!o.propagation.empty()) {
+  // Who watches over dependents follows the durable objects only: nobody would take such a finalizer away
+  // again.
+  if (!o.propagation.empty() && r.storage() != schema::Storage::transient) {
     set_finalizer(meta, kForegroundFinalizer, o.propagation == "Foreground");
     set_finalizer(meta, kOrphanFinalizer, o.propagation == "Orphan");
   }

@@ -1,39 +1,28 @@
 #include "api/sweeper.h"
 
 #include "api/bootstrap.h"
-#include "api/deletion.h"
 #include "api/modify.h"
 #include "api/object.h"
+#include "api/removal.h"
 
 namespace limpet::api {
 namespace {
 
 constexpr int64_t kRetryMs = 1000;
 
-bool has_finalizer(json::Cursor meta, std::string_view name) {
-  bool found = false;
-  meta["finalizers"].each([&](std::string_view, json::Cursor f) {
-    found = f.str_equals(name);
-    return !found;
-  });
-  return found;
-}
-
-bool drop_finalizer(json::Ref object, std::string_view name) {
-  json::Ref meta = object["metadata"], list = meta["finalizers"];
-  for (size_t i = 0; i < list.size(); ++i) {
-    if (list.at(i).str() != name) continue;
-    list.remove_at(i);
-    if (list.size() == 0) meta.remove("finalizers");
-    return true;
-  }
-  return false;
+// How an object asks for its own dependents to be treated.
+const char* policy_of(json::Cursor meta) {
+  if (has_finalizer(meta, kOrphanFinalizer)) return "Orphan";
+  return has_finalizer(meta, kForegroundFinalizer) ? "Foreground" : "Background";
 }
 
 }  // namespace
 
 Sweeper::Sweeper(Core& core)
-    : core_(core), retry_(core.loop, "sweeper"), events_(core.loop, "event expiry") {}
+    : core_(core),
+      reload_(core.loop, "sweeper index"),
+      retry_(core.loop, "sweeper"),
+      events_(core.loop, "event expiry") {}
 
 Sweeper::~Sweeper() { stop(); }
 
@@ -46,6 +35,7 @@ void Sweeper::start() {
 void Sweeper::stop() {
   alive_.reset();
   watch_.reset();
+  reload_.stop();
   retry_.stop();
   events_.stop();
 }
@@ -58,16 +48,18 @@ struct Loading {
 };
 
 void Sweeper::load() {
+  index_.clear();  // after a lost watch: what went meanwhile is not told
   auto state = std::make_shared<Loading>();
   auto step = std::make_shared<std::function<void()>>();
   std::weak_ptr<std::function<void()>> weak = step;
   *step = [this, state, weak] {
     core_.store.durable().list("", state->after, state->revision, 0,
                                guarded([this, state, step = weak.lock()](Result<store::Page> page) {
-                                 if (!page) return retry_.start(kRetryMs, [this] { load(); });
+                                 if (!page) return reload_.start(kRetryMs, [this] { load(); });
                                  state->revision = page->revision;
                                  for (const store::Item& item : page->items) {
                                    state->after = item.key;
+                                   index_.update(item.key, "", *item.value);
                                    look_at(item.key, *item.value);
                                  }
                                  if (page->more) return core_.loop.defer(guarded([step] { (*step)(); }));
@@ -87,56 +79,37 @@ void Sweeper::follow(store::Revision after) {
     core_.loop.defer(guarded([this] { load(); }));
   });
   Result<std::unique_ptr<store::Watch>> w = core_.store.durable().watch("", after, std::move(sink));
-  if (w) {
-    watch_ = std::move(*w);
-  } else {
-    retry_.start(kRetryMs, [this] { load(); });
-  }
+  if (!w) return reload_.start(kRetryMs, [this] { load(); });
+  watch_ = std::move(*w);
+  run();
 }
 
 void Sweeper::on_event(const store::Event& e) {
-  if (e.type != store::Event::Type::deleted) {
-    // Most changes are of status; only a change of what matters here is looked at.
-    if (e.type == store::Event::Type::modified && e.previous) {
-      json::Cursor now = json::Cursor(*e.value)["metadata"], before = json::Cursor(*e.previous)["metadata"];
-      if (now["ownerReferences"].raw() == before["ownerReferences"].raw() &&
-          now["deletionTimestamp"].raw() == before["deletionTimestamp"].raw() &&
-          now["finalizers"].raw() == before["finalizers"].raw()) {
-        return;
-      }
+  using Type = store::Event::Type;
+  // Most changes are of status; only a change of what matters here is looked at.
+  if (e.type == Type::modified) {
+    json::Cursor now = json::Cursor(*e.value)["metadata"], before = json::Cursor(*e.previous)["metadata"];
+    if (now["ownerReferences"].raw() == before["ownerReferences"].raw() &&
+        now["deletionTimestamp"].raw() == before["deletionTimestamp"].raw() &&
+        now["finalizers"].raw() == before["finalizers"].raw()) {
+      return;
     }
-    return look_at(e.key, *e.value);
   }
+  const bool gone = e.type == Type::deleted;
+  std::string_view before = gone ? *e.value : e.type == Type::modified ? *e.previous : std::string_view();
+  for (std::string& owner : index_.update(e.key, before, gone ? std::string_view() : *e.value)) {
+    enqueue(std::move(owner));
+  }
+  if (!gone) return look_at(e.key, *e.value);
   if (std::string ns; is_companion(e.key, &ns)) restore_companions(core_, std::move(ns));
-  for (const OwnerRef& o : read_owners(*e.value)) {
-    auto it = owned_.find(o.uid);
-    if (it == owned_.end()) continue;
-    it->second.erase(e.key);
-    if (it->second.empty()) owned_.erase(it);
-    // An owner in foreground deletion may have waited for this one.
-    if (const schema::Resource* r = resource_of_key(e.key)) {
-      size_t slash = o.api_version.find('/');
-      std::string group = slash == std::string::npos ? "" : o.api_version.substr(0, slash);
-      std::string version = slash == std::string::npos ? o.api_version : o.api_version.substr(slash + 1);
-      const schema::Resource* owner = schema::find_kind(group, version, o.kind);
-      if (owner) enqueue(object_key(*owner, r->namespaced() ? read_meta(*e.value).ns : "", o.name));
-    }
-  }
-  for (std::string& key : dependents(json::Cursor(*e.value)["metadata"]["uid"].str()))
+  for (std::string& key : index_.dependents(json::Cursor(*e.value)["metadata"]["uid"].str())) {
     enqueue(std::move(key));
+  }
 }
 
 void Sweeper::look_at(const std::string& key, std::string_view stored) {
-  std::vector<OwnerRef> owners = read_owners(stored);
-  for (const OwnerRef& o : owners) owned_[o.uid].insert(key);
   bool deleting = stored.find("\"deletionTimestamp\"") != std::string_view::npos;
-  if (!owners.empty() || deleting) enqueue(key);
-}
-
-std::vector<std::string> Sweeper::dependents(const std::string& uid) const {
-  auto it = owned_.find(uid);
-  if (it == owned_.end()) return {};
-  return {it->second.begin(), it->second.end()};
+  if (deleting || !read_owners(stored).empty()) enqueue(key);
 }
 
 // ---- working
@@ -156,15 +129,16 @@ void Sweeper::later(std::string key, int64_t delay_ms) {
   });
 }
 
+// Not before everything is known: an owner that waits for dependents which are still to be read would go.
 void Sweeper::run() {
-  if (busy_ || !alive_) return;
+  if (busy_ || !alive_ || !watch_) return;
   busy_ = true;
   core_.loop.defer(guarded([this] { next(); }));
 }
 
 void Sweeper::next() {
   busy_ = false;
-  if (queue_.empty()) return;
+  if (queue_.empty() || !watch_) return;
   busy_ = true;
   std::string key = std::move(queue_.front());
   queue_.pop_front();
@@ -184,144 +158,41 @@ void Sweeper::task(const std::string& key) {
 void Sweeper::task_object(const schema::Resource& r, const std::string& key, const store::Item& item) {
   json::Cursor meta = json::Cursor(*item.value)["metadata"];
   std::string uid = meta["uid"].str();
-  if (meta["deletionTimestamp"]) {
-    if (has_finalizer(meta, kForegroundFinalizer)) return foreground(r, key, uid);
-    if (has_finalizer(meta, kOrphanFinalizer)) return orphan(r, key, uid);
-    if (r.group().empty() && r.plural() == "namespaces") {
-      std::string name = meta["name"].str();
-      return empty_namespace(core_, name, guarded([this, key, name](Result<bool> left) {
-                               if (!left || *left) {
-                                 later(key, kRetryMs);
-                                 return next();
-                               }
-                               release_namespace(core_, name, guarded([this, key](Result<bool> gone) {
-                                                   if (!gone) later(key, kRetryMs);
-                                                   next();
-                                                 }));
-                             }));
-    }
-    return next();
+  if (!meta["deletionTimestamp"]) {
+    std::vector<OwnerRef> owners = read_owners(*item.value);
+    if (owners.empty()) return next();
+    return judge({&r, key, uid, policy_of(meta), item.mod_revision}, std::move(owners));
   }
-  std::vector<OwnerRef> owners = read_owners(*item.value);
-  if (owners.empty()) return next();
-  judge(r, key, uid, std::move(owners));
+  bool waits = has_finalizer(meta, kForegroundFinalizer), orphans = has_finalizer(meta, kOrphanFinalizer);
+  if ((waits || orphans) && !up_to(item.mod_revision)) return finished(key, false);
+  if (waits) return foreground(r, key, uid);
+  if (orphans) return orphan(r, key, uid);
+  if (r.group().empty() && r.plural() == "namespaces") return end_namespace(key, meta["name"].str());
+  next();
 }
 
-namespace {
+bool Sweeper::up_to(store::Revision revision) const { return watch_ && watch_->position() >= revision; }
 
-// Asks for each owner in turn.
-struct Inquiry : std::enable_shared_from_this<Inquiry> {
-  Core& core;
-  std::shared_ptr<Core> owner;
-  std::string ns;
-  std::vector<OwnerRef> owners;
-  std::vector<OwnerState> states;
-  std::function<void(Result<>)> done;
-
-  explicit Inquiry(Core& c) : core(c), owner(c.shared_from_this()) {}
-
-  void step() {
-    if (states.size() == owners.size()) return done({});
-    const OwnerRef& o = owners[states.size()];
-    size_t slash = o.api_version.find('/');
-    std::string group = slash == std::string::npos ? "" : o.api_version.substr(0, slash);
-    std::string version = slash == std::string::npos ? o.api_version : o.api_version.substr(slash + 1);
-    const schema::Resource* r = schema::find_kind(group, version, o.kind);
-    if (!r || r->storage() == schema::Storage::none || (r->namespaced() && ns.empty())) {
-      states.push_back(OwnerState::unknown);
-      return step();
-    }
-    core.space(*r).get(object_key(*r, ns, o.name),
-                       [self = shared_from_this()](Result<std::optional<store::Item>> got) {
-                         if (!got) return self->done(std::unexpected(got.error()));
-                         self->states.push_back(self->state(*got, self->owners[self->states.size()]));
-                         self->step();
-                       });
-  }
-
-  OwnerState state(const std::optional<store::Item>& item, const OwnerRef& o) const {
-    if (!item) return OwnerState::absent;
-    json::Cursor meta = json::Cursor(*item->value)["metadata"];
-    if (!meta["uid"].str_equals(o.uid)) return OwnerState::absent;
-    return meta["deletionTimestamp"] && has_finalizer(meta, kForegroundFinalizer) ? OwnerState::foreground
-                                                                                  : OwnerState::alive;
-  }
-};
-
-}  // namespace
-
-void Sweeper::judge(const schema::Resource& r, std::string key, std::string uid,
-                    std::vector<OwnerRef> owners) {
-  auto ask = std::make_shared<Inquiry>(core_);
-  size_t first = key.find('/'), last = key.rfind('/');
-  if (r.namespaced() && last > first) ask->ns = key.substr(first + 1, last - first - 1);
-  ask->owners = std::move(owners);
-  Inquiry* q = ask.get();
-  ask->done = guarded([this, q, &r, key, uid](Result<> asked) {
-    auto finished = [this, key](bool good) {
-      if (!good) later(key, kRetryMs);
-      next();
-    };
-    if (!asked) return finished(false);
-    Verdict v = judge_dependent(q->owners, q->states);
-    if (v.action == Verdict::Action::keep) return finished(true);
-    if (v.action == Verdict::Action::trim) {
-      return modify_object(
-          core_, r, key, [dead = v.dead](json::Ref o) { return forget_owners(o, dead); },
-          guarded([finished](Result<bool> m) { finished(m.has_value()); }));
-    }
-    DeleteOptions options;
-    options.uid = uid;
-    options.propagation = "Background";
-    run_delete(core_, r, key, std::move(options), guarded([finished](Outcome<Deletion> d) {
-                 finished(d || d.error().code == 404 || d.error().code == 409);
-               }));
-  });
-  ask->step();
+void Sweeper::finished(const std::string& key, bool good) {
+  if (!good) later(key, kRetryMs);
+  next();
 }
 
-void Sweeper::foreground(const schema::Resource& r, const std::string& key, const std::string& uid) {
-  std::vector<std::string> keys = dependents(uid);
-  if (!keys.empty()) {
-    for (std::string& k : keys) enqueue(std::move(k));
-    return next();  // comes back with each of them that goes
-  }
-  modify_object(
-      core_, r, key, [](json::Ref o) { return drop_finalizer(o, kForegroundFinalizer); },
-      guarded([this, key](Result<bool> m) {
-        if (!m) later(key, kRetryMs);
-        next();
-      }));
-}
-
-void Sweeper::orphan(const schema::Resource& r, const std::string& key, const std::string& uid) {
-  std::vector<std::string> keys = dependents(uid);
-  if (keys.empty()) {
-    return modify_object(
-        core_, r, key, [](json::Ref o) { return drop_finalizer(o, kOrphanFinalizer); },
-        guarded([this, key](Result<bool> m) {
-          if (!m) later(key, kRetryMs);
-          next();
-        }));
-  }
-  const std::string dependent = keys.front();
-  const schema::Resource* dr = resource_of_key(dependent);
-  if (!dr) return next();
-  modify_object(
-      core_, *dr, dependent, [uid](json::Ref o) { return forget_owners(o, {uid}); },
-      guarded([this, key, uid, dependent](Result<bool> m) {
-        if (m) {
-          auto it = owned_.find(uid);
-          if (it != owned_.end()) {
-            it->second.erase(dependent);
-            if (it->second.empty()) owned_.erase(it);
-          }
-          enqueue(key);
-        } else {
-          later(key, kRetryMs);
-        }
-        next();
-      }));
+void Sweeper::end_namespace(const std::string& key, const std::string& name) {
+  empty_namespace(core_, name, guarded([this, key, name](Result<NamespaceRest> rest) {
+                    if (!rest) return finished(key, false);
+                    if (rest->empty()) {
+                      return release_namespace(core_, name, guarded([this, key](Result<bool> gone) {
+                                                 finished(key, gone.has_value());
+                                               }));
+                    }
+                    modify_object(
+                        core_, *resource_of_key(key), key,
+                        [rest = *rest, now = core_.clock.wall()](json::Ref ns) {
+                          return set_namespace_conditions(ns, rest, now);
+                        },
+                        guarded([this, key](Result<bool>) { finished(key, false); }));
+                  }));
 }
 
 // ---- events

@@ -1,20 +1,20 @@
 // Cleans up behind deletions: dependents of owners that are gone, the contents of namespaces that end, old
 // events.
 //
-// Follows the durable space with one watch and an index of who owns whom (only objects with owners are in
-// it); one task at a time, each a chain of short store calls, so that a big sweep never holds the loop. Owned
-// by ApiServer.
+// Follows the durable space with one watch and an index of who owns whom; one task at a time, each a chain of
+// short store calls, so that a big sweep never holds the loop. Nothing is judged while the index is being
+// read. Owned by ApiServer.
 #pragma once
 
 #include <deque>
 #include <memory>
 #include <set>
 #include <string>
-#include <unordered_map>
 #include <unordered_set>
 
 #include "api/context.h"
 #include "api/garbage.h"
+#include "api/namespace_conditions.h"
 
 namespace limpet::api {
 
@@ -38,11 +38,23 @@ class Sweeper {
   void next();
   void task(const std::string& key);
   void task_object(const schema::Resource& r, const std::string& key, const store::Item& item);
-  void judge(const schema::Resource& r, std::string key, std::string uid, std::vector<OwnerRef> owners);
+  struct Subject {  // of one judgement: a dependent at a revision
+    const schema::Resource* resource;
+    std::string key, uid, policy;  // of deletion, for its own dependents
+    store::Revision version;
+  };
+  void judge(Subject subject, std::vector<OwnerRef> owners);
+  void remove_dependent(const Subject& subject, bool waited_for);
+  void end_namespace(const std::string& key, const std::string& name);
+  // Ends a task; one that failed is tried again later.
+  void finished(const std::string& key, bool good);
+  // Whether the index has heard of everything that happened until then.
+  bool up_to(store::Revision revision) const;
   void foreground(const schema::Resource& r, const std::string& key, const std::string& uid);
   void orphan(const schema::Resource& r, const std::string& key, const std::string& uid);
+  struct Orphaning;
+  void orphan_next(std::shared_ptr<Orphaning> o);
   void expire_events(std::string after);
-  std::vector<std::string> dependents(const std::string& uid) const;
   // Wraps a callback: not called after stop().
   template <class F>
   auto guarded(F f) {
@@ -53,17 +65,17 @@ class Sweeper {
 
   Core& core_;
   std::unique_ptr<store::Watch> watch_;
-  std::unordered_map<std::string, std::set<std::string>> owned_;  // owner uid -> keys
+  OwnerIndex index_;
   std::deque<std::string> queue_;
   std::unordered_set<std::string> queued_;
-  std::set<std::string> waiting_;  // to be looked at again when the timer fires
-  loop::Timer retry_, events_;
+  std::set<std::string> waiting_;        // to be looked at again when the timer fires
+  loop::Timer reload_, retry_, events_;  // of the index, of tasks, and of the search for old events
   bool busy_ = false;
   std::shared_ptr<int> alive_;
 };
 
-// Removes what is in a namespace; `done` tells whether anything was left.
-void empty_namespace(Core& core, std::string ns, std::function<void(Result<bool> left)> done);
+// Removes what is in a namespace, pods first and the rest when they are gone; `done` tells what is left.
+void empty_namespace(Core& core, std::string ns, std::function<void(Result<NamespaceRest>)> done);
 // A namespace without content loses its "kubernetes" finalizer, and with it its place in the store.
 void release_namespace(Core& core, std::string ns, std::function<void(Result<bool> gone)> done);
 

@@ -6,7 +6,8 @@
 
 namespace limpet::api::test {
 
-Server::Server(NodeAccess* nodes, std::function<void(api::Options&)> change, store::Options store_options) {
+Server::Server(NodeAccess* nodes, std::function<void(api::Options&)> change, store::Options store_options)
+    : nodes_(nodes) {
   char path[] = "/dev/shm/limpet-api-XXXXXX";
   char fallback[] = "/tmp/limpet-api-XXXXXX";
   const char* made = mkdtemp(path);
@@ -17,20 +18,35 @@ Server::Server(NodeAccess* nodes, std::function<void(api::Options&)> change, sto
   auto opened = store::Store::open(loop, store_options, clock);
   REQUIRE(opened);
   store = std::move(*opened);
-  api::Options options;
-  options.cluster_ca_pem = "-----BEGIN CERTIFICATE-----\n";
-  if (change) change(options);
-  api = std::make_unique<ApiServer>(loop, clock, random, *store, std::move(options), nodes);
+  options_.cluster_ca_pem = "-----BEGIN CERTIFICATE-----\n";
+  if (change) change(options_);
+  start();
+}
+
+void Server::start() {
+  api = std::make_unique<ApiServer>(loop, clock, random, *store, options_, nodes_);
   bool started = false;
   api->start([&](Result<> r) { started = r.has_value(); });
   REQUIRE(until([&] { return started; }));
 }
 
+void Server::restart(const std::function<void()>& meanwhile) {
+  api->stop();
+  api.reset();
+  meanwhile();
+  start();
+}
+
+void Server::close_store() {
+  closed_ = true;
+  bool done = false;
+  store->close([&] { done = true; });
+  until([&] { return done; });
+}
+
 Server::~Server() {
   api->stop();
-  bool closed = false;
-  store->close([&] { closed = true; });
-  until([&] { return closed; });
+  if (!closed_) close_store();
   api.reset();
   store.reset();
   if (DIR* d = opendir(dir_.c_str())) {

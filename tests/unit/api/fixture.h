@@ -70,6 +70,10 @@ class Server {
   // Turns the loop until the condition holds; false when it never did (a bound on turns, not on time).
   bool until(const std::function<bool()>& condition);
   void turn();
+  // Another API server over the same store.
+  void restart(const std::function<void()>& meanwhile);
+  // For good: the API stays as it is.
+  void close_store();
 
   ManualClock clock;
   SeededRandom random{7};
@@ -79,7 +83,11 @@ class Server {
 
  private:
   http::Request request(const Ask& ask);
+  void start();
   std::string dir_;
+  api::Options options_;
+  NodeAccess* nodes_;
+  bool closed_ = false;
 };
 
 // A pod that validation accepts.
