@@ -43,7 +43,8 @@ Result<User> authenticate(const Options& o, const http::Request& request) {
     std::string_view token = header.substr(kBearer.size());
     while (!token.empty() && token.front() == ' ') token.remove_prefix(1);
     if (!o.identity.verify_token) return fail(Errc::unauthenticated, "tokens are not accepted here");
-    TRY(u, o.identity.verify_token(token));
+    TRY(TokenProof proof, o.identity.verify_token(token, {}));
+    u = std::move(proof.user);
   } else if (!header.empty()) {
     return fail(Errc::unauthenticated, "unsupported kind of credentials");
   } else if (!peer.client_certificate_der.empty()) {

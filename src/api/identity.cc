@@ -1,5 +1,6 @@
 #include "api/identity.h"
 
+#include <algorithm>
 #include <list>
 
 #include "pki/certificate.h"
@@ -57,7 +58,25 @@ User token_user(const pki::TokenClaims& c) {
     u.extra.push_back({"authentication.kubernetes.io/pod-name", {c.pod_name}});
     u.extra.push_back({"authentication.kubernetes.io/pod-uid", {c.pod_uid}});
   }
+  if (!c.node_name.empty()) {
+    u.extra.push_back({"authentication.kubernetes.io/node-name", {c.node_name}});
+    u.extra.push_back({"authentication.kubernetes.io/node-uid", {c.node_uid}});
+  }
+  const std::string ns = c.namespace_name + "/";
+  u.bound.push_back({"serviceaccounts/" + ns + c.name, c.uid});
+  if (!c.pod_name.empty()) u.bound.push_back({"pods/" + ns + c.pod_name, c.pod_uid});
+  if (!c.secret_name.empty()) u.bound.push_back({"secrets/" + ns + c.secret_name, c.secret_uid});
+  // Beside a pod the node only says where the pod runs.
+  if (!c.node_name.empty() && c.pod_name.empty()) u.bound.push_back({"nodes/" + c.node_name, c.node_uid});
   return u;
+}
+
+std::vector<std::string> intersection(const std::vector<std::string>& a, const std::vector<std::string>& b) {
+  std::vector<std::string> out;
+  for (const std::string& x : a) {
+    if (std::find(b.begin(), b.end(), x) != b.end()) out.push_back(x);
+  }
+  return out;
 }
 
 }  // namespace
@@ -70,13 +89,20 @@ Result<Identity> make_identity(const std::string& pem, const std::string& issuer
   keys->policy.issuer = issuer;
   keys->policy.audiences = {issuer};
   Identity id;
-  id.verify_token = [keys, &clock](std::string_view token) -> Result<User> {
+  id.verify_token = [keys, &clock](std::string_view token,
+                                   const std::vector<std::string>& audiences) -> Result<TokenProof> {
     int64_t now = clock.wall().seconds;
-    if (const User* u = keys->memory.find(token, now)) return *u;
+    if (!audiences.empty()) {  // asked by TokenReview, seldom
+      pki::TokenPolicy policy = keys->policy;
+      policy.audiences = audiences;
+      TRY(pki::TokenClaims claims, pki::verify_token(token, keys->verify, policy, clock.wall()));
+      return TokenProof{token_user(claims), intersection(audiences, claims.audiences)};
+    }
+    if (const User* u = keys->memory.find(token, now)) return TokenProof{*u, keys->policy.audiences};
     TRY(pki::TokenClaims claims, pki::verify_token(token, keys->verify, keys->policy, clock.wall()));
     User u = token_user(claims);
     keys->memory.add(token, u, std::min(now + kRememberedS, claims.expires_at));
-    return u;
+    return TokenProof{std::move(u), keys->policy.audiences};
   };
   id.issue_token = [keys, &clock, &random](const TokenSpec& spec) -> Result<IssuedToken> {
     pki::TokenClaims c;
@@ -87,6 +113,10 @@ Result<Identity> make_identity(const std::string& pem, const std::string& issuer
     c.uid = spec.uid;
     c.pod_name = spec.pod_name;
     c.pod_uid = spec.pod_uid;
+    c.secret_name = spec.secret_name;
+    c.secret_uid = spec.secret_uid;
+    c.node_name = spec.node_name;
+    c.node_uid = spec.node_uid;
     c.issued_at = c.not_before = clock.wall().seconds;
     c.expires_at = c.issued_at + spec.expiration_s;
     TRY(std::string token, pki::sign_token(c, keys->sign, random));

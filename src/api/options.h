@@ -17,7 +17,8 @@ struct TokenSpec {
   std::string ns, name, uid;           // of the service account
   std::vector<std::string> audiences;  // empty: the API's own
   int64_t expiration_s = 3600;
-  std::string pod_name, pod_uid;  // boundObjectRef, when it is a pod
+  // boundObjectRef: at most one of them
+  std::string pod_name, pod_uid, secret_name, secret_uid, node_name, node_uid;
 };
 
 struct IssuedToken {
@@ -25,10 +26,19 @@ struct IssuedToken {
   int64_t expires_at = 0;  // seconds since the epoch
 };
 
+// What a token proves.
+struct TokenProof {
+  User user;
+  std::vector<std::string> audiences;  // of those asked for
+};
+
 // Proofs of identity, over src/pki (see identity.h for the one the daemon uses). Functions so that tests need
 // no keys.
 struct Identity {
-  std::function<Result<User>(std::string_view token)> verify_token;
+  // The token must be meant for one of the audiences; none given: the API's own. Whether what it is bound to
+  // is still there is for the caller to ask (token_bound.h).
+  std::function<Result<TokenProof>(std::string_view token, const std::vector<std::string>& audiences)>
+      verify_token;
   std::function<Result<User>(std::string_view certificate_der)> read_certificate;
   std::function<Result<IssuedToken>(const TokenSpec&)> issue_token;
 };

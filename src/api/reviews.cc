@@ -3,6 +3,7 @@
 #include "api/body.h"
 #include "api/object.h"
 #include "api/subresources.h"
+#include "api/token_bound.h"
 #include "api/write.h"
 
 namespace limpet::api {
@@ -91,20 +92,45 @@ void self_subject(const Call& call, json::Ref review) {
              "username");
 }
 
-void token_review(const Call& call, json::Ref review) {
-  json::Ref s = review.set("status", json::Value::object());
-  std::string token(review["spec"]["token"].str());
-  review["spec"].remove("token");
-  const Identity& id = call.core.options.identity;
-  Result<User> user =
-      id.verify_token ? id.verify_token(token) : fail(Errc::unauthenticated, "no tokens here");
-  s.set("authenticated", user.has_value());
-  if (!user) {
-    s.set("error", "the token does not hold");
-    return;
+void answer_review(const CallPtr& call, json::Ref review) {
+  review.ensure_object("metadata").set("creationTimestamp", rfc3339(call->core.clock.wall()));
+  call->respond(201, review.dump());
+}
+
+// A token whose account, or whatever else it is bound to, is gone is as good as none.
+void token_review(const CallPtr& call, json::Value body) {
+  auto review = std::make_shared<json::Value>(std::move(body));
+  review->ref().set("status", json::Value::object());
+  json::Ref spec = review->ref()["spec"];
+  std::string token(spec["token"].str());
+  if (token.empty()) {
+    return call->fail(status::bad_request("token is required for TokenReview in authentication"));
   }
-  user->groups.emplace_back("system:authenticated");
-  write_user(s.set("user", json::Value::object()), *user, "username");
+  spec.remove("token");
+  std::vector<std::string> audiences;
+  for (json::Ref a : spec["audiences"]) audiences.emplace_back(a.str());
+  const Identity& id = call->core.options.identity;
+  Result<TokenProof> proof =
+      id.verify_token ? id.verify_token(token, audiences) : fail(Errc::unauthenticated, "no tokens here");
+  auto refuse = [call, review](const std::string& why) {
+    json::Ref status = review->ref()["status"];
+    status.set("authenticated", false);
+    status.set("error", "invalid bearer token, " + why);
+    answer_review(call, review->ref());
+  };
+  if (!proof) return refuse(proof.error().message);
+  are_there(call->core.store.durable(), proof->user.bound,
+            [call, review, refuse, proof = *proof](bool there) {
+              if (!there) return refuse("service account token has been invalidated");
+              User user = proof.user;
+              user.groups.emplace_back("system:authenticated");
+              json::Ref status = review->ref()["status"];
+              status.set("authenticated", true);
+              write_user(status.set("user", json::Value::object()), user, "username");
+              json::Ref list = status.ensure_array("audiences");
+              for (const std::string& a : proof.audiences) list.push(json::Value::string(a));
+              answer_review(call, review->ref());
+            });
 }
 
 struct Review {
@@ -115,7 +141,7 @@ struct Review {
 constexpr Review kReviews[] = {
     {"selfsubjectaccessreviews", self_access},     {"selfsubjectrulesreviews", self_rules},
     {"selfsubjectreviews", self_subject},          {"subjectaccessreviews", subject_access},
-    {"localsubjectaccessreviews", subject_access}, {"tokenreviews", token_review},
+    {"localsubjectaccessreviews", subject_access},
 };
 
 }  // namespace
@@ -128,11 +154,11 @@ void create_review(CallPtr call) {
     return call->fail(status::from_error({Errc::unsupported, "use pods/NAME/binding"}));
   Outcome<json::Value> body = decode_object(*call, *r.type(), r.group(), r.version(), r.kind());
   if (!body) return call->fail(body.error());
+  if (r.plural() == "tokenreviews") return token_review(call, std::move(*body));
   for (const Review& review : kReviews) {
     if (review.resource != r.plural()) continue;
     review.answer(*call, body->ref());
-    body->ref().ensure_object("metadata").set("creationTimestamp", rfc3339(call->core.clock.wall()));
-    return call->respond(201, body->ref().dump());
+    return answer_review(call, body->ref());
   }
   call->fail(status::method_not_allowed());
 }

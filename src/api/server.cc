@@ -1,6 +1,6 @@
 #include "api/server.h"
 
-#include "api/token_bound.h"
+#include <algorithm>
 
 #include "api/authn.h"
 #include "api/authz.h"
@@ -8,6 +8,7 @@
 #include "api/context.h"
 #include "api/route.h"
 #include "api/sweeper.h"
+#include "api/token_bound.h"
 
 namespace limpet::api {
 namespace {
@@ -61,10 +62,41 @@ bool authentication(const CallPtr& call) {
   return false;
 }
 
+using Extra = std::vector<std::pair<std::string, std::vector<std::string>>>;
+
+// Impersonate-Extra-KEY: VALUE, any number of times; what a header cannot carry is percent-encoded in the
+// key.
+Extra impersonated_extra(const http::Headers& headers) {
+  constexpr std::string_view kPrefix = "impersonate-extra-";
+  Extra out;
+  for (const http::Header& h : headers.list()) {
+    if (h.name.size() <= kPrefix.size() || !http::same_text(h.name.substr(0, kPrefix.size()), kPrefix))
+      continue;
+    std::string key = h.name.substr(kPrefix.size());
+    for (char& c : key) c = c >= 'A' && c <= 'Z' ? static_cast<char>(c + 32) : c;
+    if (Result<std::string> decoded = http::percent_decode(key)) key = std::move(*decoded);
+    auto it = std::find_if(out.begin(), out.end(), [&](const auto& e) { return e.first == key; });
+    if (it == out.end()) it = out.insert(out.end(), {key, {}});
+    it->second.push_back(h.value);
+  }
+  return out;
+}
+
+// The groups that every service account is in; none for other names.
+std::vector<std::string> account_groups(std::string_view user) {
+  constexpr std::string_view kPrefix = "system:serviceaccount:";
+  if (!user.starts_with(kPrefix)) return {};
+  user.remove_prefix(kPrefix.size());
+  size_t colon = user.find(':');
+  if (colon == std::string_view::npos || colon == 0 || colon + 1 == user.size()) return {};
+  return {"system:serviceaccounts", "system:serviceaccounts:" + std::string(user.substr(0, colon))};
+}
+
 bool impersonation(const CallPtr& call) {
   const http::Headers& h = call->request().headers;
   std::string_view name = h.get("Impersonate-User");
-  if (name.empty() && !h.has("Impersonate-Group") && !h.has("Impersonate-Uid")) return true;
+  Extra extra = impersonated_extra(h);
+  if (name.empty() && !h.has("Impersonate-Group") && !h.has("Impersonate-Uid") && extra.empty()) return true;
   if (name.empty()) {
     call->fail(status::bad_request("impersonation needs Impersonate-User"));
     return false;
@@ -81,8 +113,12 @@ bool impersonation(const CallPtr& call) {
   User u;
   u.name = name;
   u.uid = h.get("Impersonate-Uid");
+  u.extra = std::move(extra);
   for (std::string_view g : h.all("Impersonate-Group")) u.groups.emplace_back(g);
-  if (!u.in("system:authenticated")) u.groups.emplace_back("system:authenticated");
+  if (u.groups.empty()) u.groups = account_groups(name);
+  const char* known = u.anonymous() ? "system:unauthenticated" : "system:authenticated";
+  if (!u.in("system:authenticated") && !u.in("system:unauthenticated")) u.groups.emplace_back(known);
+  u.bound = std::move(call->user.bound);
   call->user = std::move(u);
   return true;
 }
@@ -132,7 +168,7 @@ struct ApiServer::Impl {
       if (!f(call)) return;
     }
     std::weak_ptr<int> here = alive;
-    are_there(core->store.durable(), bound_objects(call->user), [this, here, call](bool there) {
+    are_there(core->store.durable(), call->user.bound, [this, here, call](bool there) {
       if (here.expired()) return;
       if (there) return accepted(call);
       ++core->metrics.authentication_failures;

@@ -27,27 +27,66 @@ std::string answer(json::Value& request, const TokenSpec& spec, const IssuedToke
   return r.dump();
 }
 
-Outcome<> bind_to_pod(const Call& call, json::Ref reference, const Lookups& found, TokenSpec& spec) {
-  if (spec.pod_name.empty()) return {};
-  const schema::Resource* pods = schema::find_resource("", "v1", "pods");
-  const store::Item* pod = found.find("pods/" + spec.ns + "/" + spec.pod_name);
-  if (!pod || !pods) {
-    return std::unexpected(pods ? status::not_found(*pods, spec.pod_name) : status::no_such_path());
+// What a token can be bound to, beside its account.
+struct Bindable {
+  std::string_view kind;
+  const char* plural;
+  std::string TokenSpec::* name;
+  std::string TokenSpec::* uid;
+};
+constexpr Bindable kBindables[] = {
+    {"Pod", "pods", &TokenSpec::pod_name, &TokenSpec::pod_uid},
+    {"Secret", "secrets", &TokenSpec::secret_name, &TokenSpec::secret_uid},
+    {"Node", "nodes", &TokenSpec::node_name, &TokenSpec::node_uid},
+};
+
+struct Binding {
+  const Bindable* what = nullptr;  // null: to nothing
+  const schema::Resource* resource = nullptr;
+  std::string key, name, uid;  // uid: as the client says, perhaps empty
+};
+
+Outcome<Binding> read_binding(json::Ref reference, const std::string& ns) {
+  Binding b;
+  if (!reference) return b;
+  std::string_view version = reference["apiVersion"].str(), kind = reference["kind"].str();
+  if (version.empty() || version == "v1") {
+    for (const Bindable& one : kBindables) {
+      if (one.kind == kind) b.what = &one;
+    }
   }
-  Meta meta = read_meta(*pod->value);
-  std::string_view uid = reference["uid"].str();
-  if (!uid.empty() && uid != meta.uid) {
-    return std::unexpected(status::conflict(*call.resource, spec.name,
-                                            "the UID in the bound object reference (" + std::string(uid) +
+  b.resource = b.what ? schema::find_resource("", "v1", b.what->plural) : nullptr;
+  if (!b.resource) {
+    std::string type = version.find('/') == std::string_view::npos ? "/" : "";
+    return std::unexpected(status::bad_request("cannot bind token to object of type " + type +
+                                               std::string(version) + ", Kind=" + std::string(kind)));
+  }
+  b.name = reference["name"].str();
+  b.uid = reference["uid"].str();
+  b.key = object_key(*b.resource, b.resource->namespaced() ? ns : std::string(), b.name);
+  return b;
+}
+
+Outcome<> bind(const Binding& b, const Lookups& found, TokenSpec& spec) {
+  if (!b.what) return {};
+  const store::Item* object = found.find(b.key);
+  if (!object) return std::unexpected(status::not_found(*b.resource, b.name));
+  Meta meta = read_meta(*object->value);
+  if (b.what->kind == "Pod") {
+    std::string account = json::Cursor(*object->value)["spec"]["serviceAccountName"].str("default");
+    if (account != spec.name) {
+      return std::unexpected(status::bad_request("cannot bind token for serviceaccount \"" + spec.name +
+                                                 "\" to pod running with different serviceaccount name."));
+    }
+  }
+  if (!b.uid.empty() && b.uid != meta.uid) {
+    return std::unexpected(status::conflict(*b.resource, b.name,
+                                            "the UID in the bound object reference (" + b.uid +
                                                 ") does not match the UID in record. The object "
                                                 "might have been deleted and then recreated"));
   }
-  std::string account = json::Cursor(*pod->value)["spec"]["serviceAccountName"].str("default");
-  if (account != spec.name) {
-    return std::unexpected(status::bad_request("cannot bind token for serviceaccount \"" + spec.name +
-                                               "\" to pod running with different serviceaccount name."));
-  }
-  spec.pod_uid = meta.uid;
+  spec.*b.what->name = b.name;
+  spec.*b.what->uid = meta.uid;
   return {};
 }
 
@@ -77,17 +116,17 @@ void create_token(CallPtr call) {
           "spec.expirationSeconds"}}));
   }
   for (json::Ref a : spec["audiences"]) t.audiences.emplace_back(a.str());
-  if (spec["boundObjectRef"]["kind"].str() == "Pod") t.pod_name = spec["boundObjectRef"]["name"].str();
+  Outcome<Binding> binding = read_binding(spec["boundObjectRef"], t.ns);
+  if (!binding) return call->fail(binding.error());
   std::string key = object_key(*call->resource, call->ns(), call->info.name);
   std::vector<std::string> keys{key};
-  if (!t.pod_name.empty()) keys.push_back("pods/" + t.ns + "/" + t.pod_name);
-  look_up(call->core, std::move(keys), [call, key, request, t](Outcome<Lookups> found) mutable {
+  if (binding->what) keys.push_back(binding->key);
+  look_up(call->core, std::move(keys), [call, key, request, t, b = *binding](Outcome<Lookups> found) mutable {
     if (!found) return call->fail(found.error());
     const store::Item* account = found->find(key);
     if (!account) return call->fail(status::not_found(*call->resource, call->info.name));
     t.uid = read_meta(*account->value).uid;
-    Outcome<> bound = bind_to_pod(*call, request->ref()["spec"]["boundObjectRef"], *found, t);
-    if (!bound) return call->fail(bound.error());
+    if (Outcome<> bound = bind(b, *found, t); !bound) return call->fail(bound.error());
     Result<IssuedToken> issued = call->core.options.identity.issue_token(t);
     if (!issued) return call->fail(status::from_error(issued.error()));
     call->respond(201, answer(*request, t, *issued, call->core.options, call->core.clock.wall()));

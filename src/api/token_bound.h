@@ -1,9 +1,9 @@
-// What a service-account token is bound to: its account, and the pod it was made for. A token outlives neither, nor is it
-// good for another object of the same name: https://kubernetes.io/docs/reference/access-authn-authz/service-accounts-admin/
+// What a service-account token is bound to: its account, and the pod, secret or node it was made for. A token
+// outlives none of them, nor is it good for another object of the same name:
+// https://kubernetes.io/docs/reference/access-authn-authz/service-accounts-admin/
 #pragma once
 
 #include <functional>
-#include <string>
 #include <vector>
 
 #include "api/user.h"
@@ -11,16 +11,8 @@
 
 namespace limpet::api {
 
-struct BoundObject {
-  std::string key;  // in the store
-  std::string uid;
-};
-
-// Empty for users that no token made.
-std::vector<BoundObject> bound_objects(const User& user);
-
-// Whether all of them are there under their uid. The answer may come before the call returns; a store that cannot be read
-// says no.
+// Whether all of them are there under their uid. The answer may come before the call returns; a store that
+// cannot be read says no.
 void are_there(store::Space& space, std::vector<BoundObject> objects, std::function<void(bool)> done);
 
 }  // namespace limpet::api
