@@ -26,7 +26,14 @@ Outcome<Kind> patch_kind(const http::Request& request) {
   return std::unexpected(status::unsupported_media_type(kPatchTypes));
 }
 
-Status patch_error(const Call& call, const Error& e) {
+Status patch_error(const Call& call, Kind kind, const Error& e) {
+  // A test that fails or a path that is not there: upstream says no more than this.
+  if (kind == Kind::json && e.code == Errc::conflict) {
+    Status s = status::bad_request("the server rejected our request due to an error in our request");
+    s.code = 422;
+    s.reason = "Invalid";
+    return s;
+  }
   if (e.code == Errc::conflict) {
     return status::invalid(call.resource->group(), call.resource->kind(), call.info.name,
                            {{"FieldValueInvalid", "Invalid value: " + e.message, "patch"}});
@@ -48,7 +55,7 @@ Outcome<json::Value> apply(Call& call, Kind kind, json::Value object, json::Ref 
       out = schema::apply_strategic_patch(std::move(object), patch, type);
       break;
   }
-  if (!out) return std::unexpected(patch_error(call, out.error()));
+  if (!out) return std::unexpected(patch_error(call, kind, out.error()));
   if (!out->ref().is_object()) return std::unexpected(status::bad_request("the patch leaves no object"));
   // What is not a field of the type is told apart from what the stored object had: that holds known fields
   // only.
