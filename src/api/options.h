@@ -56,8 +56,8 @@ struct Options {
   int64_t event_ttl_s = 3600;
   int64_t event_sweep_ms = 300'000;  // how often old events are looked for
   std::string git_version = "v1.35.0+limpet";
-  // Readiness beyond the API's own: name and verdict, shown by /readyz?verbose.
-  std::function<std::vector<std::pair<std::string, bool>>()> ready_checks;
+  // Readiness beyond the API's own: what is checked, and what keeps it from being ready (empty: nothing).
+  std::function<std::vector<std::pair<std::string, std::string>>()> ready_checks;
   // Called once for each request that was answered: user, verb, path, code. Empty: off.
   std::function<void(const User&, std::string_view verb, std::string_view path, int code)> audit;
 };

@@ -7,6 +7,7 @@
 #include <cstdio>
 
 #include "base/atomic_file.h"
+#include "loop/turns.h"
 
 namespace limpet::daemon {
 namespace {
@@ -37,9 +38,10 @@ double seconds(const timeval& t) {
 }  // namespace
 
 void describe_store(api::MetricsText& out, const store::Stats& s) {
-  out.one("limpet_store_commits_total", "counter", "Transactions asked for.", number(s.commits));
-  out.one("limpet_store_transactions_total", "counter", "Groups of commits written together.",
-          number(s.transactions));
+  out.one("limpet_store_commits_total", "counter", "Groups of transactions written together.",
+          number(s.commits));
+  out.one("limpet_store_transactions_total", "counter",
+          "Transactions asked for, also those that were refused.", number(s.transactions));
   out.one("limpet_store_conflicts_total", "counter", "Commits whose precondition failed.",
           number(s.conflicts));
   out.one("limpet_store_fsyncs_total", "counter", "Syncs of the database.", number(s.fsyncs));
@@ -56,6 +58,22 @@ void describe_store(api::MetricsText& out, const store::Stats& s) {
   out.one("limpet_store_wal_bytes", "gauge", "Size of its log.", number(s.wal_bytes));
   out.one("limpet_store_commit_max_seconds", "gauge", "Longest commit so far.",
           number(s.commit_ms_max) / 1000);
+}
+
+void describe_loop(api::MetricsText& out, loop::Loop& loop) {
+  out.one("limpet_loop_handles", "gauge", "Handles and pool requests of the event loop.",
+          static_cast<double>(loop.live_handles()));
+  const loop::TurnStats& s = loop::turn_stats(loop);
+  out.family("limpet_loop_turn_seconds", "histogram",
+             "Time the event loop was busy in one turn, waiting for events left out.");
+  for (size_t i = 0; i < s.within.size(); ++i) {
+    out.sample("limpet_loop_turn_seconds_bucket", {{"le", strf("%g", loop::TurnStats::bounds_s[i])}},
+               number(s.within[i]));
+  }
+  out.sample("limpet_loop_turn_seconds_bucket", {{"le", "+Inf"}}, number(s.turns));
+  out.sample("limpet_loop_turn_seconds_sum", s.busy_s);
+  out.sample("limpet_loop_turn_seconds_count", number(s.turns));
+  out.one("limpet_loop_turn_max_seconds", "gauge", "Longest turn so far.", s.longest_s);
 }
 
 void describe_tls(api::MetricsText& out, const tls::Stats& s) {

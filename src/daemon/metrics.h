@@ -3,6 +3,7 @@
 
 #include "api/metrics.h"
 #include "http/server.h"
+#include "loop/loop.h"
 #include "node/agent.h"
 #include "store/store.h"
 #include "tls/tls.h"
@@ -10,6 +11,8 @@
 namespace limpet::daemon {
 
 void describe_store(api::MetricsText& out, const store::Stats& stats);
+// How long the loop was busy in one turn, which is how long everything else waited.
+void describe_loop(api::MetricsText& out, loop::Loop& loop);
 void describe_tls(api::MetricsText& out, const tls::Stats& stats);
 // One listener of possibly several: `https` and `socket` are the counters of the two.
 void describe_http(api::MetricsText& out, const http::ServerCounters& https,

@@ -59,6 +59,7 @@ class ApiPart final : public Part {
       return is_member(uid, primary, gid);
     };
     options.is_reader = device_.is_reader;
+    options.ready_checks = [this] { return readiness(); };
     device_.api_version = options.git_version;
     server_ = std::make_unique<api::ApiServer>(device_.loop, device_.clock, device_.random, *device_.store,
                                                std::move(options), nullptr);
@@ -67,10 +68,7 @@ class ApiPart final : public Part {
       if (device_.store) describe_store(out, device_.store->stats());
     });
     server_->metrics().add("process", describe_process);
-    server_->metrics().add("loop", [this](api::MetricsText& out) {
-      out.one("limpet_loop_handles", "gauge", "Handles and pool requests of the event loop.",
-              static_cast<double>(device_.loop.live_handles()));
-    });
+    server_->metrics().add("loop", [this](api::MetricsText& out) { describe_loop(out, device_.loop); });
     server_->start([this](Result<> started) {
       if (!started) {
         device_.fatal("api: " + started.error().message);
@@ -95,6 +93,17 @@ class ApiPart final : public Part {
   std::string not_ready() const override { return ready_ ? "" : "the built-in objects are not there yet"; }
 
  private:
+  // Of the whole daemon, as one check of /readyz; `limpet status` tells them apart.
+  std::vector<std::pair<std::string, std::string>> readiness() const {
+    std::string failure;
+    if (device_.not_ready) {
+      for (const auto& [part, reason] : device_.not_ready()) {
+        failure += (failure.empty() ? "" : "; ") + part + ": " + reason;
+      }
+    }
+    return {{"daemon", failure}};
+  }
+
   Device& device_;
   std::unique_ptr<api::ApiServer> server_;
   bool ready_ = false;

@@ -10,6 +10,7 @@
 
 #include "base/assert.h"
 #include "loop/loop.h"
+#include "loop/turns.h"
 
 namespace limpet::loop {
 
@@ -35,6 +36,12 @@ struct Loop::Impl {
   char* buffer();
   void run_deferred();
   void run_posted();
+
+  // A turn ends after the I/O callbacks and what they deferred.
+  TurnStats turns;
+  uint64_t turn_began_ns = 0, idle_ns = 0;
+  void measure_from_here();
+  void turn_ended();
 };
 
 inline Loop::Impl& impl_of(uv_loop_t* loop) { return *static_cast<Loop::Impl*>(loop->data); }

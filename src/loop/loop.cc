@@ -42,6 +42,7 @@ Loop::Loop() : impl_(std::make_unique<Impl>()), uv_(&impl_->loop) {
   impl_->thread = pthread_self();
   LIMPET_ASSERT(uv_loop_init(uv_) == 0);
   uv_->data = impl_.get();
+  LIMPET_ASSERT(uv_loop_configure(uv_, UV_METRICS_IDLE_TIME) == 0);
   LIMPET_ASSERT(
       uv_async_init(uv_, &impl_->async, [](uv_async_t* a) noexcept { impl_of(a->loop).run_posted(); }) == 0);
   uv_unref(reinterpret_cast<uv_handle_t*>(&impl_->async));
@@ -50,6 +51,7 @@ Loop::Loop() : impl_(std::make_unique<Impl>()), uv_(&impl_->loop) {
   uv_check_start(&impl_->check, [](uv_check_t* c) noexcept {
     Impl& impl = impl_of(c->loop);
     if (!impl.deferred.empty()) impl.run_deferred();
+    impl.turn_ended();
   });
   uv_unref(reinterpret_cast<uv_handle_t*>(&impl_->check));
 }
@@ -80,6 +82,7 @@ Loop::~Loop() {
 
 void Loop::run() {
   impl_->thread = pthread_self();
+  impl_->measure_from_here();
   uv_run(uv_, UV_RUN_DEFAULT);
 }
 
@@ -93,6 +96,7 @@ bool Loop::run_until(const std::function<bool()>& done, int64_t limit_ms) {
   Timer guard(*this, "run-until");
   bool expired = false;
   guard.start(limit_ms, [&] { expired = true; });
+  impl_->measure_from_here();
   while (!expired) {
     uv_run(uv_, UV_RUN_ONCE);
     if (done()) return true;

@@ -44,7 +44,7 @@ expect "and why" '0/[01] nodes are available|no nodes available' \
   kubectl get pod lost -o jsonpath='{.status.conditions[?(@.type=="PodScheduled")].message}'
 
 metrics=$(device_api GET /metrics)
-for name in limpet_store_fsyncs_total limpet_loop_handles limpet_tls_handshakes_total limpet_http_requests_total \
+for name in limpet_store_fsyncs_total limpet_loop_handles limpet_loop_turn_seconds_count limpet_tls_handshakes_total limpet_http_requests_total \
   process_resident_memory_bytes; do
   expect "/metrics counts" "^$name(\{[^}]*\})? [1-9]" echo "$metrics"
 done

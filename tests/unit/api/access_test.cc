@@ -87,6 +87,76 @@ TEST_CASE("refusals") {
   CHECK(s.ask({.target = "/api/v1/pods", .user = "x", .groups = {"limpet"}}).status == 200);
 }
 
+TEST_CASE("acting for another: groups and extra as upstream completes them") {
+  Server s;
+  auto who = [&](std::vector<http::Header> headers) {
+    return s.ask({.method = "POST",
+                  .target = "/apis/authentication.k8s.io/v1/selfsubjectreviews",
+                  .body = R"({"apiVersion":"authentication.k8s.io/v1","kind":"SelfSubjectReview"})",
+                  .headers = std::move(headers)});
+  };
+  auto groups = [](const Answer& a) {
+    std::vector<std::string> out;
+    a.json()["status"]["userInfo"]["groups"].each([&](std::string_view, json::Cursor g) {
+      out.push_back(g.str());
+      return true;
+    });
+    return out;
+  };
+  using Names = std::vector<std::string>;
+  const std::string account = "system:serviceaccount:web:robot";
+  CHECK(groups(who({{"Impersonate-User", account}})) ==
+        Names{"system:serviceaccounts", "system:serviceaccounts:web", "system:authenticated"});
+  CHECK(groups(who({{"Impersonate-User", account}, {"Impersonate-Group", "g"}})) ==
+        Names{"g", "system:authenticated"});
+  CHECK(groups(who({{"Impersonate-User", "jane"}})) == Names{"system:authenticated"});
+  CHECK(groups(who({{"Impersonate-User", "system:serviceaccount:web"}})) == Names{"system:authenticated"});
+  Answer extra = who({{"Impersonate-User", "jane"},
+                      {"Impersonate-Uid", "7"},
+                      {"Impersonate-Extra-Scopes", "view"},
+                      {"impersonate-extra-scopes", "edit"},
+                      {"Impersonate-Extra-acme.com%2Fproject", "p"}});
+  CHECK(extra.body.find(R"("uid":"7")") != std::string::npos);
+  CHECK(extra.body.find(R"("extra":{"scopes":["view","edit"],"acme.com/project":["p"]})") !=
+        std::string::npos);
+  CHECK(who({{"Impersonate-Extra-Scopes", "view"}}).status == 400);
+}
+
+TEST_CASE("readiness says what is not ready, and only to those who are known why") {
+  std::string failure;
+  Server s(nullptr, [&](Options& o) {
+    o.ready_checks = [&] { return std::vector<std::pair<std::string, std::string>>{{"daemon", failure}}; };
+  });
+  CHECK(s.get("/readyz").body == "ok");
+  CHECK(s.get("/readyz?verbose").body ==
+        "[+]ping ok\n[+]store ok\n[+]namespaces ok\n[+]shutdown ok\n[+]daemon ok\nreadyz check passed\n");
+  CHECK(s.get("/readyz/store").body == "ok");
+  CHECK(s.get("/readyz/nothing").status == 404);
+  failure = "node: still taking over";
+  Answer bad = s.get("/readyz");
+  CHECK(bad.status == 500);
+  CHECK(bad.body.find("[-]daemon failed: node: still taking over\n") != std::string::npos);
+  Answer anonymous = s.ask({.target = "/readyz", .user = ""});
+  CHECK(anonymous.status == 500);
+  CHECK(anonymous.body.find("[-]daemon failed: reason withheld\n") != std::string::npos);
+  CHECK(s.get("/readyz/ping").status == 200);
+  CHECK(s.get("/livez").status == 200);
+  failure.clear();
+  // A store that has stopped is not ready.
+  s.close_store();
+  Answer stopped = s.get("/readyz");
+  CHECK(stopped.status == 500);
+  CHECK(stopped.body.find("[-]store failed: ") != std::string::npos);
+  CHECK(s.get("/livez").status == 200);
+}
+
+TEST_CASE("the version names the build") {
+  Server s;
+  Answer v = s.get("/version");
+  CHECK(v.json()["buildDate"].str() > "2025");
+  CHECK(v.body.find("gitCommit") != std::string::npos);
+}
+
 TEST_CASE("who comes through the unix socket") {
   Options o;
   o.reader_gid = 77;

@@ -11,6 +11,7 @@
 #include "loop/loop.h"
 #include "loop/poll.h"
 #include "loop/signal.h"
+#include "loop/turns.h"
 
 using namespace limpet;
 using namespace limpet::loop;
@@ -32,6 +33,23 @@ TEST_CASE("deferred tasks run in order, and one deferred by them later") {
   loop.run();
   CHECK(seen == std::vector<int>{1, 2, 3});
   CHECK(loop.live_handles() == 0);
+}
+
+TEST_CASE("a turn is as long as its callbacks keep it, and waiting makes none") {
+  Loop loop;
+  loop.defer([] { usleep(20'000); });
+  loop.run();
+  const TurnStats busy = turn_stats(loop);
+  CHECK(busy.turns >= 1);
+  CHECK(busy.longest_s >= 0.02);
+  CHECK(busy.busy_s >= busy.longest_s);
+  CHECK(busy.turns - busy.within[2] >= 1);  // of more than 10 ms
+  CHECK(busy.within.back() <= busy.turns);
+  // Nothing but one timer far away: one turn to find that out, one when it fires.
+  Timer timer(loop, "far");
+  timer.start(60, [] {});
+  loop.run();
+  CHECK(turn_stats(loop).turns - busy.turns <= 3);
 }
 
 TEST_CASE("posts of another thread arrive in order") {
