@@ -1,11 +1,12 @@
 #!/bin/bash
 # Installs what limpet needs on Debian 12 or 13, as root, from the machine's own apt sources.
 #
-#   packaging/deps.sh [build] [run] [quickstart] [test] [fuzz]    (default: build run)
+#   packaging/deps.sh [build] [run] [quickstart] [test] [fuzz] [debootstrap] [vm]    (default: build run)
 #
 # build  compiler, build tools, libraries     run   what a device needs beside limpet
 # quickstart  a registry and an image's content
 # test   what the system tests drive          fuzz  clang with libFuzzer, clang-format, clang-tidy
+# debootstrap  what makes a Debian 13 root    vm    what makes and runs the guest of the vm suite
 # Installs only what is missing; says nothing when nothing is.
 set -euo pipefail
 
@@ -45,7 +46,8 @@ for group in "${@:-build run}"; do
       test) wanted+=" $tests" ;;
       fuzz) wanted+=" $fuzz" ;;
       debootstrap) wanted+=" debootstrap" ;;
-      *) echo "deps.sh: unknown group $name (build, run, quickstart, test, fuzz, debootstrap)" >&2; exit 2 ;;
+      vm) wanted+=" debootstrap qemu-system-x86 qemu-utils e2fsprogs busybox-static python3" ;;
+      *) echo "deps.sh: unknown group $name (build, run, quickstart, test, fuzz, debootstrap, vm)" >&2; exit 2 ;;
     esac
   done
 done

@@ -9,6 +9,8 @@
 #   fuzz       each fuzz target for a few seconds over its corpus, with clang
 #   lint       a build with clang, every warning an error
 #   debian13   the unit suite in a Debian 13 root (g++ 14, mbedTLS 3.6, llhttp)
+#   vm         tests/vm/*: a Debian 13 guest of 128 MB under QEMU with systemd and cgroup v2, whose plug is pulled
+#              VM_CYCLES times under a write load (default 3); needs no KVM
 #
 # Without a suite: those of CI (unit asan system fuzz lint). -k runs only tests whose name contains FILTER.
 # Prints PASS, FAIL or SKIP (with the reason) per test, the tail of a failure's output, and last
@@ -22,8 +24,8 @@ while [ $# -gt 0 ]; do
     -k) filter=${2:?-k needs a FILTER}; shift ;;
     -j) jobs=${2:?-j needs a number}; shift ;;
     -h | --help) sed -n '2,/^set -euo/{/^set/!s/^# \{0,1\}//p}' "$0"; exit 0 ;;
-    unit | asan | system | fuzz | lint | debian13) suites+=("$1") ;;
-    *) echo "tests/run.sh: unknown suite $1 (unit asan system fuzz lint debian13)" >&2; exit 2 ;;
+    unit | asan | system | fuzz | lint | debian13 | vm) suites+=("$1") ;;
+    *) echo "tests/run.sh: unknown suite $1 (unit asan system fuzz lint debian13 vm)" >&2; exit 2 ;;
   esac
   shift
 done
@@ -35,6 +37,8 @@ has system && groups+=(run test)
 if has asan || has fuzz || has lint; then groups+=(fuzz); fi
 if has debian13; then groups+=(debootstrap); fi
 packaging/deps.sh "${groups[@]}"
+# Where there is no QEMU to be had, that suite alone is skipped.
+if has vm; then packaging/deps.sh vm || true; fi
 
 # A build of its own per compiler and sanitizer, all below build/, so that the caller's CC and flags play no part.
 unset CC CXX CFLAGS CXXFLAGS LDFLAGS
@@ -89,6 +93,16 @@ for suite in "${suites[@]}"; do
       ;;
     debian13)
       tests/lib/debian13.sh "$results" "$filter" || true
+      ;;
+    vm)
+      mkdir -p build/vm
+      made=0
+      tests/vm/make.sh build/vm $results >$results/vm.log 2>&1 || made=$?
+      case $made in
+        0) run vm build ;;
+        77) echo "SKIP vm: $(tail -1 $results/vm.log)"; echo "SKIP" >>$results/build.tally ;;
+        *) tail -60 $results/vm.log >&2; broken vm ;;
+      esac
       ;;
   esac
 done
