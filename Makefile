@@ -6,7 +6,7 @@ CLANG_FORMAT ?= $(shell command -v clang-format-19 || command -v clang-format)
 CLANG_TIDY ?= $(shell command -v clang-tidy-19 || command -v clang-tidy)
 SOURCES = $(shell git ls-files 'src/*.cc' 'src/*.h' 'tests/*.cc' 'tests/*.h')
 
-.PHONY: build check test asan fuzz system bench fmt lint install clean
+.PHONY: build check test asan fuzz system vm bench fmt lint install clean
 
 build: $(BUILD)/build.ninja
 	$(NINJA) -C $(BUILD)
@@ -29,6 +29,9 @@ fuzz:
 
 system:
 	tests/run.sh system
+
+vm:
+	tests/run.sh vm
 
 bench:
 	tests/bench/run.sh
