@@ -20,6 +20,7 @@ namespace {
 
 constexpr int64_t slow_client_ms = 5000;  // a peer that takes nothing for so long is dropped
 constexpr int64_t drain_ms = 500;  // how long output may outlive the first process (others can hold the pipe)
+constexpr int64_t poweroff_ms = 10000;  // what a container may take of a device going down
 
 }  // namespace
 
@@ -175,7 +176,11 @@ void Container::run_start(Client* by) {
 void Container::reap() {
   signalfd_siginfo info;
   while (read(signals_, &info, sizeof info) == sizeof info) {
-    if (info.ssi_signo == SIGTERM) leaving_ = true;
+    if (info.ssi_signo != SIGTERM) continue;
+    leaving_ = true;
+    // Process 1 sends it to all there are when the device goes down. A first process that does not listen
+    // would hold up systemd for 90 seconds.
+    if (info.ssi_pid == 1 && poweroff_deadline_ == 0) poweroff_deadline_ = monotonic_ms() + poweroff_ms;
   }
   if (leaving_ && over()) done_ = true;
   int status = 0;
@@ -360,6 +365,7 @@ int64_t Container::next_deadline() const {
   };
   consider(command_deadline_);
   consider(drain_deadline_);
+  consider(poweroff_deadline_);
   for (const Client* client : clients_) {
     if (client != nullptr && client->has_output()) consider(client->last_progress_ms + slow_client_ms);
   }
@@ -373,6 +379,10 @@ void Container::check_deadlines() {
     command_deadline_ = now + 1000;  // again, should one not die at once
     kill(-command_pid_, SIGKILL);
     kill_children(init_);
+  }
+  if (poweroff_deadline_ != 0 && now >= poweroff_deadline_) {
+    poweroff_deadline_ = 0;
+    if (!over() && init_ != 0 && !init_gone_) kill(init_, SIGKILL);
   }
   if (drain_deadline_ != 0 && now >= drain_deadline_) finish_exit();
   for (int i = 0; i < max_clients; ++i) {

@@ -91,6 +91,7 @@ class Container {
   bool init_gone_ = false;
   int init_status_ = 0;
   int64_t drain_deadline_ = 0;
+  int64_t poweroff_deadline_ = 0;  // the device goes down: the container ends by then
   pid_t orphan_pid_[8] = {};
   int orphan_status_[8] = {};
   int orphans_ = 0;

@@ -26,7 +26,7 @@ FILES = os.environ["LIMPET_VM"]
 SCRATCH = os.environ["TEST_TMP"]
 SOURCE = os.environ["LIMPET_SOURCE"]
 BOOT_SECONDS = 600      # 15 when nothing else runs
-SHUTDOWN_SECONDS = 400  # systemd alone gives what does not end 90 of its own
+SHUTDOWN_SECONDS = 400
 API_PORT = 6443     # of the test's network namespace, as in the guest
 POD_PORT = 30080    # the host port of configs/examples/hello.yaml
 CONSOLE = ("console=ttyS0 quiet panic=-1 mitigations=off random.trust_cpu=on systemd.show_status=no "
@@ -101,17 +101,20 @@ class Guest:
         self._ended()
 
     def power_off(self, how="poweroff"):
-        """In good order, by systemd; the seconds that took."""
-        begin = time.monotonic()
+        """In good order, by systemd. What it says to that: whom it had to kill, among others."""
+        self.run("dmesg -n 7")
+        begin = os.path.getsize(self.console)
         self.channel.sendall(self._request(f"systemctl {how}", 60))
         self._ended(SHUTDOWN_SECONDS)
-        return time.monotonic() - begin
+        with open(self.console, encoding="utf-8", errors="replace") as file:
+            file.seek(begin)
+            return file.read()
 
     def reboot(self):
         # QEMU ends instead (-no-reboot): its firmware is slow at a warm start.
-        seconds = self.power_off("reboot")
+        words = self.power_off("reboot")
         self.start()
-        return seconds
+        return words
 
     def _ended(self, seconds=30):
         try:
