@@ -90,4 +90,16 @@ def the_plug_is_pulled_then_a_clean_reboot():
     back_again(before, 4)
 
 
+@case
+def with_the_network_back_it_is_all_there():
+    guest.power_off()
+    guest.network = True
+    guest.start()
+    eventually(lambda: guest.kubectl("get --raw /readyz") == "ok", 600, "the API answers from outside", every=1)
+    for name in NAMES:
+        guest.kubectl(f"wait --for=condition=Ready pod/{name} --timeout=300s", 330)
+    expect_match(r"^finished\s+0/1\s+Completed\s+0 ", guest.kubectl("get pods"))
+    guest.kubectl("delete pod --all --timeout=200s", 220)
+
+
 run(guest, at_once=1)
