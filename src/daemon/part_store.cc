@@ -15,8 +15,9 @@ class StorePart final : public Part {
     store::Options options;
     options.path = device_.paths.store_file;
     TRY(store_, store::Store::open(device_.loop, options, device_.clock));
-    // Many boards start in 1970: it is certainly not earlier than the last thing we wrote.
-    device_.clock.raise_floor(store_->last_commit_time());
+    // Many boards start in 1970: it is hardly earlier than the last thing we wrote.
+    device_.clock.remember(store_->last_commit_time());
+    report_clock();
     store_->on_fatal([this](Error error) { device_.fatal("store: " + error.message); });
     device_.store = store_.get();
     log::info("store opened", {{"file", options.path},
@@ -37,6 +38,19 @@ class StorePart final : public Part {
   }
 
  private:
+  // Which of the two is right is not ours to know; that they differ by years a person should.
+  void report_clock() const {
+    const WallTime machine = SystemClock::machine(), now = device_.clock.wall();
+    const WallTime written{store_->last_commit_time(), 0};
+    if (machine.seconds < SystemClock::build_time()) {
+      log::warning("the clock reads a time before this program was built, going on from the last write",
+                   {{"it_reads", rfc3339(machine)}, {"now", rfc3339(now)}});
+    } else if (written.seconds > now.seconds) {
+      log::warning("the last write is dated later than the clock reads, believing the clock",
+                   {{"written", rfc3339(written)}, {"now", rfc3339(now)}});
+    }
+  }
+
   Device& device_;
   std::unique_ptr<store::Store> store_;
 };
