@@ -43,8 +43,8 @@ struct Device {
 
   store::Store* store = nullptr;
   pki::Identity identity;
-  // Called when the identity was renewed; set by whoever serves with it.
-  loop::Task identity_changed;
+  // Called when the identity was renewed; set by whoever serves with it. On an error it is called again.
+  std::function<Result<>()> identity_changed;
   api::ApiServer* api = nullptr;
   node::Images* images = nullptr;
   node::Agent* agent = nullptr;
