@@ -40,6 +40,8 @@ struct Device {
   std::string node_name;
   // A part found that the daemon cannot go on (a failed fsync): stop, exit status 1.
   std::function<void(const std::string& reason)> fatal;
+  // Starting takes as long as this from now: the service manager is told. Set by the Daemon.
+  std::function<void(int64_t ms)> starting_takes;
 
   store::Store* store = nullptr;
   pki::Identity identity;

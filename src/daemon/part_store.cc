@@ -1,10 +1,15 @@
 // The store: opened first, closed last, and the reason to end when the disk can no longer be trusted.
+#include <sys/stat.h>
+
 #include "base/log.h"
 #include "daemon/parts.h"
 #include "store/store.h"
 
 namespace limpet::daemon {
 namespace {
+
+constexpr int64_t usual_ms = 60'000;
+constexpr int64_t slowest_bytes_per_second = 1 << 20;
 
 class StorePart final : public Part {
  public:
@@ -14,6 +19,9 @@ class StorePart final : public Part {
   Result<> start() override {
     store::Options options;
     options.path = device_.paths.store_file;
+    // After an unclean stop the whole file is read and checked, and cheap flash is slow.
+    if (device_.starting_takes)
+      device_.starting_takes(usual_ms + store_bytes() * 1000 / slowest_bytes_per_second);
     TRY(store_, store::Store::open(device_.loop, options, device_.clock));
     // Many boards start in 1970: it is hardly earlier than the last thing we wrote.
     device_.clock.remember(store_->last_commit_time());
@@ -38,6 +46,15 @@ class StorePart final : public Part {
   }
 
  private:
+  int64_t store_bytes() const {
+    int64_t bytes = 0;
+    for (const char* suffix : {"", "-wal"}) {
+      struct stat st{};
+      if (stat((device_.paths.store_file + suffix).c_str(), &st) == 0) bytes += st.st_size;
+    }
+    return bytes;
+  }
+
   // Which of the two is right is not ours to know; that they differ by years a person should.
   void report_clock() const {
     const WallTime machine = SystemClock::machine(), now = device_.clock.wall();
