@@ -1,5 +1,6 @@
 #include "base/clock.h"
 
+#include <algorithm>
 #include <ctime>
 
 #include "base/build_time.h"
@@ -104,24 +105,65 @@ bool parse_offset(std::string_view s, size_t* pos, int64_t* offset) {
 
 }  // namespace
 
-SystemClock::SystemClock(int64_t floor_seconds) : floor_(floor_seconds) {}
+namespace {
 
-int64_t SystemClock::monotonic_ms() {
+constexpr int64_t kSecond = 1'000'000'000;
+// Nanoseconds of 64 bits reach to 2262; the kernel takes no time after 2232.
+constexpr int64_t kLatest = 9'000'000'000;
+
+int64_t nanos_of(int64_t seconds) { return std::clamp<int64_t>(seconds, 0, kLatest) * kSecond; }
+
+int64_t boot_time_ns() {
   timespec ts{};
   clock_gettime(CLOCK_BOOTTIME, &ts);
-  return ts.tv_sec * 1000 + ts.tv_nsec / 1000000;
+  return ts.tv_sec * kSecond + ts.tv_nsec;
 }
 
-WallTime SystemClock::wall() {
+}  // namespace
+
+TimeKeeper::TimeKeeper(int64_t earliest_seconds, int64_t monotonic_ns)
+    : earliest_s_(earliest_seconds), believed_ns_(nanos_of(earliest_seconds)), at_ns_(monotonic_ns) {}
+
+int64_t TimeKeeper::passed(int64_t monotonic_ns) {
+  const int64_t since = std::max<int64_t>(monotonic_ns - at_ns_, 0);
+  at_ns_ += since;
+  return since;
+}
+
+WallTime TimeKeeper::now(WallTime machine, int64_t monotonic_ns) {
+  const int64_t since = passed(monotonic_ns);
+  const int64_t reads = nanos_of(machine.seconds) + machine.nanos;
+  const int64_t behind = believed_ns_ + since - reads;
+  if (machine.seconds < earliest_s_) {
+    believed_ns_ += since;
+  } else if (behind <= 0 || behind > correction_seconds * kSecond) {
+    believed_ns_ = reads;
+  } else {
+    believed_ns_ = std::max(reads, believed_ns_ + since / 2);
+  }
+  return {believed_ns_ / kSecond, static_cast<int32_t>(believed_ns_ % kSecond)};
+}
+
+void TimeKeeper::remember(int64_t seconds, int64_t monotonic_ns) {
+  believed_ns_ = std::max(believed_ns_ + passed(monotonic_ns), nanos_of(seconds));
+}
+
+SystemClock::SystemClock(int64_t earliest_seconds) : keeper_(earliest_seconds, boot_time_ns()) {}
+
+int64_t SystemClock::monotonic_ms() { return boot_time_ns() / 1'000'000; }
+
+WallTime SystemClock::machine() {
   timespec ts{};
   clock_gettime(CLOCK_REALTIME, &ts);
-  if (ts.tv_sec < floor_) return {floor_, 0};
   return {ts.tv_sec, static_cast<int32_t>(ts.tv_nsec)};
 }
 
-void SystemClock::raise_floor(int64_t seconds) {
-  if (seconds > floor_) floor_ = seconds;
+WallTime SystemClock::wall() {
+  const WallTime reads = machine();  // first: read late, monotonic time makes us believe rather less
+  return keeper_.now(reads, boot_time_ns());
 }
+
+void SystemClock::remember(int64_t seconds) { keeper_.remember(seconds, boot_time_ns()); }
 
 int64_t SystemClock::build_time() { return LIMPET_BUILD_TIME; }
 
@@ -130,6 +172,10 @@ void ManualClock::advance_ms(int64_t ms) {
   const int64_t nanos = wall_.nanos + ms % 1000 * 1000000;
   wall_.seconds += ms / 1000 + nanos / 1000000000;
   wall_.nanos = static_cast<int32_t>(nanos % 1000000000);
+}
+
+int64_t unix_seconds(int64_t year, int month, int day, int hour, int minute, int second) {
+  return days_from_civil(year, month, day) * kDay + hour * 3600 + minute * 60 + second;
 }
 
 std::string rfc3339(WallTime t) { return date_time(t) + "Z"; }
@@ -150,7 +196,7 @@ Result<WallTime> parse_rfc3339(std::string_view s) {
     return fail(Errc::invalid_argument, strf("\"%.*s\" is not an RFC 3339 time",
                                              static_cast<int>(s.size() > 64 ? 64 : s.size()), s.data()));
   }
-  return WallTime{days_from_civil(y, mo, d) * kDay + h * 3600 + mi * 60 + sec - offset, nanos};
+  return WallTime{unix_seconds(y, mo, d, h, mi, sec) - offset, nanos};
 }
 
 }  // namespace limpet

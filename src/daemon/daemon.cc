@@ -39,6 +39,7 @@ Daemon::Daemon(Device& device, Parts parts, Notifier& notifier, std::string conf
     // Not from inside the part that reports it.
     device_.loop.defer([this, reason] { stop(reason); });
   };
+  device_.starting_takes = [this](int64_t ms) { notifier_.extend_timeout(ms * 1000); };
   device_.not_ready = [this] {
     std::vector<std::pair<std::string, std::string>> out;
     for (size_t i = 0; i < started_; i++) {
@@ -49,7 +50,10 @@ Daemon::Daemon(Device& device, Parts parts, Notifier& notifier, std::string conf
   };
 }
 
-Daemon::~Daemon() { device_.not_ready = nullptr; }
+Daemon::~Daemon() {
+  device_.not_ready = nullptr;
+  device_.starting_takes = nullptr;
+}
 
 Result<> Daemon::start() {
   CHECK_OK(watch_signals());

@@ -60,6 +60,7 @@ int serve(const Config& config, const std::string& config_file) {
                 .paths = derive_paths(config),
                 .node_name = config.node_name.empty() ? host_name() : config.node_name,
                 .fatal = {},
+                .starting_takes = {},
                 .identity = {},
                 .identity_changed = {}};
   Daemon daemon(device, make_parts(device), notifier, config_file);

@@ -40,11 +40,13 @@ struct Device {
   std::string node_name;
   // A part found that the daemon cannot go on (a failed fsync): stop, exit status 1.
   std::function<void(const std::string& reason)> fatal;
+  // Starting takes as long as this from now: the service manager is told. Set by the Daemon.
+  std::function<void(int64_t ms)> starting_takes;
 
   store::Store* store = nullptr;
   pki::Identity identity;
-  // Called when the identity was renewed; set by whoever serves with it.
-  loop::Task identity_changed;
+  // Called when the identity was renewed; set by whoever serves with it. On an error it is called again.
+  std::function<Result<>()> identity_changed;
   api::ApiServer* api = nullptr;
   node::Images* images = nullptr;
   node::Agent* agent = nullptr;

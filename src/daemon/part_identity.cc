@@ -1,10 +1,11 @@
 // Keys and certificates: made at first start, renewed while running, following the names and addresses of the
-// device.
+// device and the settings of its clock.
 #include <unistd.h>
 
 #include <algorithm>
 
 #include "base/log.h"
+#include "daemon/clock_watch.h"
 #include "daemon/names.h"
 #include "daemon/parts.h"
 #include "pki/identity.h"
@@ -12,9 +13,9 @@
 namespace limpet::daemon {
 namespace {
 
-constexpr int64_t settle_ms = 2'000;  // addresses come in bursts
-constexpr int64_t longest_wait_ms =
-    3600'000;  // the wall clock may jump; renewal is looked at again this often
+constexpr int64_t settle_ms = 2'000;                // addresses come in bursts
+constexpr int64_t longest_wait_ms = 24 * 3600'000;  // timers stand still while the device sleeps
+constexpr int64_t unwatched_wait_ms = 3600'000;     // where nobody tells that the clock was set
 constexpr int64_t retry_ms = 60'000;
 
 class IdentityPart final : public Part {
@@ -23,34 +24,50 @@ class IdentityPart final : public Part {
   const char* name() const override { return "identity"; }
 
   Result<> start() override {
-    TRY(device_.identity, pki::ensure_identity(options(), device_.clock.wall(), device_.random));
+    TRY(device_.identity, pki::ensure_identity(options(), moment(), device_.random));
     report(device_.identity);
     timer_ = std::make_unique<loop::Timer>(device_.loop, "certificates");
+    watch_addresses();
+    watch_clock();
     arm();
-    auto watch = loop_watch();
-    if (!watch) {
-      log::warning("changes of addresses are not noticed at once, going on", {{"error", watch.error()}});
-      return {};
-    }
-    watch_ = std::move(*watch);
     return {};
   }
 
   void stop(loop::Task done) override {
-    watch_.reset();
+    addresses_.reset();
+    clock_.reset();
     timer_.reset();
     work_.forget();
     done();
   }
 
-  void reload(const Config& before) override {
-    if (before.tls != device_.config.tls) renew();
-  }
+  // Whatever is not as it should be is mended, not only what the configuration changed.
+  void reload(const Config&) override { renew(); }
 
  private:
-  Result<std::unique_ptr<AddressWatch>> loop_watch() {
-    return AddressWatch::make(device_.loop, settle_ms, [this] { renew(); });
+  void watch_addresses() {
+    auto watch = AddressWatch::make(device_.loop, settle_ms, [this] { renew(); });
+    if (!watch) {
+      log::warning("changes of addresses are not noticed at once, going on", {{"error", watch.error()}});
+      return;
+    }
+    addresses_ = std::move(*watch);
   }
+
+  void watch_clock() {
+    auto watch = ClockWatch::make(device_.loop, [this] {
+      const pki::Moment now = moment();
+      log::notice("the clock was set", {{"it_reads", rfc3339(now.machine)}, {"now", rfc3339(now.believed)}});
+      renew();
+    });
+    if (!watch) {
+      log::warning("settings of the clock are not noticed at once, going on", {{"error", watch.error()}});
+      return;
+    }
+    clock_ = std::move(*watch);
+  }
+
+  pki::Moment moment() const { return {device_.clock.wall(), SystemClock::machine()}; }
 
   pki::IdentityOptions options() const {
     char host[256] = {};
@@ -75,7 +92,9 @@ class IdentityPart final : public Part {
   void arm() {
     const int64_t left_s = device_.identity.renew_at - device_.clock.wall().seconds;
     // A certificate that is due and could not be made is not tried in a tight loop.
-    timer_->start(std::clamp(left_s * 1000, retry_ms, longest_wait_ms), [this] { renew(); });
+    const int64_t longest = clock_ ? longest_wait_ms : unwatched_wait_ms;
+    timer_->start(failed_ || unserved_ ? retry_ms : std::clamp(left_s * 1000, retry_ms, longest),
+                  [this] { renew(); });
   }
 
   // On the pool: keys and fsyncs take milliseconds. One at a time; a change meanwhile is looked at
@@ -87,36 +106,51 @@ class IdentityPart final : public Part {
     }
     struct Job {
       pki::IdentityOptions options;
-      WallTime now;
+      pki::Moment moment;
       SystemRandom random;
       Result<pki::Identity> result = fail(Errc::internal, "not run");
     };
-    auto job = std::make_shared<Job>();
-    job->options = options();
-    job->now = device_.clock.wall();
+    auto job = std::make_shared<Job>(Job{.options = options(), .moment = moment(), .random = {}});
     work_.start(
-        device_.loop, [job] { job->result = pki::ensure_identity(job->options, job->now, job->random); },
+        device_.loop, [job] { job->result = pki::ensure_identity(job->options, job->moment, job->random); },
         [this, job] { renewed(std::move(job->result)); });
   }
 
   void renewed(Result<pki::Identity> result) {
+    failed_ = !result;
     if (!result) {
       log::error("certificates cannot be renewed, trying again", {{"error", result.error()}});
     } else {
       report(*result);
-      const bool changed = !result->changes.empty();
+      // Not what this run wrote: one before may have been cut after it wrote something.
+      const bool changed = result->serving_pem != device_.identity.serving_pem ||
+                           result->serving_key_pem != device_.identity.serving_key_pem;
       device_.identity = std::move(*result);
-      if (changed && device_.identity_changed) device_.identity_changed();
+      if (changed || unserved_) serve();
     }
     arm();
     if (std::exchange(again_, false)) device_.loop.defer([this] { renew(); });
   }
 
+  // A certificate that was renewed and is not served helps nobody: tried until it is.
+  void serve() {
+    unserved_ = false;
+    if (!device_.identity_changed) return;
+    if (auto taken = device_.identity_changed(); !taken) {
+      unserved_ = true;
+      log::error("the new certificate cannot be served, the old one stays, trying again",
+                 {{"error", taken.error()}});
+    }
+  }
+
   Device& device_;
   std::unique_ptr<loop::Timer> timer_;
-  std::unique_ptr<AddressWatch> watch_;
+  std::unique_ptr<AddressWatch> addresses_;
+  std::unique_ptr<ClockWatch> clock_;
   loop::Work work_;
   bool again_ = false;
+  bool failed_ = false;
+  bool unserved_ = false;
 };
 
 }  // namespace

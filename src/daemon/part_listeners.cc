@@ -62,7 +62,7 @@ class ListenersPart final : public Part {
     socket_ = std::make_unique<http::Server>(device_.loop, server_options(socket_connections),
                                              device_.local->over(device_.api->handler()));
     CHECK_OK(listen());
-    device_.identity_changed = [this] { identity_changed(); };
+    device_.identity_changed = [this] { return context_->replace(tls_options()); };
     device_.api->metrics().add("listeners", [this](api::MetricsText& out) {
       describe_tls(out, engine_->stats());
       describe_http(out, https_->counters(), socket_->counters());
@@ -159,12 +159,6 @@ class ListenersPart final : public Part {
     peer.gid = credentials->gid;
     peer.pid = credentials->pid;
     socket_->serve(std::move(stream), std::move(peer));
-  }
-
-  void identity_changed() {
-    if (auto replaced = context_->replace(tls_options()); !replaced) {
-      log::error("the new certificate cannot be served, the old one stays", {{"error", replaced.error()}});
-    }
   }
 
   Device& device_;

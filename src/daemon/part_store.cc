@@ -1,10 +1,15 @@
 // The store: opened first, closed last, and the reason to end when the disk can no longer be trusted.
+#include <sys/stat.h>
+
 #include "base/log.h"
 #include "daemon/parts.h"
 #include "store/store.h"
 
 namespace limpet::daemon {
 namespace {
+
+constexpr int64_t usual_ms = 60'000;
+constexpr int64_t slowest_bytes_per_second = 1 << 20;
 
 class StorePart final : public Part {
  public:
@@ -14,9 +19,13 @@ class StorePart final : public Part {
   Result<> start() override {
     store::Options options;
     options.path = device_.paths.store_file;
+    // After an unclean stop the whole file is read and checked, and cheap flash is slow.
+    if (device_.starting_takes)
+      device_.starting_takes(usual_ms + store_bytes() * 1000 / slowest_bytes_per_second);
     TRY(store_, store::Store::open(device_.loop, options, device_.clock));
-    // Many boards start in 1970: it is certainly not earlier than the last thing we wrote.
-    device_.clock.raise_floor(store_->last_commit_time());
+    // Many boards start in 1970: it is hardly earlier than the last thing we wrote.
+    device_.clock.remember(store_->last_commit_time());
+    report_clock();
     store_->on_fatal([this](Error error) { device_.fatal("store: " + error.message); });
     device_.store = store_.get();
     log::info("store opened", {{"file", options.path},
@@ -37,6 +46,28 @@ class StorePart final : public Part {
   }
 
  private:
+  int64_t store_bytes() const {
+    int64_t bytes = 0;
+    for (const char* suffix : {"", "-wal"}) {
+      struct stat st{};
+      if (stat((device_.paths.store_file + suffix).c_str(), &st) == 0) bytes += st.st_size;
+    }
+    return bytes;
+  }
+
+  // Which of the two is right is not ours to know; that they differ by years a person should.
+  void report_clock() const {
+    const WallTime machine = SystemClock::machine(), now = device_.clock.wall();
+    const WallTime written{store_->last_commit_time(), 0};
+    if (machine.seconds < SystemClock::build_time()) {
+      log::warning("the clock reads a time before this program was built, going on from the last write",
+                   {{"it_reads", rfc3339(machine)}, {"now", rfc3339(now)}});
+    } else if (written.seconds > now.seconds) {
+      log::warning("the last write is dated later than the clock reads, believing the clock",
+                   {{"written", rfc3339(written)}, {"now", rfc3339(now)}});
+    }
+  }
+
   Device& device_;
   std::unique_ptr<store::Store> store_;
 };

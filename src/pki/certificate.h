@@ -1,8 +1,8 @@
 // X.509 certificates (RFC 5280) as limpet issues and reads them.
 //
 // Issued ones are what Go's crypto/x509 wants: version 3, 16 random bytes of serial, key usage and extended
-// key usage, subject and authority key identifiers, names in subjectAltName, valid from 24 hours ago (clocks
-// of small devices differ). Pure functions: time and randomness come in.
+// key usage, subject and authority key identifiers, names in subjectAltName, valid from 24 hours ago or
+// earlier (clocks of small devices differ; see validity.h). Pure functions: time and randomness come in.
 #pragma once
 
 #include <cstdint>
@@ -35,18 +35,31 @@ struct Names {
 
 enum class Use { server, client, peer };  // peer: both
 
+// Seconds since 1970, both included.
+struct Validity {
+  int64_t not_before = 0;
+  int64_t not_after = 0;
+  bool operator==(const Validity&) const = default;
+};
+// From 24 hours ago for so many seconds from now.
+constexpr Validity valid_from(WallTime now, int64_t life_seconds) {
+  return {now.seconds - backdate_seconds, now.seconds + life_seconds};
+}
+
 // A certificate authority: PEM certificate with the key that signs.
 struct Authority {
   std::string certificate_pem;
   PrivateKey key;
 };
 
-// A self-signed authority of ten years.
-Result<std::string> make_ca(std::string_view common_name, const PrivateKey& key, WallTime now,
+// A self-signed authority.
+Result<std::string> make_ca(std::string_view common_name, const PrivateKey& key, const Validity& validity,
                             Random& random);
-// A certificate for the owner of this SubjectPublicKeyInfo. life_seconds counts from now.
+// The same authority, key and name, with another validity: certificates it issued before stay good.
+Result<std::string> renew_ca(const Authority& ca, const Validity& validity, Random& random);
+// A certificate for the owner of this SubjectPublicKeyInfo, valid no longer than the authority is.
 Result<std::string> issue(const Authority& ca, std::string_view spki, const Subject& subject,
-                          const Names& names, Use use, WallTime now, int64_t life_seconds, Random& random);
+                          const Names& names, Use use, const Validity& validity, Random& random);
 
 // A PKCS#10 request (RFC 2986); its signature was checked.
 struct Request {
@@ -67,6 +80,7 @@ struct Certificate {
   std::string serial;  // hex
   int64_t not_before = 0;
   int64_t not_after = 0;
+  Validity validity() const { return {not_before, not_after}; }
   bool is_ca = false;
   std::string spki;                 // SubjectPublicKeyInfo, DER
   std::string subject_der;          // X.501 Name, as it stands there

@@ -1,6 +1,6 @@
 #include "pki/der.h"
 
-#include <ctime>
+#include "base/clock.h"
 
 #include "base/result.h"
 
@@ -34,15 +34,14 @@ std::string unsigned_integer(std::string_view big_endian) {
 std::string whole_bytes(std::string_view bits) { return of(bit_string, std::string_view("\0", 1), bits); }
 
 std::string time(int64_t seconds) {
-  time_t t = static_cast<time_t>(seconds);
-  struct tm tm = {};
-  gmtime_r(&t, &tm);
-  int year = tm.tm_year + 1900;
-  std::string rest =
-      strf("%02d%02d%02d%02d%02dZ", tm.tm_mon + 1, tm.tm_mday, tm.tm_hour, tm.tm_min, tm.tm_sec);
+  std::string digits;  // of YYYY-MM-DDTHH:MM:SSZ
+  for (char c : rfc3339({seconds, 0})) {
+    if (c >= '0' && c <= '9') digits.push_back(c);
+  }
+  digits.push_back('Z');
   // RFC 5280, 4.1.2.5
-  if (year >= 1950 && year < 2050) return tlv(utc_time, strf("%02d", year % 100) + rest);
-  return tlv(generalized_time, strf("%04d", year) + rest);
+  if (digits >= "1950" && digits < "2050") return tlv(utc_time, digits.substr(2));
+  return tlv(generalized_time, digits);
 }
 
 std::optional<Element> Reader::next() {

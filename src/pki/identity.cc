@@ -20,8 +20,6 @@ Result<std::string> read_or_empty(const std::string& path) {
   return bytes;
 }
 
-int64_t renewal_time(const Certificate& c) { return c.not_after - (c.not_after - c.not_before) / 3; }
-
 // Sorted, without doubles, addresses in one spelling: equal sets compare equal.
 Names normal(const Names& names) {
   Names out = names;
@@ -48,8 +46,8 @@ struct Leaf {
 
 class Maker {
  public:
-  Maker(const IdentityOptions& options, WallTime now, Random& random)
-      : options_(options), now_(now), random_(random) {}
+  Maker(const IdentityOptions& options, const Moment& moment, Random& random)
+      : options_(options), moment_(moment), random_(random) {}
 
   Result<Identity> run() {
     CHECK_OK(make_directories(options_.directory, 0700));
@@ -75,16 +73,22 @@ class Maker {
 
   Result<> authority();
   Result<> make_authority(const std::string& key_pem);
+  Result<> renew_authority(const Certificate& have);
+  void renew_at(int64_t seconds) {
+    if (out_.renew_at == 0 || seconds < out_.renew_at) out_.renew_at = seconds;
+  }
   Result<> service_account_key();
   Result<> leaf(const Leaf& want, std::string& pem, std::string& key_pem);
   std::string why_not(const Leaf& want, const std::string& pem, const std::string& key_pem);
+  std::string untimely(const Validity& have) const;
   Result<> kubeconfig();
 
   const IdentityOptions& options_;
-  WallTime now_;
+  Moment moment_;
   Random& random_;
   Identity out_;
   Authority ca_;
+  Validity ca_validity_;
 };
 
 Result<> Maker::authority() {
@@ -108,6 +112,22 @@ Result<> Maker::authority() {
   if (certificate->spki != key->spki()) return damaged("ca.key does not belong to ca.crt");
   ca_ = Authority{out_.ca_pem, std::move(*key)};
   out_.ca_key_pem = std::move(key_pem);
+  return renew_authority(*certificate);
+}
+
+// One that another authority signed is not ours to renew: leaves end with it.
+Result<> Maker::renew_authority(const Certificate& have) {
+  ca_validity_ = have.validity();
+  if (have.issuer != have.subject) return {};
+  const std::string why = authority_due(have.validity(), moment_);
+  if (!why.empty()) {
+    ca_validity_ = widened(have.validity(), moment_);
+    TRY(out_.ca_pem, renew_ca(ca_, ca_validity_, random_));
+    CHECK_OK(write_file_atomic(path("ca.crt"), out_.ca_pem, 0600, "pki.ca_renew.write"));
+    ca_.certificate_pem = out_.ca_pem;
+    changed("ca", why);
+  }
+  renew_at(authority_renewal(ca_validity_));
   return {};
 }
 
@@ -125,9 +145,11 @@ Result<> Maker::make_authority(const std::string& key_pem) {
     changed("ca", "first start");
   }
   // The name carries a random part: an authority of another cluster is another issuer, not a namesake.
-  TRY(out_.ca_pem, make_ca("limpet-ca-" + random_.suffix(8), ca_.key, now_, random_));
+  ca_validity_ = authority_validity(moment_);
+  TRY(out_.ca_pem, make_ca("limpet-ca-" + random_.suffix(8), ca_.key, ca_validity_, random_));
   CHECK_OK(write_file_atomic(path("ca.crt"), out_.ca_pem, 0600, "pki.ca.write"));
   ca_.certificate_pem = out_.ca_pem;
+  renew_at(authority_renewal(ca_validity_));
   return {};
 }
 
@@ -161,10 +183,14 @@ std::string Maker::why_not(const Leaf& want, const std::string& pem, const std::
   Names names = normal(have->names);
   if (names.dns != want.names.dns || names.ips != want.names.ips) return "names changed";
   if (have->subject != want.subject) return "subject changed";
-  if (now_.seconds < have->not_before) return "the clock went back behind its beginning";
-  if (now_.seconds >= have->not_after) return "expired";
-  if (now_.seconds >= renewal_time(*have)) return "two thirds of its life are over";
-  return "";
+  return untimely(have->validity());
+}
+
+// Where the authority cannot be renewed, a leaf that already lasts as long as it is as good as a new one.
+std::string Maker::untimely(const Validity& have) const {
+  const Validity anew = leaf_validity(ca_validity_, moment_);
+  if (have.not_before <= anew.not_before && have.not_after >= anew.not_after) return "";
+  return leaf_due(have, moment_);
 }
 
 Result<> Maker::leaf(const Leaf& want, std::string& pem, std::string& key_pem) {
@@ -176,14 +202,14 @@ Result<> Maker::leaf(const Leaf& want, std::string& pem, std::string& key_pem) {
   if (!why.empty()) {
     TRY(PrivateKey key, PrivateKey::generate(random_));
     TRY(key_pem, key.to_pem());
-    TRY(pem, issue(ca_, key.spki(), want.subject, want.names, want.use, now_, leaf_life_seconds, random_));
+    TRY(pem, issue(ca_, key.spki(), want.subject, want.names, want.use, leaf_validity(ca_validity_, moment_),
+                   random_));
     CHECK_OK(write_file_atomic(key_path, key_pem, 0600, want.failpoint + "_key.write"));
     CHECK_OK(write_file_atomic(pem_path, pem, 0600, want.failpoint + ".write"));
     changed(want.what, why);
   }
   TRY(Certificate now_has, parse_certificate(pem));
-  int64_t renew = renewal_time(now_has);
-  if (out_.renew_at == 0 || renew < out_.renew_at) out_.renew_at = renew;
+  renew_at(leaf_renewal(now_has.validity()));
   return {};
 }
 
@@ -208,8 +234,8 @@ Result<> Maker::kubeconfig() {
 
 }  // namespace
 
-Result<Identity> ensure_identity(const IdentityOptions& options, WallTime now, Random& random) {
-  Result<Identity> identity = Maker(options, now, random).run();
+Result<Identity> ensure_identity(const IdentityOptions& options, const Moment& moment, Random& random) {
+  Result<Identity> identity = Maker(options, moment, random).run();
   if (!identity) return std::unexpected(std::move(identity).error().with("identity"));
   return identity;
 }

@@ -1,13 +1,14 @@
 // Who this cluster and this device are: made at first start, followed and renewed afterwards.
 //
 // Files in the directory (mode 0700), each mode 0600 and replaced whole:
-//   ca.key ca.crt            the cluster's authority (ten years)
+//   ca.key ca.crt            the cluster's authority: ten years, renewed with the same key and name at 2/3
 //   sa.key                   signs service-account tokens
-//   serving.key serving.crt  for every name and address of the device; new when these change and at 2/3 of
-//   its life admin.key admin.crt      client certificate limpet-admin, group system:masters; new at 2/3 of
-//   its life
+//   serving.key serving.crt  for every name and address of the device: a year; new when these change, at 2/3
+//                            of its life, and when the clock says that it is not valid
+//   admin.key admin.crt      client certificate limpet-admin, group system:masters: the same
 // A start that was cut short goes on where it stopped: keys are written before their certificates, and what
-// does not fit together is made again, save the authority, which is never replaced once it has a certificate.
+// does not fit together is made again, save the authority, whose key is never replaced once it has a
+// certificate.
 #pragma once
 
 #include <cstdint>
@@ -19,6 +20,7 @@
 #include "base/random.h"
 #include "base/result.h"
 #include "pki/certificate.h"
+#include "pki/validity.h"
 
 namespace limpet::pki {
 
@@ -49,8 +51,9 @@ struct Identity {
   std::vector<Change> changes;
 };
 
-// Loads, makes and renews. Blocking file work: at start-up and on the pool.
-Result<Identity> ensure_identity(const IdentityOptions& options, WallTime now, Random& random);
+// Loads, makes and renews, so that all is valid at this moment. Blocking file work: at start-up and on the
+// pool.
+Result<Identity> ensure_identity(const IdentityOptions& options, const Moment& moment, Random& random);
 
 // A kubeconfig (https://kubernetes.io/docs/concepts/configuration/organize-cluster-access-kubeconfig/) with
 // all embedded.

@@ -1,5 +1,7 @@
 // Writing certificates and requests. By our own DER, since mbedTLS 2.28 writes no alternative names and takes
 // subjects as text that would need quoting.
+#include <algorithm>
+
 #include "base/sha256.h"
 #include "pki/certificate.h"
 #include "pki/der.h"
@@ -55,13 +57,13 @@ struct Body {
   std::string subject;  // Name
   std::string_view spki;
   std::string extensions;  // one after the other
-  int64_t not_before = 0;
-  int64_t not_after = 0;
+  Validity validity;
 };
 
 Result<std::string> signed_certificate(const Body& body, const PrivateKey& signer, Random& random) {
   std::string version = der::of(der::context_constructed(0), der::tlv(der::integer, "\x02"));  // v3
-  std::string validity = der::of(der::sequence, der::time(body.not_before), der::time(body.not_after));
+  std::string validity =
+      der::of(der::sequence, der::time(body.validity.not_before), der::time(body.validity.not_after));
   std::string tbs = der::of(der::sequence, version, random_serial(random), signature_algorithm(), body.issuer,
                             validity, body.subject, body.spki,
                             der::of(der::context_constructed(3), der::tlv(der::sequence, body.extensions)));
@@ -74,6 +76,7 @@ Result<std::string> signed_certificate(const Body& body, const PrivateKey& signe
 struct Issuer {
   std::string name;
   std::string key_id;
+  Validity validity;
 };
 
 Result<Issuer> issuer_of(const Authority& ca) {
@@ -81,32 +84,42 @@ Result<Issuer> issuer_of(const Authority& ca) {
   if (!certificate.is_ca) return fail(Errc::invalid_argument, "the signing certificate is not an authority");
   if (certificate.spki != ca.key.spki())
     return fail(Errc::invalid_argument, "the authority's key is not its certificate's");
-  Issuer out{certificate.subject_der, certificate.subject_key_id};
+  Issuer out{certificate.subject_der, certificate.subject_key_id, certificate.validity()};
   if (out.key_id.empty()) out.key_id = key_identifier(certificate.spki);
   return out;
 }
 
-}  // namespace
-
-Result<std::string> make_ca(std::string_view common_name, const PrivateKey& key, WallTime now,
-                            Random& random) {
+// Signed by the key that it is for; id: what certificates of this authority name as their issuer's key.
+Result<std::string> self_signed(const std::string& name, std::string_view id, const PrivateKey& key,
+                                const Validity& validity, Random& random) {
   Body body;
-  TRY(body.subject, encode_subject({std::string(common_name), {}}));
-  body.issuer = body.subject;
+  body.subject = name;
+  body.issuer = name;
   body.spki = key.spki();
-  std::string id = key_identifier(key.spki());
   body.extensions =
       extension(oids::basic_constraints, true, der::of(der::sequence, der::tlv(der::boolean, "\xff"))) +
       extension(oids::key_usage, true, key_usage(true)) +
       extension(oids::subject_key_identifier, false, der::tlv(der::octet_string, id)) +
       extension(oids::authority_key_identifier, false, der::of(der::sequence, der::tlv(der::context(0), id)));
-  body.not_before = now.seconds - backdate_seconds;
-  body.not_after = now.seconds + ca_life_seconds;
+  body.validity = validity;
   return signed_certificate(body, key, random);
 }
 
+}  // namespace
+
+Result<std::string> make_ca(std::string_view common_name, const PrivateKey& key, const Validity& validity,
+                            Random& random) {
+  TRY(std::string name, encode_subject({std::string(common_name), {}}));
+  return self_signed(name, key_identifier(key.spki()), key, validity, random);
+}
+
+Result<std::string> renew_ca(const Authority& ca, const Validity& validity, Random& random) {
+  TRY(Issuer issuer, issuer_of(ca));
+  return self_signed(issuer.name, issuer.key_id, ca.key, validity, random);
+}
+
 Result<std::string> issue(const Authority& ca, std::string_view spki, const Subject& subject,
-                          const Names& names, Use use, WallTime now, int64_t life_seconds, Random& random) {
+                          const Names& names, Use use, const Validity& validity, Random& random) {
   TRY(Issuer issuer, issuer_of(ca));
   Body body;
   body.issuer = issuer.name;
@@ -125,8 +138,11 @@ Result<std::string> issue(const Authority& ca, std::string_view spki, const Subj
     bool only_name = subject == Subject{};  // RFC 5280, 4.2.1.6: then the extension is critical
     body.extensions += extension(oids::subject_alt_name, only_name, alt_names);
   }
-  body.not_before = now.seconds - backdate_seconds;
-  body.not_after = now.seconds + life_seconds;
+  body.validity = {std::max(validity.not_before, issuer.validity.not_before),
+                   std::min(validity.not_after, issuer.validity.not_after)};
+  if (body.validity.not_before > body.validity.not_after) {
+    return fail(Errc::invalid_argument, "issue: the authority is not valid at any time of the certificate");
+  }
   return signed_certificate(body, ca.key, random);
 }
 

@@ -3,8 +3,6 @@
 #include <mbedtls/x509_crt.h>
 #include <mbedtls/x509_csr.h>
 
-#include <ctime>
-
 #include "base/bytes.h"
 #include "base/sha256.h"
 #include "pki/certificate.h"
@@ -54,14 +52,7 @@ class Csr {
 std::string_view view(const mbedtls_x509_buf& b) { return view_of(b.p, b.len); }
 
 int64_t seconds_of(const mbedtls_x509_time& t) {
-  struct tm tm = {};
-  tm.tm_year = t.year - 1900;
-  tm.tm_mon = t.mon - 1;
-  tm.tm_mday = t.day;
-  tm.tm_hour = t.hour;
-  tm.tm_min = t.min;
-  tm.tm_sec = t.sec;
-  return static_cast<int64_t>(timegm(&tm));
+  return unix_seconds(t.year, t.mon, t.day, t.hour, t.min, t.sec);
 }
 
 Result<Certificate> from_der(std::string_view der) {

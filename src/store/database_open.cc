@@ -39,6 +39,7 @@ Result<> sync_directory_of(const std::string& path) {
   const std::string dir = slash == std::string::npos ? "." : path.substr(0, slash + 1);
   UniqueFd fd(::open(dir.c_str(), O_RDONLY | O_DIRECTORY | O_CLOEXEC));
   if (!fd) return fail_errno(errno, "open " + dir);
+  if (LIMPET_FAILPOINT("store.directory.sync")) return fail(Errc::io, "failpoint store.directory.sync");
   if (fsync(fd.get()) != 0) return fail_errno(errno, "sync " + dir);
   return {};
 }
@@ -164,6 +165,7 @@ Result<> Database::configure() {
 // hold: from here on nothing rests on them.
 Result<> Database::check_after_crash() {
   CHECK_OK(checkpoint());
+  if (LIMPET_FAILPOINT("store.check")) return fail(Errc::io, "failpoint store.check");
   sqlite3_stmt* s = nullptr;
   int rc = sqlite3_prepare_v2(db_, "PRAGMA quick_check(1)", -1, &s, nullptr);
   if (rc != SQLITE_OK) return error(rc, "check");
@@ -269,6 +271,7 @@ Result<bool> Database::backup_step(int pages) {
   sqlite3_backup_finish(std::exchange(backup_, nullptr));
   const int closed = sqlite3_close(std::exchange(backup_db_, nullptr));
   if (closed != SQLITE_OK) return fail(Errc::io, partial + ": " + sqlite3_errstr(closed));
+  if (LIMPET_FAILPOINT("store.backup.rename")) return fail(Errc::io, "failpoint store.backup.rename");
   if (rename(partial.c_str(), backup_path_.c_str()) != 0) return fail_errno(errno, "rename " + partial);
   CHECK_OK(sync_directory_of(backup_path_));
   return true;

@@ -3,6 +3,7 @@
 #include <fcntl.h>
 #include <sys/stat.h>
 
+#include "base/failpoint.h"
 #include "base/unique_fd.h"
 
 namespace limpet::store {
@@ -19,14 +20,14 @@ void Reserve::refill() {
   }
   UniqueFd fd(open(path_.c_str(), O_WRONLY | O_CREAT | O_CLOEXEC | O_NOFOLLOW, 0600));
   // Allocation without writing: no block of the device is written for it.
-  held_ = fd && fallocate(fd.get(), 0, 0, kBytes) == 0;
+  held_ = fd && !LIMPET_FAILPOINT("store.reserve.refill") && fallocate(fd.get(), 0, 0, kBytes) == 0;
   if (!held_) unlink(path_.c_str());
 }
 
 bool Reserve::give_up() {
   if (!held_) return false;
   held_ = false;
-  return unlink(path_.c_str()) == 0;
+  return !LIMPET_FAILPOINT("store.reserve.give_up") && unlink(path_.c_str()) == 0;
 }
 
 }  // namespace limpet::store

@@ -1,5 +1,7 @@
 #include "tls/context.h"
 
+#include "base/failpoint.h"
+
 namespace limpet::tls {
 
 ServerContext::ServerContext(std::unique_ptr<Impl> impl) : impl_(std::move(impl)) {}
@@ -12,6 +14,7 @@ Result<std::unique_ptr<ServerContext>> ServerContext::make(Engine& engine, const
 }
 
 Result<> ServerContext::replace(const ServerOptions& options) {
+  if (LIMPET_FAILPOINT("tls.certificate.swap")) return fail(Errc::io, "failpoint tls.certificate.swap");
   TRY(impl_->config, Config::server(options));
   return {};
 }

@@ -6,6 +6,7 @@
 #include <cstring>
 
 #include "base/bytes.h"
+#include "base/failpoint.h"
 #include "base/sha256.h"
 #include "tls/mbed.h"
 #include "tls/verify.h"
@@ -155,6 +156,10 @@ int Session::verify(void* context, mbedtls_x509_crt* certificate, int depth, uin
 
 Session::Step Session::handshake(WallTime now) {
   now_ = now;
+  if (LIMPET_FAILPOINT("tls.handshake.step")) {
+    error = {Errc::io, "TLS: failpoint tls.handshake.step", 0};
+    return Step::failed;
+  }
   if (Result<> roots = config->load_system_roots(); !roots) {
     error = std::move(roots).error();
     return Step::failed;

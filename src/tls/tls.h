@@ -9,6 +9,10 @@
 // contexts marked urgent; the queue is bounded and each handshake has a deadline. After it a tls::Stream
 // lives on the loop. A connection keeps the configuration it began with, whatever its context is replaced by.
 //
+// Anybody on the network can connect and say nothing, or say little and stop. So a client's connection costs
+// a TLS session (36 KB) from its first bytes on and not before, the sessions in the handshake are counted,
+// and so are the connections without one.
+//
 // Who is believed: certificates are checked against the Clock given here, never the system's time alone, so
 // that a board without a battery-backed clock can still speak; a client always checks the name or address of
 // its peer. Sources: RFC 5246, 8446, 5280, 6125, 7301.
@@ -40,13 +44,15 @@ class Stream : public loop::Stream {
 };
 
 struct Stats {
-  int64_t connections = 0;       // handshaking or established
+  int64_t connections = 0;       // with a TLS session: handshaking or established
   int64_t connection_bytes = 0;  // memory they hold, estimated from the record buffers
   int64_t handshakes_ok = 0;
   int64_t handshakes_failed = 0;
   int64_t handshakes_resumed = 0;
-  int64_t handshakes_refused = 0;  // the queue was full
+  int64_t handshakes_refused = 0;  // the queue was full, or a silent connection gave way to a newer one
   int64_t handshakes_waiting = 0;
+  int64_t handshakes_silent = 0;  // connections to servers on which nothing came yet
+  int64_t server_handshakes = 0;  // connections to servers in the handshake, silent ones included
 };
 
 // Runs handshakes. Owned by main, used on the loop's thread; must outlive the contexts, handshakes and
@@ -55,7 +61,11 @@ class Engine {
  public:
   struct Limits {
     size_t max_waiting = 128;      // handshakes begun and waiting for the pool
+    size_t max_open = 256;         // connections to servers in the handshake, silent ones included
+    size_t max_sessions = 32;      // those of them that have a TLS session; the others wait for one
     int64_t deadline_ms = 10'000;  // from wrap_*() to the callback
+    int64_t silence_ms = 5'000;    // that a client may keep a server waiting, at first or between its flights
+    int64_t yield_ms = 1'000;      // the same, when others wait for its session
   };
   Engine(loop::Loop& loop, Clock& clock);
   Engine(loop::Loop& loop, Clock& clock, Limits limits);

@@ -5,7 +5,6 @@
 #include <strings.h>
 
 #include <cstring>
-#include <ctime>
 
 #include "tls/mbed.h"
 
@@ -44,14 +43,7 @@ void each_alt_name(const mbedtls_x509_crt& certificate, F f) {
 }
 
 int64_t seconds_of(const mbedtls_x509_time& t) {
-  struct tm tm = {};
-  tm.tm_year = t.year - 1900;
-  tm.tm_mon = t.mon - 1;
-  tm.tm_mday = t.day;
-  tm.tm_hour = t.hour;
-  tm.tm_min = t.min;
-  tm.tm_sec = t.sec;
-  return static_cast<int64_t>(timegm(&tm));
+  return unix_seconds(t.year, t.mon, t.day, t.hour, t.min, t.sec);
 }
 
 // Bytes of others, for a message on one line.

@@ -64,7 +64,7 @@ device_config() {
     echo "runDir: $device_dir/run"
     echo "adminKubeconfig: $KUBECONFIG"
     echo "manifestsDir: $device_dir/etc/manifests"
-    echo "cgroupRoot: limpet-test-$$"
+    echo "cgroupRoot: limpet-${TEST_TMP##*/}"
     printf '%s\n' "$@"
     [[ "$*" == *logs:* ]] || echo "logs: {dir: $device_dir/logs, level: debug}"
   } >"$device_dir/limpetd.yaml"
@@ -73,7 +73,7 @@ device_start() {
   [ -f "$device_dir/limpetd.yaml" ] || device_config
   "$limpetd" --config "$device_dir/limpetd.yaml" >>"$device_dir/log" 2>&1 &
   device_pid=$!
-  eventually 20 device_ready || fail "limpetd is not ready"
+  eventually 60 device_ready || fail "limpetd is not ready"
 }
 device_ready() {
   kill -0 "$device_pid" && [ "$(curl -s --unix-socket "$device_dir/run/limpet.sock" http://localhost/readyz)" = ok ]

@@ -39,7 +39,7 @@ spec:
 POD
 check "a pod nobody can take" kubectl apply -f "$TEST_TMP/pod.yaml"
 unschedulable() { kubectl get pod lost -o jsonpath='{.status.conditions[?(@.type=="PodScheduled")].reason}' | grep -q Unschedulable; }
-eventually 10 unschedulable || fail "the pod is not reported as unschedulable: $(kubectl get pod lost -o yaml)"
+eventually 60 unschedulable || fail "the pod is not reported as unschedulable: $(kubectl get pod lost -o yaml)"
 expect "and why" '0/[01] nodes are available|no nodes available' \
   kubectl get pod lost -o jsonpath='{.status.conditions[?(@.type=="PodScheduled")].message}'
 

@@ -66,6 +66,7 @@ struct Fixture {
                 .paths = {},
                 .node_name = "edge-1",
                 .fatal = {},
+                .starting_takes = {},
                 .identity = {},
                 .identity_changed = {}};
   std::string journal;

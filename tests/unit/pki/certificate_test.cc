@@ -16,8 +16,8 @@ TEST_CASE("an issued certificate reads back as it was asked for") {
   TestCa ca(random);
   PrivateKey key = PrivateKey::generate(random).value();
   Names names{{"device-1", "*.example.org"}, {"10.0.0.5", "fd00::1"}};
-  auto pem = issue(ca.authority, key.spki(), {"alice", {"system:masters", "dev, ops"}}, names, Use::peer, now,
-                   3600, random);
+  auto pem = issue(ca.authority, key.spki(), {"alice", {"system:masters", "dev, ops"}}, names, Use::peer,
+                   valid_from(now, 3600), random);
   REQUIRE(pem);
   auto c = parse_certificate(*pem);
   REQUIRE_MESSAGE(c, c.error().message);
@@ -31,7 +31,7 @@ TEST_CASE("an issued certificate reads back as it was asked for") {
   CHECK_FALSE(c->is_ca);
   CHECK(c->spki == key.spki());
   CHECK(c->serial.size() == 32);
-  auto other = issue(ca.authority, key.spki(), {"alice", {}}, {}, Use::client, now, 3600, random);
+  auto other = issue(ca.authority, key.spki(), {"alice", {}}, {}, Use::client, valid_from(now, 3600), random);
   CHECK(parse_certificate(*other)->serial != c->serial);
   CHECK(parse_certificate(ca.authority.certificate_pem)->is_ca);
 }
@@ -54,7 +54,7 @@ TEST_CASE("openssl accepts what was issued, strictly, for its use and no other")
     PrivateKey key = PrivateKey::generate(random).value();
     Names names{{"device-1"}, {"10.0.0.5", "::1"}};
     std::string pem =
-        issue(ca.authority, key.spki(), {"x", {"g"}}, names, row.use, now, 3600, random).value();
+        issue(ca.authority, key.spki(), {"x", {"g"}}, names, row.use, valid_from(now, 3600), random).value();
     std::string path = dir.put("leaf.crt", pem);
     std::string verify = "openssl verify -x509_strict -attime 1780000000 -purpose " +
                          std::string(row.purpose) + " -CAfile " + ca_path;
@@ -84,7 +84,7 @@ TEST_CASE("verification names what is wrong") {
   TestCa other(random);
   PrivateKey key = PrivateKey::generate(random).value();
   auto c = parse_certificate(
-      issue(ca.authority, key.spki(), {"bob", {}}, {}, Use::client, now, 3600, random).value());
+      issue(ca.authority, key.spki(), {"bob", {}}, {}, Use::client, valid_from(now, 3600), random).value());
   auto root = parse_certificate(ca.authority.certificate_pem);
   auto stranger = parse_certificate(other.authority.certificate_pem);
   struct Row {
@@ -112,7 +112,7 @@ TEST_CASE("what cannot be certified is refused") {
   TestCa other(random);
   PrivateKey key = PrivateKey::generate(random).value();
   auto make = [&](const Subject& s, const Names& n) {
-    return issue(ca.authority, key.spki(), s, n, Use::client, now, 60, random);
+    return issue(ca.authority, key.spki(), s, n, Use::client, valid_from(now, 60), random);
   };
   CHECK(make({"ok", {}}, {}));
   CHECK_FALSE(make({std::string("a\0b", 3), {}}, {}));
@@ -128,10 +128,10 @@ TEST_CASE("what cannot be certified is refused") {
     CHECK_FALSE(make({"a", {}}, {{}, {ip}}));
   }
   Authority mixed{ca.authority.certificate_pem, PrivateKey::generate(random).value()};
-  CHECK_FALSE(issue(mixed, key.spki(), {"a", {}}, {}, Use::client, now, 60, random));
+  CHECK_FALSE(issue(mixed, key.spki(), {"a", {}}, {}, Use::client, valid_from(now, 60), random));
   std::string leaf = make({"a", {}}, {}).value();
   Authority not_ca{leaf, std::move(key)};
-  CHECK_FALSE(issue(not_ca, not_ca.key.spki(), {"a", {}}, {}, Use::client, now, 60, random));
+  CHECK_FALSE(issue(not_ca, not_ca.key.spki(), {"a", {}}, {}, Use::client, valid_from(now, 60), random));
 }
 
 TEST_CASE("a certificate that is cut or bent anywhere is refused or reads as something, never crashes") {
@@ -139,10 +139,10 @@ TEST_CASE("a certificate that is cut or bent anywhere is refused or reads as som
   TestCa ca(random);
   PrivateKey key = PrivateKey::generate(random).value();
   Names names{{"device-1"}, {"10.0.0.5"}};
-  std::string der =
-      parse_certificate(
-          issue(ca.authority, key.spki(), {"x", {"g"}}, names, Use::peer, now, 60, random).value())
-          ->der;
+  std::string der = parse_certificate(issue(ca.authority, key.spki(), {"x", {"g"}}, names, Use::peer,
+                                            valid_from(now, 60), random)
+                                          .value())
+                        ->der;
   for (size_t n = 0; n < der.size(); n++) CHECK_FALSE(parse_certificate(der.substr(0, n)));
   auto root = parse_certificate(ca.authority.certificate_pem);
   for (size_t i = 0; i < der.size(); i++) {
@@ -202,7 +202,8 @@ TEST_CASE("requests made by openssl, with EC and RSA keys") {
     CHECK(request->names.ips == std::vector<std::string>{"192.0.2.7"});
     SystemRandom random;
     TestCa ca(random);
-    auto pem = issue(ca.authority, request->spki, request->subject, {}, Use::client, now, 60, random);
+    auto pem =
+        issue(ca.authority, request->spki, request->subject, {}, Use::client, valid_from(now, 60), random);
     REQUIRE(pem);
     CHECK(shell("openssl verify -x509_strict -attime 1780000000 -purpose sslclient -CAfile " +
                 dir.put("ca", ca.authority.certificate_pem) + " " + dir.put("c", *pem)));
@@ -218,4 +219,25 @@ TEST_CASE("a bundle is read whole") {
   REQUIRE(bundle);
   REQUIRE(bundle->size() == 2);
   CHECK((*bundle)[1].spki == b.authority.key.spki());
+}
+
+TEST_CASE("a certificate lasts no longer than its authority, and dates beyond 2038 are what they are") {
+  SystemRandom random;
+  const PrivateKey key = PrivateKey::generate(random).value();
+  struct Row {
+    Validity authority, asked, issued;  // issued {}: refused
+  };
+  const int64_t y2200 = 7'258'118'400, last = 253'402'300'799;
+  for (const Row& row :
+       {Row{{100, 1000}, {200, 900}, {200, 900}}, Row{{100, 1000}, {0, 2000}, {100, 1000}},
+        Row{{0, last}, {0, last}, {0, last}}, Row{{0, y2200}, {2'524'607'999, y2200}, {2'524'607'999, y2200}},
+        Row{{100, 1000}, {2000, 3000}, {}}, Row{{100, 1000}, {10, 20}, {}}}) {
+    Authority ca;
+    ca.key = PrivateKey::generate(random).value();
+    ca.certificate_pem = make_ca("ca", ca.key, row.authority, random).value();
+    CHECK(parse_certificate(ca.certificate_pem)->validity() == row.authority);
+    auto pem = issue(ca, key.spki(), {"x", {}}, {}, Use::client, row.asked, random);
+    REQUIRE_EQ(pem.has_value(), row.issued != Validity{});
+    if (pem) CHECK(parse_certificate(*pem)->validity() == row.issued);
+  }
 }

@@ -39,7 +39,8 @@ constexpr WallTime now{1'780'000'000, 0};  // 2026-05-28
 struct TestCa {
   explicit TestCa(Random& random, WallTime at = now) {
     authority.key = pki::PrivateKey::generate(random).value();
-    authority.certificate_pem = pki::make_ca("test-ca", authority.key, at, random).value();
+    authority.certificate_pem =
+        pki::make_ca("test-ca", authority.key, pki::valid_from(at, pki::ca_life_seconds), random).value();
   }
   pki::Authority authority;
 };

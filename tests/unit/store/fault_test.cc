@@ -4,6 +4,7 @@
 
 #include <atomic>
 
+#include "base/failpoint.h"
 #include "disk.h"
 #include "harness.h"
 
@@ -230,6 +231,36 @@ TEST_CASE("a full disk refuses writes, serves reads, allows deletes, and recover
   // A batch of which a part has room: each is judged alone.
   h.reopen();
   CHECK(h.value("counter") == "1");
+}
+
+TEST_CASE("without a reserve a full disk refuses, loses nothing, and recovers") {
+  for (const char* point : {"store.reserve.refill=error", "store.reserve.give_up=error"}) {
+    CAPTURE(point);
+    TempDir dir;
+    Disk disk;
+    Options options = small(dir / "state.db");
+    options.checkpoint_bytes = 1u << 20;
+    Harness h(options);
+    failpoint::arm(point);
+    h.must_open();
+    struct stat st;
+    const bool there = stat((dir / "state.db.reserve").c_str(), &st) == 0;
+    CHECK(there == std::string(point).starts_with("store.reserve.give_up"));
+    disk.limit(200 << 10, dir / "nowhere");
+    int n = 0;
+    Result<Committed> r;
+    do r = h.commit(numbered(++n));
+    while (r && n < 1000);
+    REQUIRE(!r);
+    CHECK(r.error().code == Errc::exhausted);
+    CHECK(h.fatal.empty());
+    CHECK(last_of(h) == n - 1);
+    disk.heal();
+    failpoint::arm("");
+    CHECK(h.commit({put("counter", "1")}));
+    h.reopen();
+    CHECK(h.value("counter") == "1");
+  }
 }
 
 TEST_CASE("a batch on a full disk is tried one by one") {

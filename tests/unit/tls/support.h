@@ -25,12 +25,14 @@ struct Pair {
 struct Ca {
   explicit Ca(const char* name = "test-ca") {
     authority.key = pki::PrivateKey::generate(random).value();
-    authority.certificate_pem = pki::make_ca(name, authority.key, now, random).value();
+    authority.certificate_pem =
+        pki::make_ca(name, authority.key, pki::valid_from(now, pki::ca_life_seconds), random).value();
   }
   Pair issue(const pki::Subject& subject, const pki::Names& names, pki::Use use, int64_t life = 3600) {
     pki::PrivateKey key = pki::PrivateKey::generate(random).value();
-    return {pki::issue(authority, key.spki(), subject, names, use, now, life, random).value(),
-            key.to_pem().value()};
+    return {
+        pki::issue(authority, key.spki(), subject, names, use, pki::valid_from(now, life), random).value(),
+        key.to_pem().value()};
   }
   std::string pin() const { return pki::parse_certificate(authority.certificate_pem)->spki_sha256(); }
   SystemRandom random;
