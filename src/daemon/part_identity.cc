@@ -49,7 +49,7 @@ class IdentityPart final : public Part {
 
  private:
   Result<std::unique_ptr<AddressWatch>> loop_watch() {
-    return AddressWatch::make(device_.loop, settle_ms, [this] { renew(); });
+    return AddressWatch::make(device_.loop, AddressWatch::Of::addresses, settle_ms, [this] { renew(); });
   }
 
   pki::IdentityOptions options() const {

@@ -36,6 +36,7 @@ NetlinkMessage new_bridge(const std::string& name, uint32_t mtu);
 NetlinkMessage new_veth(const std::string& name, const std::string& peer, int netns_fd, uint32_t mtu);
 NetlinkMessage delete_link(const std::string& name);
 NetlinkMessage set_link_up(int index);
+NetlinkMessage set_link_mtu(int index, uint32_t mtu);
 NetlinkMessage set_link_master(int index, int master);
 NetlinkMessage set_bridge_hairpin(int index);  // a pod reaches itself through its own service or host port
 NetlinkMessage add_address(int index, Ipv4 address, int bits);
@@ -43,13 +44,17 @@ NetlinkMessage add_default_route(int index, Ipv4 gateway);
 
 struct Link {
   int index = 0;
+  std::string name;
   uint32_t mtu = 0;
-  bool up = false;
+  bool up = false, loopback = false;
   int master = 0;
   std::string kind;  // "bridge", "veth", empty for hardware
 };
 // nullopt when there is none of that name.
 Result<std::optional<Link>> find_link(NetlinkSocket& socket, const std::string& name);
+Result<std::optional<Link>> find_link(NetlinkSocket& socket, int index);
+// A link in an answer or a notification (RTM_NEWLINK, RTM_DELLINK); index 0 for bytes that are none.
+Link read_link(std::string_view payload);
 Result<std::vector<Ipv4>> addresses_of(NetlinkSocket& socket, int index);
 
 }  // namespace limpet::net

@@ -5,52 +5,20 @@
 #include <doctest/doctest.h>
 #include <fcntl.h>
 #include <sched.h>
-#include <sys/mount.h>
 #include <sys/socket.h>
-#include <sys/stat.h>
-#include <unistd.h>
 
 #include <cstdio>
 
 #include "base/unique_fd.h"
 #include "net/netlink_socket.h"
+#include "space.h"
 
 using namespace limpet;
 using namespace limpet::net;
 
 namespace {
 
-// Namespaces held by bind mounts below a directory, as the daemon holds those of pods. Nothing outlives the
-// test: the mount namespace is the test's own.
-struct Rig {
-  std::string dir;
-  bool ok = false;
-
-  Rig() {
-    char name[] = "/tmp/limpet-net-XXXXXX";
-    dir = mkdtemp(name);
-    ok = geteuid() == 0 && unshare(CLONE_NEWNET | CLONE_NEWNS) == 0 &&
-         mount("none", "/", nullptr, MS_REC | MS_PRIVATE, nullptr) == 0 &&
-         mount("limpet-test", dir.c_str(), "tmpfs", 0, nullptr) == 0;
-    // /proc/sys/net shows the namespace of the reader, so nothing else is needed.
-  }
-  ~Rig() {
-    umount2(dir.c_str(), MNT_DETACH);
-    rmdir(dir.c_str());
-  }
-
-  std::string make_netns(const std::string& name) const {
-    const std::string path = dir + "/" + name;
-    UniqueFd(open(path.c_str(), O_CREAT | O_RDONLY | O_CLOEXEC, 0600));
-    const UniqueFd home(open("/proc/thread-self/ns/net", O_RDONLY | O_CLOEXEC));
-    REQUIRE(unshare(CLONE_NEWNET) == 0);
-    REQUIRE(mount("/proc/thread-self/ns/net", path.c_str(), nullptr, MS_BIND, nullptr) == 0);
-    REQUIRE(setns(home.get(), CLONE_NEWNET) == 0);
-    return path;
-  }
-};
-
-NetworkOptions options(const Rig& rig) {
+NetworkOptions options(const Space& rig) {
   NetworkOptions o;
   o.pods = *parse_cidr("10.42.0.0/16");
   o.local = *parse_cidr("10.42.0.0/24");
@@ -102,7 +70,7 @@ bool send_between(const std::string& from_ns, const std::string& to_ns, const ch
 }  // namespace
 
 TEST_CASE("two pods: attached, reached, re-attached by the next daemon, detached, nothing left") {
-  Rig rig;
+  Space& rig = Space::get();
   if (!rig.ok) {
     MESSAGE("needs root and namespaces: not run");
     return;
