@@ -28,7 +28,6 @@ namespace limpet::daemon {
 namespace {
 
 constexpr const char* seal_context = "node.db";
-constexpr uint32_t default_mtu = 1500;
 constexpr int64_t settle_ms = 1'000;  // addresses and routes come in bursts
 
 // The first /24 of the cluster's pods, unless the configuration says which part of it is this device's.
@@ -150,12 +149,16 @@ class NodePart final : public Part {
     o.bridge = c.network.bridge;
     TRY(o.pods, net::parse_cidr(c.network.pod_cidr));
     TRY(o.local, net::parse_cidr(local_pods(c)));
-    o.mtu = c.network.mtu > 0 ? static_cast<uint32_t>(c.network.mtu) : default_mtu;
+    o.enabled = has_pod_network();
+    o.mtu = static_cast<uint32_t>(c.network.mtu);
     o.lease_dir = c.run_dir + "/leases";
     networks_ = std::make_unique<net::PodNetworks>(device_.loop, std::move(o));
+    networks_->on_problem([this](const std::string& problem) { network_changed(problem); });
     network_ = std::make_unique<NodeNetwork>(*networks_);
     return {};
   }
+
+  bool has_pod_network() const { return device_.config.network.mode != "none"; }
 
   void fill_facts() {
     const Config& c = device_.config;
@@ -163,7 +166,7 @@ class NodePart final : public Part {
     facts_.labels = c.node.labels;
     facts_.taints.clear();
     for (const std::string& t : c.node.taints) facts_.taints.push_back(parse_taint(t));
-    facts_.pod_cidr = local_pods(c);
+    facts_.pod_cidr = has_pod_network() ? local_pods(c) : "";
     facts_.max_pods = c.node.max_pods;
     facts_.version = "v1.35.0+limpet-" LIMPET_VERSION;
     facts_.internal_ips = {device_address(c)};
@@ -217,6 +220,13 @@ class NodePart final : public Part {
     }
     network_tried_ = true;
     if (adopted_) announce_node();
+  }
+
+  // After the start: something broke, or works again.
+  void network_changed(const std::string& problem) {
+    if (!agent_) return;
+    network_problem_ = problem;
+    if (adopted_) registration_->set_ready(problem.empty(), problem);
   }
 
   void agent_started(Result<> r) {

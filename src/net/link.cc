@@ -64,15 +64,23 @@ Result<Cidr> parse_cidr(std::string_view text) {
   return c;
 }
 
-NetlinkMessage new_bridge(const std::string& name, uint32_t mtu) {
+std::string hardware_address(Ipv4 a) {
+  std::string out = "\x0a\x58";
+  for (int shift = 24; shift >= 0; shift -= 8) out += static_cast<char>(a.host_order >> shift & 255);
+  return out;
+}
+
+NetlinkMessage new_bridge(const std::string& name, uint32_t mtu, Ipv4 owner) {
   NetlinkMessage m(RTM_NEWLINK, kCreate);
   m.header(link_header(0, IFF_UP, IFF_UP)).attr_string(IFLA_IFNAME, name).attr_u32(IFLA_MTU, mtu);
+  m.attr(IFLA_ADDRESS, hardware_address(owner));
   const size_t info = m.begin(IFLA_LINKINFO);
   m.attr(IFLA_INFO_KIND, "bridge");
   return std::move(m.end(info));
 }
 
-NetlinkMessage new_veth(const std::string& name, const std::string& peer, int netns_fd, uint32_t mtu) {
+NetlinkMessage new_veth(const std::string& name, const std::string& peer, int netns_fd, uint32_t mtu,
+                        Ipv4 owner) {
   NetlinkMessage m(RTM_NEWLINK, kCreate);
   m.header(link_header(0)).attr_string(IFLA_IFNAME, name).attr_u32(IFLA_MTU, mtu);
   const size_t info = m.begin(IFLA_LINKINFO);
@@ -82,6 +90,7 @@ NetlinkMessage new_veth(const std::string& name, const std::string& peer, int ne
   const ifinfomsg header = link_header(0);
   m.append(&header, sizeof header);
   m.attr_string(IFLA_IFNAME, peer)
+      .attr(IFLA_ADDRESS, hardware_address(owner))
       .attr_u32(IFLA_MTU, mtu)
       .attr_u32(IFLA_NET_NS_FD, static_cast<uint32_t>(netns_fd));
   return std::move(m.end(other).end(data).end(info));

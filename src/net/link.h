@@ -31,9 +31,16 @@ struct Cidr {
 };
 Result<Cidr> parse_cidr(std::string_view text);
 
-NetlinkMessage new_bridge(const std::string& name, uint32_t mtu);
-// The peer is born inside the namespace of netns_fd, so that it is never seen on the host.
-NetlinkMessage new_veth(const std::string& name, const std::string& peer, int netns_fd, uint32_t mtu);
+// The link-layer address of whoever has an address: 0a:58 and the four bytes, locally administered. A link
+// that is made again keeps it, so that what neighbours remember stays right.
+std::string hardware_address(Ipv4 address);
+
+// The bridge's link-layer address is its owner's, not that of whichever port is lowest.
+NetlinkMessage new_bridge(const std::string& name, uint32_t mtu, Ipv4 owner);
+// The peer is born inside the namespace of netns_fd, so that it is never seen on the host, with its owner's
+// link-layer address.
+NetlinkMessage new_veth(const std::string& name, const std::string& peer, int netns_fd, uint32_t mtu,
+                        Ipv4 owner);
 NetlinkMessage delete_link(const std::string& name);
 NetlinkMessage set_link_up(int index);
 NetlinkMessage set_link_mtu(int index, uint32_t mtu);

@@ -54,6 +54,8 @@ std::string ruleset(const NetworkRules& r) {
   return out;
 }
 
+std::vector<std::string> rule_maps() { return {"host_ports", "host_ip_ports"}; }
+
 std::string delete_table(const std::string& table) {
   return "add table ip " + table + "\ndelete table ip " + table + "\n";
 }

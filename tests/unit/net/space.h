@@ -13,10 +13,12 @@
 
 #include <doctest/doctest.h>
 
+#include <cerrno>
 #include <cstdlib>
 #include <string>
 #include <vector>
 
+#include "base/atomic_file.h"
 #include "base/unique_fd.h"
 
 struct Space {
@@ -44,19 +46,26 @@ struct Space {
     return path;
   }
 
-  // Runs a program of the usual places and waits; its exit status.
-  int run(std::vector<std::string> words) const {
+  // Runs a program of the usual places and waits; its exit status, and what it wrote.
+  int run(std::vector<std::string> words, std::string* output = nullptr) const {
     std::vector<char*> argv;
     for (std::string& w : words) argv.push_back(w.data());
     argv.push_back(nullptr);
     char path[] = "PATH=/usr/local/sbin:/usr/local/bin:/usr/sbin:/usr/bin:/sbin:/bin";
     char* envp[] = {path, nullptr};
     setenv("PATH", path + 5, 1);
+    const std::string file = dir + "/output";
+    posix_spawn_file_actions_t files;
+    posix_spawn_file_actions_init(&files);
+    if (output) posix_spawn_file_actions_addopen(&files, 1, file.c_str(), O_WRONLY | O_CREAT | O_TRUNC, 0600);
     pid_t pid = -1;
-    if (posix_spawnp(&pid, argv[0], nullptr, nullptr, argv.data(), envp) != 0) return -1;
+    const int err = posix_spawnp(&pid, argv[0], &files, nullptr, argv.data(), envp);
+    posix_spawn_file_actions_destroy(&files);
+    if (err != 0) return -1;
     int status = 0;
     while (waitpid(pid, &status, 0) < 0 && errno == EINTR) {
     }
+    if (output) *output = limpet::read_file(file, 1 << 20).value_or("");
     return status;
   }
   void ip(std::vector<std::string> words) const {
