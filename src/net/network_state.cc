@@ -87,6 +87,7 @@ Result<std::string> NetworkState::mend_all() {
   changed = false;
   CHECK_OK(ensure_rules(&changed));
   if (changed) add_words(&mended, "table " + options_.table + " of nftables");
+  CHECK_OK(allow_loopback());
   CHECK_OK(ensure_links(host, &mended));
   return mended;
 }
@@ -155,6 +156,12 @@ Result<> NetworkState::ensure_rules(bool* changed) {
   }
   *changed = true;
   return apply_rules();
+}
+
+// Answers of pods to the device's own loopback come in by the bridge. Called with the rules in place, of
+// which loopback_guard keeps everything else out.
+Result<> NetworkState::allow_loopback() {
+  return write_sysctl("/proc/sys/net/ipv4/conf/" + options_.bridge + "/route_localnet", "1");
 }
 
 Result<> NetworkState::apply_rules() {
@@ -241,7 +248,9 @@ Result<std::string> NetworkState::attach(const std::string& uid, const std::stri
     rules_stale_ = true;
   }
   bool changed = false;
-  if (auto rules = ensure_rules(&changed); !rules) {
+  Result<> rules = ensure_rules(&changed);
+  if (rules) rules = allow_loopback();
+  if (!rules) {
     problem_ = rules.error().message;
     // A pod without host ports runs all the same: the device says what is wrong, and tries again.
     if (publishes) return std::unexpected(std::move(rules).error());

@@ -43,6 +43,7 @@ class NetworkState {
   Result<> ensure_links(NetlinkSocket& host, std::string* mended);
   Result<> ensure_rules(bool* changed);
   Result<> apply_rules();
+  Result<> allow_loopback();
   Result<> connect(const std::string& uid, int netns_fd, Ipv4 address);
   Result<> configure_inside(NetlinkSocket& inside, Ipv4 address);
   uint32_t mtu(NetlinkSocket& host);

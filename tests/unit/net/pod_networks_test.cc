@@ -81,6 +81,7 @@ TEST_CASE("two pods: attached, reached, re-attached by the next daemon, detached
   }
   loop::Loop loop;
   const std::string ns_a = rig.make_netns("a"), ns_b = rig.make_netns("b");
+  rig.ip({"link", "set", "lo", "up"});
   {
     PodNetworks networks(loop, options(rig));
     Wait<void> started{loop, {}};
@@ -99,6 +100,7 @@ TEST_CASE("two pods: attached, reached, re-attached by the next daemon, detached
     CHECK(send_between(ns_b, ns_a, "10.42.0.2", 53, 53));    // pod to pod
     CHECK(send_between("", ns_a, "10.42.0.2", 54, 54));      // device to pod
     CHECK(send_between(ns_b, ns_a, "10.42.0.1", 9053, 53));  // through the host port
+    CHECK(send_between("", ns_a, "127.0.0.1", 9053, 53));    // and by the device's loopback
     CHECK(networks.attached() == 2);
   }
   {
