@@ -11,7 +11,10 @@
 #include <algorithm>
 #include <cerrno>
 
+#include "base/log.h"
 #include "base/unique_fd.h"
+#include "net/netlink_socket.h"
+#include "net/uplink.h"
 
 namespace limpet::daemon {
 namespace {
@@ -79,6 +82,24 @@ pki::Names serving_names(const Config& config, const std::string& node_name, con
   return out;
 }
 
+std::string device_address(const Config& config) {
+  if (!config.node.address.empty()) return config.node.address;
+  auto socket = net::NetlinkSocket::open();
+  if (!socket) {
+    log::warning("the device's address is unknown, going on with loopback", {{"error", socket.error()}});
+    return "127.0.0.1";
+  }
+  const auto uplink = net::find_uplink(*socket);
+  const auto addresses = net::global_addresses(*socket);
+  for (const Error* e : {uplink ? nullptr : &uplink.error(), addresses ? nullptr : &addresses.error()}) {
+    if (e) log::warning("the device's address may be another one than chosen", {{"error", *e}});
+  }
+  return net::choose_device_address(
+             uplink ? *uplink : std::nullopt, addresses ? *addresses : std::vector<net::DeviceAddress>(),
+             config.network.bridge, net::parse_cidr(config.network.pod_cidr).value_or(net::Cidr{{0}, 32}))
+      .text();
+}
+
 std::string local_api_url(const Config& config) {
   std::string host = config.listen.api_address;
   if (host == "0.0.0.0" || host == "::") host = "127.0.0.1";
@@ -105,7 +126,7 @@ struct AddressWatch::Impl {
 AddressWatch::AddressWatch(std::unique_ptr<Impl> impl) : impl_(std::move(impl)) {}
 AddressWatch::~AddressWatch() = default;
 
-Result<std::unique_ptr<AddressWatch>> AddressWatch::make(loop::Loop& loop, int64_t settle_ms,
+Result<std::unique_ptr<AddressWatch>> AddressWatch::make(loop::Loop& loop, Of what, int64_t settle_ms,
                                                          loop::Task changed) {
   auto impl = std::make_unique<Impl>();
   impl->fd.reset(socket(AF_NETLINK, SOCK_RAW | SOCK_CLOEXEC | SOCK_NONBLOCK, NETLINK_ROUTE));
@@ -113,6 +134,7 @@ Result<std::unique_ptr<AddressWatch>> AddressWatch::make(loop::Loop& loop, int64
   sockaddr_nl address{};
   address.nl_family = AF_NETLINK;
   address.nl_groups = RTMGRP_IPV4_IFADDR | RTMGRP_IPV6_IFADDR;
+  if (what == Of::addresses_and_routes) address.nl_groups |= RTMGRP_IPV4_ROUTE;
   if (bind(impl->fd.get(), reinterpret_cast<const sockaddr*>(&address), sizeof address) != 0) {
     return fail_errno(errno, "watch addresses");
   }

@@ -23,14 +23,20 @@ pki::Names serving_names(const Config& config, const std::string& node_name, con
 // The first address of a range after its own ("10.43.0.0/16" gives 10.43.0.1): the service `kubernetes`.
 std::string first_address(const std::string& cidr);
 
+// The address others reach this device by: node.address, else the source of the default route, else the first
+// address that no bridge of containers holds, else 127.0.0.1. Blocking for a moment (netlink).
+std::string device_address(const Config& config);
+
 // https://HOST:PORT as the device itself reaches the API.
 std::string local_api_url(const Config& config);
 
-// Calls back when an address of the device came or went (RTM_NEWADDR, RTM_DELADDR), at most once per
-// settle_ms.
+// Calls back when an address of the device came or went (RTM_NEWADDR, RTM_DELADDR), or, if asked for, an IPv4
+// route, at most once per settle_ms.
 class AddressWatch {
  public:
-  static Result<std::unique_ptr<AddressWatch>> make(loop::Loop& loop, int64_t settle_ms, loop::Task changed);
+  enum class Of { addresses, addresses_and_routes };
+  static Result<std::unique_ptr<AddressWatch>> make(loop::Loop& loop, Of what, int64_t settle_ms,
+                                                    loop::Task changed);
   ~AddressWatch();
   AddressWatch(const AddressWatch&) = delete;
 

@@ -28,7 +28,7 @@ namespace limpet::daemon {
 namespace {
 
 constexpr const char* seal_context = "node.db";
-constexpr uint32_t default_mtu = 1500;
+constexpr int64_t settle_ms = 1'000;  // addresses and routes come in bursts
 
 // The first /24 of the cluster's pods, unless the configuration says which part of it is this device's.
 std::string local_pods(const Config& c) {
@@ -82,6 +82,7 @@ class NodePart final : public Part {
     device_.agent = agent_.get();
     log_budget_ = std::make_unique<node::LogBudget>(device_.loop, c.logs.dir, c.logs.total_bytes);
     log_budget_->start();
+    watch_address();
     device_.api->metrics().add("pods",
                                [this](api::MetricsText& out) { describe_pods(out, *agent_, *runtime_); });
     device_.local->describe("runtime", [this](json::Writer& w) { w.string(runtime_->version()); });
@@ -100,6 +101,7 @@ class NodePart final : public Part {
       device_.api->set_nodes(nullptr);
       device_.api->metrics().add("pods", {});
     }
+    address_watch_.reset();
     registration_.reset();
     log_budget_.reset();
     if (agent_) agent_->stop();
@@ -119,11 +121,7 @@ class NodePart final : public Part {
     });
   }
 
-  void reload(const Config&) override {
-    fill_facts();
-    agent_options_.host_ips = facts_.internal_ips;
-    if (registration_) registration_->set_facts(facts_);
-  }
+  void reload(const Config&) override { refresh_facts(); }
 
   std::string not_ready() const override { return adopted_ ? "" : "the node is still taking over what runs"; }
 
@@ -151,12 +149,16 @@ class NodePart final : public Part {
     o.bridge = c.network.bridge;
     TRY(o.pods, net::parse_cidr(c.network.pod_cidr));
     TRY(o.local, net::parse_cidr(local_pods(c)));
-    o.mtu = c.network.mtu > 0 ? static_cast<uint32_t>(c.network.mtu) : default_mtu;
+    o.enabled = has_pod_network();
+    o.mtu = static_cast<uint32_t>(c.network.mtu);
     o.lease_dir = c.run_dir + "/leases";
     networks_ = std::make_unique<net::PodNetworks>(device_.loop, std::move(o));
+    networks_->on_problem([this](const std::string& problem) { network_changed(problem); });
     network_ = std::make_unique<NodeNetwork>(*networks_);
     return {};
   }
+
+  bool has_pod_network() const { return device_.config.network.mode != "none"; }
 
   void fill_facts() {
     const Config& c = device_.config;
@@ -164,23 +166,36 @@ class NodePart final : public Part {
     facts_.labels = c.node.labels;
     facts_.taints.clear();
     for (const std::string& t : c.node.taints) facts_.taints.push_back(parse_taint(t));
-    facts_.pod_cidr = local_pods(c);
+    facts_.pod_cidr = has_pod_network() ? local_pods(c) : "";
     facts_.max_pods = c.node.max_pods;
     facts_.version = "v1.35.0+limpet-" LIMPET_VERSION;
-    facts_.internal_ips = host_ips();
+    facts_.internal_ips = {device_address(c)};
   }
 
-  // The configured address, else the first that is not loopback and not a bridge of pods.
-  std::vector<std::string> host_ips() const {
-    if (!device_.config.node.address.empty()) return {device_.config.node.address};
-    const auto pods = net::parse_cidr(device_.config.network.pod_cidr);
-    const auto all = device_addresses();
-    for (const std::string& text : all ? *all : std::vector<std::string>()) {
-      const auto ip = net::parse_ipv4(text);
-      if (!ip || ip->host_order >> 24 == 127 || (pods && pods->contains(*ip))) continue;
-      return {text};
+  // The configuration or an address of the device changed: what the Node and its pods say follows.
+  void refresh_facts() {
+    const std::vector<std::string> before = facts_.internal_ips;
+    fill_facts();
+    agent_options_.host_ips = facts_.internal_ips;
+    registration_->set_facts(facts_);
+    if (facts_.internal_ips == before) return;
+    log::notice("the device's address changed", {{"from", before[0]}, {"to", facts_.internal_ips[0]}});
+    agent_->report_again();
+  }
+
+  // Addresses and the default route come late where DHCP gives them, and may change.
+  void watch_address() {
+    auto watch = AddressWatch::make(device_.loop, AddressWatch::Of::addresses_and_routes, settle_ms,
+                                    [this] { address_may_differ(); });
+    if (watch) {
+      address_watch_ = std::move(*watch);
+    } else {
+      log::warning("changes of the device's address are not noticed, going on", {{"error", watch.error()}});
     }
-    return {"127.0.0.1"};
+  }
+
+  void address_may_differ() {
+    if (facts_.internal_ips != std::vector<std::string>{device_address(device_.config)}) refresh_facts();
   }
 
   void fill_agent_options() {
@@ -205,6 +220,13 @@ class NodePart final : public Part {
     }
     network_tried_ = true;
     if (adopted_) announce_node();
+  }
+
+  // After the start: something broke, or works again.
+  void network_changed(const std::string& problem) {
+    if (!agent_) return;
+    network_problem_ = problem;
+    if (adopted_) registration_->set_ready(problem.empty(), problem);
   }
 
   void agent_started(Result<> r) {
@@ -241,6 +263,7 @@ class NodePart final : public Part {
   std::unique_ptr<node::NodeRegistration> registration_;
   std::unique_ptr<LocalNodeAccess> access_;
   std::unique_ptr<node::LogBudget> log_budget_;
+  std::unique_ptr<AddressWatch> address_watch_;
   std::string network_problem_;
   bool network_tried_ = false;
   bool adopted_ = false;

@@ -86,4 +86,10 @@ Result<> remove_lease(const std::string& dir, Ipv4 address) {
   return {};
 }
 
+Result<> remove_leases(const std::string& dir) {
+  unlink((dir + "/" + kLast).c_str());
+  if (rmdir(dir.c_str()) != 0 && errno != ENOENT) return fail_errno(errno, "remove " + dir);
+  return {};
+}
+
 }  // namespace limpet::net

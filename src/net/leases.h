@@ -24,5 +24,7 @@ struct Lease {
 Result<std::map<Ipv4, Lease>> load_leases(const std::string& dir, AddressPool* pool);
 Result<> write_lease(const std::string& dir, Ipv4 address, const Lease& lease);
 Result<> remove_lease(const std::string& dir, Ipv4 address);
+// The directory itself, once no lease is left.
+Result<> remove_leases(const std::string& dir);
 
 }  // namespace limpet::net

@@ -27,25 +27,6 @@ ifinfomsg link_header(int index, unsigned flags = 0, unsigned change = 0) {
   return h;
 }
 
-Link read_link(std::string_view payload) {
-  Link link;
-  ifinfomsg h{};
-  if (payload.size() < sizeof h) return link;
-  memcpy(&h, payload.data(), sizeof h);
-  link.index = h.ifi_index;
-  link.up = (h.ifi_flags & IFF_UP) != 0;
-  each_attribute(payload.substr(NLMSG_ALIGN(sizeof h)), [&](uint16_t type, std::string_view data) {
-    if (type == IFLA_MTU && data.size() == sizeof link.mtu) memcpy(&link.mtu, data.data(), sizeof link.mtu);
-    if (type == IFLA_MASTER && data.size() == sizeof link.master)
-      memcpy(&link.master, data.data(), sizeof link.master);
-    if (type != IFLA_LINKINFO) return;
-    each_attribute(data, [&](uint16_t info, std::string_view kind) {
-      if (info == IFLA_INFO_KIND) link.kind = std::string(kind.substr(0, kind.find('\0')));
-    });
-  });
-  return link;
-}
-
 }  // namespace
 
 std::string Ipv4::text() const {
@@ -83,15 +64,23 @@ Result<Cidr> parse_cidr(std::string_view text) {
   return c;
 }
 
-NetlinkMessage new_bridge(const std::string& name, uint32_t mtu) {
+std::string hardware_address(Ipv4 a) {
+  std::string out = "\x0a\x58";
+  for (int shift = 24; shift >= 0; shift -= 8) out += static_cast<char>(a.host_order >> shift & 255);
+  return out;
+}
+
+NetlinkMessage new_bridge(const std::string& name, uint32_t mtu, Ipv4 owner) {
   NetlinkMessage m(RTM_NEWLINK, kCreate);
   m.header(link_header(0, IFF_UP, IFF_UP)).attr_string(IFLA_IFNAME, name).attr_u32(IFLA_MTU, mtu);
+  m.attr(IFLA_ADDRESS, hardware_address(owner));
   const size_t info = m.begin(IFLA_LINKINFO);
   m.attr(IFLA_INFO_KIND, "bridge");
   return std::move(m.end(info));
 }
 
-NetlinkMessage new_veth(const std::string& name, const std::string& peer, int netns_fd, uint32_t mtu) {
+NetlinkMessage new_veth(const std::string& name, const std::string& peer, int netns_fd, uint32_t mtu,
+                        Ipv4 owner) {
   NetlinkMessage m(RTM_NEWLINK, kCreate);
   m.header(link_header(0)).attr_string(IFLA_IFNAME, name).attr_u32(IFLA_MTU, mtu);
   const size_t info = m.begin(IFLA_LINKINFO);
@@ -101,6 +90,7 @@ NetlinkMessage new_veth(const std::string& name, const std::string& peer, int ne
   const ifinfomsg header = link_header(0);
   m.append(&header, sizeof header);
   m.attr_string(IFLA_IFNAME, peer)
+      .attr(IFLA_ADDRESS, hardware_address(owner))
       .attr_u32(IFLA_MTU, mtu)
       .attr_u32(IFLA_NET_NS_FD, static_cast<uint32_t>(netns_fd));
   return std::move(m.end(other).end(data).end(info));
@@ -114,6 +104,11 @@ NetlinkMessage delete_link(const std::string& name) {
 NetlinkMessage set_link_up(int index) {
   NetlinkMessage m(RTM_NEWLINK, kAck);
   return std::move(m.header(link_header(index, IFF_UP, IFF_UP)));
+}
+
+NetlinkMessage set_link_mtu(int index, uint32_t mtu) {
+  NetlinkMessage m(RTM_NEWLINK, kAck);
+  return std::move(m.header(link_header(index)).attr_u32(IFLA_MTU, mtu));
 }
 
 NetlinkMessage set_link_master(int index, int master) {
@@ -154,16 +149,51 @@ NetlinkMessage add_default_route(int index, Ipv4 gateway) {
                        .attr_u32(RTA_OIF, static_cast<uint32_t>(index)));
 }
 
-Result<std::optional<Link>> find_link(NetlinkSocket& socket, const std::string& name) {
-  NetlinkMessage m(RTM_GETLINK, kAck);
-  m.header(link_header(0)).attr_string(IFLA_IFNAME, name);
+Link read_link(std::string_view payload) {
+  Link link;
+  ifinfomsg h{};
+  if (payload.size() < sizeof h) return link;
+  memcpy(&h, payload.data(), sizeof h);
+  link.index = h.ifi_index;
+  link.up = (h.ifi_flags & IFF_UP) != 0;
+  link.loopback = (h.ifi_flags & IFF_LOOPBACK) != 0;
+  each_attribute(payload.substr(NLMSG_ALIGN(sizeof h)), [&](uint16_t type, std::string_view data) {
+    if (type == IFLA_IFNAME) link.name = std::string(data.substr(0, data.find('\0')));
+    if (type == IFLA_MTU && data.size() == sizeof link.mtu) memcpy(&link.mtu, data.data(), sizeof link.mtu);
+    if (type == IFLA_MASTER && data.size() == sizeof link.master)
+      memcpy(&link.master, data.data(), sizeof link.master);
+    if (type != IFLA_LINKINFO) return;
+    each_attribute(data, [&](uint16_t info, std::string_view kind) {
+      if (info == IFLA_INFO_KIND) link.kind = std::string(kind.substr(0, kind.find('\0')));
+    });
+  });
+  return link;
+}
+
+namespace {
+
+Result<std::optional<Link>> ask_for_link(NetlinkSocket& socket, NetlinkMessage& m, const std::string& what) {
   std::optional<Link> found;
-  auto r = socket.query(m, "look up link " + name, [&](uint16_t type, std::string_view payload) {
+  auto r = socket.query(m, "look up link " + what, [&](uint16_t type, std::string_view payload) {
     if (type == RTM_NEWLINK) found = read_link(payload);
   });
   if (!r && r.error().sys_errno == ENODEV) return std::optional<Link>();
   if (!r) return std::unexpected(std::move(r).error());
   return found;
+}
+
+}  // namespace
+
+Result<std::optional<Link>> find_link(NetlinkSocket& socket, const std::string& name) {
+  NetlinkMessage m(RTM_GETLINK, kAck);
+  m.header(link_header(0)).attr_string(IFLA_IFNAME, name);
+  return ask_for_link(socket, m, name);
+}
+
+Result<std::optional<Link>> find_link(NetlinkSocket& socket, int index) {
+  NetlinkMessage m(RTM_GETLINK, kAck);
+  m.header(link_header(index));
+  return ask_for_link(socket, m, std::to_string(index));
 }
 
 Result<std::vector<Ipv4>> addresses_of(NetlinkSocket& socket, int index) {

@@ -2,6 +2,7 @@
 
 #include <linux/netlink.h>
 
+#include <algorithm>
 #include <cstddef>
 #include <cstring>
 
@@ -63,6 +64,16 @@ void each_attribute(std::string_view bytes, const std::function<void(uint16_t, s
     const size_t step = NLA_ALIGN(a.nla_len);
     if (step >= bytes.size()) return;
     bytes.remove_prefix(step);
+  }
+}
+
+void each_message(std::string_view bytes, const std::function<void(uint16_t, std::string_view)>& f) {
+  while (bytes.size() >= sizeof(nlmsghdr)) {
+    nlmsghdr h{};
+    memcpy(&h, bytes.data(), sizeof h);
+    if (h.nlmsg_len < sizeof h || h.nlmsg_len > bytes.size()) return;
+    f(h.nlmsg_type, bytes.substr(NLMSG_HDRLEN, h.nlmsg_len - NLMSG_HDRLEN));
+    bytes.remove_prefix(std::min<size_t>(NLMSG_ALIGN(h.nlmsg_len), bytes.size()));
   }
 }
 

@@ -44,4 +44,8 @@ class NetlinkMessage {
 void each_attribute(std::string_view bytes,
                     const std::function<void(uint16_t type, std::string_view data)>& f);
 
+// Walks the messages of a datagram of notifications; stops at the first malformed one.
+void each_message(std::string_view bytes,
+                  const std::function<void(uint16_t type, std::string_view payload)>& f);
+
 }  // namespace limpet::net

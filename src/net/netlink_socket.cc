@@ -19,8 +19,8 @@ namespace limpet::net {
 
 namespace {
 
-Result<UniqueFd> open_socket() {
-  UniqueFd fd(socket(AF_NETLINK, SOCK_RAW | SOCK_CLOEXEC, NETLINK_ROUTE));
+Result<UniqueFd> open_socket(int protocol = NETLINK_ROUTE) {
+  UniqueFd fd(socket(AF_NETLINK, SOCK_RAW | SOCK_CLOEXEC, protocol));
   if (!fd) return fail_errno(errno, "open a netlink socket");
   const int on = 1;
   setsockopt(fd.get(), SOL_NETLINK, NETLINK_EXT_ACK, &on, sizeof on);  // older kernels: plain errno only
@@ -45,6 +45,11 @@ std::string ack_text(std::string_view payload) {
 
 Result<NetlinkSocket> NetlinkSocket::open() {
   TRY(UniqueFd fd, open_socket());
+  return NetlinkSocket(std::move(fd));
+}
+
+Result<NetlinkSocket> NetlinkSocket::open_netfilter() {
+  TRY(UniqueFd fd, open_socket(NETLINK_NETFILTER));
   return NetlinkSocket(std::move(fd));
 }
 
@@ -81,14 +86,13 @@ Result<> NetlinkSocket::query(NetlinkMessage& message, std::string_view what,
       const std::string_view payload = rest.substr(NLMSG_HDRLEN, h.nlmsg_len - NLMSG_HDRLEN);
       rest.remove_prefix(std::min<size_t>(NLMSG_ALIGN(h.nlmsg_len), rest.size()));
       if (h.nlmsg_seq != sequence_) continue;  // left over from an earlier request that timed out
-      if (h.nlmsg_type == NLMSG_DONE) return {};
-      if (h.nlmsg_type != NLMSG_ERROR) {
+      if (h.nlmsg_type != NLMSG_ERROR && h.nlmsg_type != NLMSG_DONE) {
         f(h.nlmsg_type, payload);
         continue;
       }
-      int code = 0;
+      int code = 0;  // a dump that ends early says why in its last message
       if (payload.size() >= sizeof code) memcpy(&code, payload.data(), sizeof code);
-      if (code == 0) return {};
+      if (code >= 0) return {};
       const std::string text = ack_text(payload);
       return fail_errno(-code, text.empty() ? std::string(what) : std::string(what) + " (" + text + ")");
     }

@@ -1,6 +1,6 @@
-// A socket to the kernel's rtnetlink in some network namespace. Requests are synchronous: the kernel works
-// them off inside sendmsg and has queued its answer when that returns; since deleting a link may sleep in the
-// kernel all the same, callers run on the pool, never on the loop.
+// A socket to the kernel's rtnetlink in some network namespace, or to its nftables. Requests are synchronous:
+// the kernel works them off inside sendmsg and has queued its answer when that returns; since deleting a link
+// may sleep in the kernel all the same, callers run on the pool, never on the loop.
 #pragma once
 
 #include <functional>
@@ -17,6 +17,8 @@ class NetlinkSocket {
   // In the caller's own namespace, or (by setns(2) there and back on this thread) in that of `netns`.
   static Result<NetlinkSocket> open();
   static Result<NetlinkSocket> open_in(int netns_fd);
+  // To nftables (NETLINK_NETFILTER), in the caller's own namespace.
+  static Result<NetlinkSocket> open_netfilter();
 
   // Sends and waits for the acknowledgement. The error carries the kernel's errno and, where it gave one, its
   // text.

@@ -31,6 +31,13 @@ std::string ruleset(const NetworkRules& r) {
   // `add` before `delete` makes the deletion valid when there is nothing yet.
   std::string out = strf("add table ip %s\ndelete table ip %s\ntable ip %s {\n", t, t, t);
   append_ports(out, r);
+  // Host ports answer on the device's loopback too, which needs route_localnet on the bridge; this keeps
+  // everybody else from the other services there (CVE-2020-8558).
+  out +=
+      "  chain loopback_guard {\n"
+      "    type filter hook prerouting priority raw; policy accept;\n"
+      "    iifname != \"lo\" ip daddr 127.0.0.0/8 drop\n"
+      "  }\n";
   out +=
       "  chain host_ports_dnat {\n"
       "    dnat to ip daddr . meta l4proto . th dport map @host_ip_ports\n"
@@ -42,17 +49,21 @@ std::string ruleset(const NetworkRules& r) {
       "  }\n"
       "  chain output {\n"
       "    type nat hook output priority -100; policy accept;\n"
-      "    ip daddr != 127.0.0.0/8 fib daddr type local jump host_ports_dnat\n"
+      "    fib daddr type local jump host_ports_dnat\n"
       "  }\n"
       "  chain postrouting {\n"
       "    type nat hook postrouting priority srcnat; policy accept;\n";
   const std::string local = r.local.text(), pods = r.pods.text();
+  // What comes from the device's loopback gets an address that the pod can answer.
+  out += "    ip saddr 127.0.0.0/8 oifname \"" + r.bridge + "\" ct status dnat masquerade\n";
   // A pod that reaches itself or a neighbour through a host port must see the answer come back the same way.
   out += "    ip saddr " + local + " ip daddr " + local + " ct status dnat masquerade\n";
   out += "    ip saddr " + local + " ip daddr != " + pods + " oifname != \"" + r.bridge + "\" masquerade\n";
   out += "  }\n}\n";
   return out;
 }
+
+std::vector<std::string> rule_maps() { return {"host_ports", "host_ip_ports"}; }
 
 std::string delete_table(const std::string& table) {
   return "add table ip " + table + "\ndelete table ip " + table + "\n";

@@ -29,6 +29,8 @@ struct NetworkRules {
 
 // The whole table. Order of the output follows the order of the input.
 std::string ruleset(const NetworkRules& rules);
+// The maps of the table whose elements are the host ports.
+std::vector<std::string> rule_maps();
 std::string delete_table(const std::string& table);
 
 // Runs `nft -f` on the text. Blocking (pool threads). The error carries nft's own words.

@@ -3,6 +3,8 @@
 //
 // Owned by the daemon, lives as long as it. Every change runs as one job on the pool, one job at a time and
 // in order; what is asked of kernel and nft is computed by the pure parts (link.h, ipam.h, nft_rules.h).
+// What others take away (`nft flush ruleset`, a deleted bridge or link) the kernel tells, and it is set right
+// again; what cannot be set up is tried again, ever more seldom.
 // Nothing is global to the machine but what the options say, so two daemons in two namespaces do not meet.
 #pragma once
 
@@ -10,6 +12,7 @@
 #include <functional>
 #include <map>
 #include <memory>
+#include <set>
 #include <string>
 #include <vector>
 
@@ -21,10 +24,11 @@
 namespace limpet::net {
 
 struct NetworkOptions {
+  bool enabled = true;  // false: no bridge, no rules, every attach is refused with the reason
   std::string bridge = "limpet0";
-  Cidr pods;   // of the cluster
-  Cidr local;  // of this device
-  uint32_t mtu = 1500;
+  Cidr pods;              // of the cluster
+  Cidr local;             // of this device
+  uint32_t mtu = 0;       // of pod links, bytes; 0: that of the default route's link as a pod is attached
   std::string lease_dir;  // below the runtime directory
   std::string table = "limpet";
 };
@@ -36,13 +40,20 @@ struct HostPortRequest {
   uint16_t container_port = 0;
 };
 
+class KernelWatch;
+class NetworkState;
+
 class PodNetworks {
  public:
   PodNetworks(loop::Loop& loop, NetworkOptions options);
   ~PodNetworks();
 
-  // Bridge, forwarding, rules, leases of an earlier run. Called once; others wait behind it.
+  // Bridge, forwarding, rules, leases of an earlier run. Called once; others wait behind it. An error is not
+  // the end: it is tried again, and what becomes of it goes to on_problem.
   void start(std::function<void(Result<>)> done);
+  // Called when what is wrong with the network became something else than start() or the last call said; ""
+  // when nothing is any more.
+  void on_problem(std::function<void(const std::string&)> f) { on_problem_ = std::move(f); }
 
   // Idempotent: an attached pod keeps its address. `netns_path` is the bind mount that holds the namespace.
   void attach(const std::string& pod_uid, const std::string& netns_path, std::vector<HostPortRequest> ports,
@@ -60,17 +71,30 @@ class PodNetworks {
 
  private:
   struct Job;
-  struct State;
-  void enqueue(std::function<Result<std::string>(State&)> work,
-               std::function<void(Result<std::string>)> done);
+  using Outcome = Result<std::string>;
+  void enqueue(std::function<Outcome(NetworkState&)> work, std::function<void(Outcome)> done);
   void next();
+  void started(Result<> r, const std::function<void(Result<>)>& done);
+  void watch();
+  void touched();
+  void check();
+  void checked(const Outcome& mended);
+  void note(const std::string& problem);
 
   loop::Loop& loop_;
-  std::shared_ptr<State> state_;  // touched by the running job only
+  const NetworkOptions options_;
+  std::shared_ptr<NetworkState> state_;  // touched by the running job only
   std::deque<Job> jobs_;
   loop::Work work_;
-  std::shared_ptr<Result<std::string>> outcome_;
   size_t attached_ = 0;
+  std::set<std::string> links_;  // host's ends of the pods attached
+  std::unique_ptr<KernelWatch> watch_;
+  loop::Timer settle_, retry_;
+  bool running_ = false;  // start() came to an end
+  std::string problem_;   // of the last job
+  std::function<void(const std::string&)> on_problem_;
+  int64_t retry_ms_ = 0, mended_ms_ = 0;
+  int mends_ = 0;  // in a row, each soon after the one before
   std::shared_ptr<bool> alive_ = std::make_shared<bool>(true);
 };
 

@@ -317,6 +317,11 @@ void Agent::Impl::object_changed(const std::string& key) {
   }
 }
 
+void Agent::report_again() {
+  const auto all = impl_->workers;
+  for (const auto& [uid, worker] : all) worker->sync();
+}
+
 PodWorker* Agent::find(const std::string& full_name) {
   const auto name = impl_->by_name.find(full_name);
   if (name == impl_->by_name.end()) return nullptr;

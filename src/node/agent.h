@@ -62,6 +62,8 @@ class Agent {
   void start(std::function<void(Result<>)> done);
   // Stops watching and reporting; containers run on.
   void stop();
+  // What options say of the device changed (its address): the status of every pod is brought up to date.
+  void report_again();
 
   // The worker of a pod by "namespace/name", for logs, exec and attach; null when it is not of this device.
   PodWorker* find(const std::string& full_name);

@@ -77,6 +77,40 @@ void add_condition(Ref list, const char* type, bool status, const char* reason, 
   c.set("message", message);
 }
 
+// What the configuration gave at the last write, so that what left it can be told from what operators added.
+constexpr const char* kConfigured = "limpet.io/configured";
+
+using Taint = NodeFacts::TaintFact;
+
+bool same_taint(const Taint& a, const Taint& b) { return a.key == b.key && a.effect == b.effect; }
+bool holds(const std::vector<Taint>& list, const Taint& taint) {
+  return std::any_of(list.begin(), list.end(), [&](const Taint& t) { return same_taint(t, taint); });
+}
+
+std::vector<Taint> read_taints(Cursor list) {
+  std::vector<Taint> out;
+  list.each([&](std::string_view, Cursor t) {
+    out.push_back({t["key"].str(), t["value"].str(), t["effect"].str()});
+    return true;
+  });
+  return out;
+}
+
+void write_taint(Ref list, const Taint& t) {
+  Ref taint = list.push(Value::object());
+  taint.set("key", t.key);
+  if (!t.value.empty()) taint.set("value", t.value);
+  taint.set("effect", t.effect);
+}
+
+std::string configured(const NodeFacts& f) {
+  Value v = Value::object();
+  Ref labels = v.ref().ensure_array("labels"), taints = v.ref().ensure_array("taints");
+  for (const auto& [key, value] : f.labels) labels.push(Value::string(key));
+  for (const Taint& t : f.taints) write_taint(taints, t);
+  return v.ref().dump();
+}
+
 }  // namespace
 
 NodeFacts read_machine(const std::string& data_dir) {
@@ -105,18 +139,63 @@ std::string node_object(const NodeFacts& f) {
   meta.set("name", f.name);
   Ref labels = meta.ensure_object("labels");
   for (const auto& [k, value] : all_labels(f)) labels.set(k, value);
+  meta.ensure_object("annotations").set(kConfigured, configured(f));
   Ref spec = o.ensure_object("spec");
   if (!f.pod_cidr.empty()) {
     spec.set("podCIDR", f.pod_cidr);
     spec.ensure_array("podCIDRs").push(Value::string(f.pod_cidr));
   }
-  for (const NodeFacts::TaintFact& t : f.taints) {
-    Ref taint = spec.ensure_array("taints").push(Value::object());
-    taint.set("key", t.key);
-    if (!t.value.empty()) taint.set("value", t.value);
-    taint.set("effect", t.effect);
-  }
+  for (const Taint& t : f.taints) write_taint(spec.ensure_array("taints"), t);
   return o.dump();
+}
+
+namespace {
+
+void patch_labels(const NodeFacts& f, Cursor have, Cursor before, Ref patch) {
+  const auto wanted = all_labels(f);
+  const auto labels = [&] { return patch.ensure_object("metadata").ensure_object("labels"); };
+  for (const auto& [key, value] : wanted) {
+    if (!have[key] || have[key].str() != value) labels().set(key, value);
+  }
+  before["labels"].each([&](std::string_view, Cursor key) {
+    if (!wanted.contains(key.str()) && have[key.str()]) labels().set(key.str(), Value::null());
+    return true;
+  });
+}
+
+void patch_taints(const NodeFacts& f, Cursor object, Cursor before, Ref patch) {
+  const std::vector<Taint> have = read_taints(object["spec"]["taints"]), old = read_taints(before["taints"]);
+  std::vector<Taint> wanted;
+  for (const Taint& t : have) {
+    if (!holds(old, t) || holds(f.taints, t)) wanted.push_back(t);
+  }
+  for (const Taint& t : f.taints) {
+    const auto was = std::find_if(old.begin(), old.end(), [&](const Taint& o) { return same_taint(o, t); });
+    if (was != old.end() && was->value == t.value) continue;  // not news: an operator may have changed it
+    std::erase_if(wanted, [&](const Taint& o) { return same_taint(o, t); });
+    wanted.push_back(t);
+  }
+  const auto equal = [](const Taint& a, const Taint& b) { return same_taint(a, b) && a.value == b.value; };
+  if (std::equal(have.begin(), have.end(), wanted.begin(), wanted.end(), equal)) return;
+  Ref list = patch.ensure_object("spec").ensure_array("taints");
+  for (const Taint& t : wanted) write_taint(list, t);
+}
+
+}  // namespace
+
+std::string node_patch(const NodeFacts& f, const std::string& object) {
+  const Cursor node(object);
+  const std::string known = node["metadata"]["annotations"][kConfigured].str(), now = configured(f);
+  const Cursor before(known);
+  Value v = Value::object();
+  patch_labels(f, node["metadata"]["labels"], before, v);
+  patch_taints(f, node, before, v);
+  Ref patch = v;
+  if (known != now) patch.ensure_object("metadata").ensure_object("annotations").set(kConfigured, now);
+  if (patch.size() == 0) return "";
+  // The list of taints is replaced whole: not over what somebody else wrote meanwhile.
+  patch.ensure_object("metadata").set("resourceVersion", node["metadata"]["resourceVersion"].str());
+  return patch.dump();
 }
 
 std::string node_status(const NodeFacts& f, bool ready, const std::string& why_not,
@@ -164,10 +243,7 @@ std::string node_status(const NodeFacts& f, bool ready, const std::string& why_n
 }
 
 NodeRegistration::NodeRegistration(loop::Loop& loop, Clock& clock, client::Client& client, NodeFacts facts)
-    : clock_(clock),
-      client_(client),
-      facts_(std::move(facts)),
-      retry_(loop, "node-registration") {}
+    : clock_(clock), client_(client), facts_(std::move(facts)), retry_(loop, "node-registration") {}
 NodeRegistration::~NodeRegistration() = default;
 
 void NodeRegistration::start(std::function<void(const std::string&)> registered) {
@@ -218,22 +294,17 @@ void NodeRegistration::create() {
   });
 }
 
-// Labels that the configuration or the machine gives; what operators added stays.
 void NodeRegistration::update(const std::string& object) {
-  const Cursor labels = Cursor(object)["metadata"]["labels"];
-  Value patch = Value::object();
-  bool differs = false;
-  for (const auto& [key, value] : all_labels(facts_)) {
-    if (labels[key] && labels[key].str() == value) continue;
-    patch.ref().ensure_object("metadata").ensure_object("labels").set(key, value);
-    differs = true;
-  }
-  if (!differs) return patch_status(object);
+  std::string patch = node_patch(facts_, object);
+  if (patch.empty()) return patch_status(object);
   client::Call call{"PATCH", "/api/v1/nodes/" + facts_.name, "", "application/merge-patch+json",
-                    patch.ref().dump()};
+                    std::move(patch)};
   call_ = client_.call(std::move(call), [this](Result<client::Reply> reply) {
     const auto finished = std::move(call_);
-    if (!reply || !reply->ok()) return later();
+    if (!reply || !reply->ok()) {
+      if (reply && reply->status != 409) log::warning("cannot update the node", {{"error", reply->error()}});
+      return later();
+    }
     patch_status(reply->body);
   });
 }

@@ -21,7 +21,7 @@ struct NodeFacts {
   struct TaintFact {
     std::string key, value, effect;
   };
-  std::vector<TaintFact> taints;  // set when the node is made, the operator's afterwards
+  std::vector<TaintFact> taints;  // from the configuration; what operators add or take away stays
   std::string pod_cidr;
   int64_t cpu_millis = 0, memory_bytes = 0, disk_bytes = 0, max_pods = 110;
   std::string machine_id, boot_id, kernel, os_image, runtime_version, architecture, version;
@@ -33,6 +33,10 @@ NodeFacts read_machine(const std::string& data_dir);
 
 // The object and its status as they should be. Pure.
 std::string node_object(const NodeFacts& facts);
+// What a merge patch must change of the stored object so that it says what the configuration says: labels of
+// the configuration and the machine; taints that came into the configuration or left it since the object was
+// written last (an annotation remembers them). Labels and taints of others stay. Empty: nothing. Pure.
+std::string node_patch(const NodeFacts& facts, const std::string& object);
 std::string node_status(const NodeFacts& facts, bool ready, const std::string& why_not,
                         const std::string& previous_status, WallTime now);
 

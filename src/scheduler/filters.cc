@@ -11,22 +11,25 @@ namespace {
 
 constexpr std::string_view kUnschedulableTaint = "node.kubernetes.io/unschedulable";
 
-void check_unschedulable(const PodInfo& pod, const NodeInfo& node, Reasons* reasons) {
-  if (!node.unschedulable) return;
-  if (tolerates(pod, {std::string(kUnschedulableTaint), "", "NoSchedule"})) return;
-  reasons->push_back("node(s) were unschedulable");
+// Objections that stay whatever pods leave the node, and one that may go with them.
+Verdict for_good(const char* reason) { return {{reason}, true}; }
+Verdict for_now(const char* reason) { return {{reason}, false}; }
+
+Verdict check_unschedulable(const PodInfo& pod, const NodeInfo& node) {
+  if (!node.unschedulable) return {};
+  if (tolerates(pod, {std::string(kUnschedulableTaint), "", "NoSchedule"})) return {};
+  return for_good("node(s) were unschedulable");
 }
 
-void check_taints(const PodInfo& pod, const NodeInfo& node, Reasons* reasons) {
+Verdict check_taints(const PodInfo& pod, const NodeInfo& node) {
   for (const Taint& t : node.taints) {
     if (t.effect != "NoSchedule" && t.effect != "NoExecute") continue;
-    if (tolerates(pod, t)) continue;
-    reasons->push_back("node(s) had untolerated taint {" + t.key + ": " + t.value + "}");
-    return;
+    if (!tolerates(pod, t)) return for_good("node(s) had untolerated taint(s)");
   }
+  return {};
 }
 
-void check_affinity(const PodInfo& pod, const NodeInfo& node, Reasons* reasons) {
+Verdict check_affinity(const PodInfo& pod, const NodeInfo& node) {
   bool ok = true;
   for (const auto& [key, value] : pod.node_selector) {
     const auto it = node.labels.find(key);
@@ -36,7 +39,7 @@ void check_affinity(const PodInfo& pod, const NodeInfo& node, Reasons* reasons) 
     ok = std::any_of(pod.required.begin(), pod.required.end(),
                      [&](const SelectorTerm& term) { return matches(term, node); });
   }
-  if (!ok) reasons->push_back("node(s) didn't match Pod's node affinity/selector");
+  return ok ? Verdict() : for_good("node(s) didn't match Pod's node affinity/selector");
 }
 
 bool ports_clash(const HostPort& a, const HostPort& b) {
@@ -44,14 +47,14 @@ bool ports_clash(const HostPort& a, const HostPort& b) {
   return a.port == b.port && a.protocol == b.protocol && (any(a.ip) || any(b.ip) || a.ip == b.ip);
 }
 
-void check_ports(const PodInfo& pod, const NodeInfo& node, Reasons* reasons) {
+Verdict check_ports(const PodInfo& pod, const NodeInfo& node) {
   for (const HostPort& wanted : pod.host_ports) {
     for (const HostPort& used : node.used_ports) {
-      if (!ports_clash(wanted, used)) continue;
-      reasons->push_back("node(s) didn't have free ports for the requested pod ports");
-      return;
+      if (ports_clash(wanted, used))
+        return for_now("node(s) didn't have free ports for the requested pod ports");
     }
   }
+  return {};
 }
 
 int64_t amount(const Amounts& a, std::string_view name) {
@@ -59,15 +62,18 @@ int64_t amount(const Amounts& a, std::string_view name) {
   return it == a.end() ? 0 : it->second;
 }
 
-void check_resources(const PodInfo& pod, const NodeInfo& node, Reasons* reasons) {
+// More than the node has at all is for good, more than is left is not.
+Verdict check_resources(const PodInfo& pod, const NodeInfo& node) {
+  Verdict v;
   if (amount(node.requested, "pods") + 1 > amount(node.allocatable, "pods"))
-    reasons->push_back("Too many pods");
+    v.reasons.push_back("Too many pods");
   for (const auto& [name, wanted] : pod.requests) {
-    if (wanted == 0) continue;
-    if (wanted > amount(node.allocatable, name) - amount(node.requested, name)) {
-      reasons->push_back("Insufficient " + name);
-    }
+    const int64_t whole = amount(node.allocatable, name);
+    if (wanted == 0 || wanted <= whole - amount(node.requested, name)) continue;
+    v.reasons.push_back("Insufficient " + name);
+    v.unresolvable = v.unresolvable || wanted > whole;
   }
+  return v;
 }
 
 bool integer(const std::string& s, int64_t* out) {

@@ -116,6 +116,7 @@ PodInfo read_pod(Cursor pod) {
   p.scheduler_name = spec["schedulerName"].str("default-scheduler");
   p.gated = spec["schedulingGates"].size() > 0;
   p.priority = spec["priority"].integer();
+  p.never_preempts = spec["preemptionPolicy"].str_equals("Never");
   const std::string phase = pod["status"]["phase"].str();
   p.finished = phase == "Succeeded" || phase == "Failed";
   p.requests = pod_requests(pod);

@@ -16,7 +16,7 @@ namespace limpet::scheduler {
 
 struct Decision {
   std::string node;     // empty: nothing fits
-  std::string message;  // why not: "0/1 nodes are available: 1 Insufficient cpu."
+  std::string message;  // why not: "0/1 nodes are available: 1 Insufficient cpu. preemption: ..."
 };
 
 Decision schedule(const PodInfo& pod, const Snapshot& snapshot);
@@ -24,9 +24,13 @@ Decision schedule(const PodInfo& pod, const Snapshot& snapshot);
 // Why a node cannot take the pod; several reasons may come from one filter ("Insufficient cpu", "Insufficient
 // memory").
 using Reasons = std::vector<std::string>;
+struct Verdict {
+  Reasons reasons;            // none: the filter has no objection
+  bool unresolvable = false;  // and no pod that left the node would change that
+};
 struct Filter {
   std::string_view name;
-  void (*check)(const PodInfo& pod, const NodeInfo& node, Reasons* reasons);
+  Verdict (*check)(const PodInfo& pod, const NodeInfo& node);
 };
 const std::vector<Filter>& filters();
 
@@ -36,6 +40,12 @@ struct Score {
   int64_t weight;
 };
 const std::vector<Score>& scores();
+
+// The end of the message: whether it would help if pods of lower priority left, in Kubernetes' words. limpet
+// evicts no pod for another, which is said where Kubernetes would do it. One verdict per node of the
+// snapshot, in its order.
+std::string preemption_message(const PodInfo& pod, const Snapshot& snapshot,
+                               const std::vector<Verdict>& verdicts);
 
 bool tolerates(const PodInfo& pod, const Taint& taint);
 bool matches(const SelectorTerm& term, const NodeInfo& node);

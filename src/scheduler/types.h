@@ -50,6 +50,7 @@ struct PodInfo {
   bool terminating = false;
   bool gated = false;  // schedulingGates are left
   int64_t priority = 0;
+  bool never_preempts = false;  // preemptionPolicy: Never
   Amounts requests;
   std::vector<std::pair<std::string, std::string>> node_selector;
   bool has_required_affinity = false;
@@ -67,6 +68,12 @@ struct NodeInfo {
   Amounts allocatable;
   Amounts requested;  // by the pods bound here
   std::vector<HostPort> used_ports;
+  // The same by the priority of the pods: what would be free without those below a priority.
+  struct Share {
+    Amounts requested;
+    std::vector<HostPort> ports;
+  };
+  std::map<int64_t, Share> shares;
 
   void add(const PodInfo& pod);
   void remove(const PodInfo& pod);

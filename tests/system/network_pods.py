@@ -58,7 +58,7 @@ def device_to_pod_and_back():
     expect_equal(eventually(lambda: fetch(f"http://{address('web')}:8080/"), 15, every=0.3), "web\n")
     address("other")
     address("onhost")
-    expect_equal(from_pod("other", "192.0.2.1", 18080), "limpet holds on")
+    expect_equal(eventually(lambda: from_pod("other", "192.0.2.1", 18080), 15, every=0.5), "limpet holds on")
 
 
 @case
@@ -80,8 +80,29 @@ def host_ports():
     address("published")
     for prefix in (OUTSIDE, []):
         expect_equal(eventually(lambda: fetch("http://192.0.2.1:30080/", prefix), 15, f"host port from {prefix}", every=0.3), "published\n")
+    expect_equal(eventually(lambda: fetch("http://127.0.0.1:30080/"), 15, "host port on loopback", every=0.3), "published\n")
+    expect_equal(fetch("http://127.0.0.1:30081/"), None, "the port of one address on loopback")
     expect_equal(fetch("http://198.51.100.1:30081/", OUTSIDE), "published\n", "the port of one address")
     expect_equal(fetch("http://192.0.2.1:30081/", OUTSIDE), None, "the port of one address on another")
+
+
+@case
+def loopback_of_the_device_stays_its_own():
+    """A pod that may do anything to its own network reaches no service that listens on the device's 127.0.0.1."""
+    server = subprocess.Popen(["socat", "TCP-LISTEN:7979,bind=127.0.0.1,reuseaddr,fork", "SYSTEM:echo secret"])
+    try:
+        script = ("echo 1 > /proc/sys/net/ipv4/conf/eth0/route_localnet && ip address delete 127.0.0.1/8 dev lo && "
+                  "ip route add 127.0.0.1/32 via 10.42.0.1 dev eth0 && exec sleep 100000")
+        device.create(pod("attacker", script, container={"securityContext": {"privileged": True}}))
+        address("attacker")
+        expect_equal(eventually(lambda: kubectl("exec attacker -- ip route get 127.0.0.1").split()[2], 10, "its way"), "10.42.0.1")
+        here = subprocess.run(["socat", "-u", "TCP:127.0.0.1:7979", "-"], check=True, stdout=subprocess.PIPE, text=True)
+        expect_equal(here.stdout, "secret\n")
+        there = kubectl(["exec", "attacker", "--", "sh", "-c", "nc -w 3 127.0.0.1 7979 </dev/null; true"])
+        expect_equal(there, "", "what the pod reads")
+    finally:
+        server.kill()
+        server.wait()
 
 
 @case

@@ -22,6 +22,8 @@ std::string show(std::string_view attributes, int depth = 0) {
       out += show(data, depth + 1);
     } else if (depth == 2 && type == VETH_INFO_PEER) {
       out += "peer " + show(data.substr(sizeof(ifinfomsg)), 3);
+    } else if (type == IFLA_ADDRESS && (depth == 0 || depth == 3)) {
+      for (const char c : data) out += strf("%02x", static_cast<unsigned char>(c));
     } else if (data.size() == 4 &&
                data.find_first_of("abcdefghijklmnopqrstuvwxyz") == std::string_view::npos) {
       uint32_t v = 0;
@@ -48,9 +50,10 @@ std::string show(NetlinkMessage m, size_t fixed) {
 }  // namespace
 
 TEST_CASE("requests as text") {
-  CHECK(show(new_bridge("limpet0", 1450), sizeof(ifinfomsg)) == "16/605 3(limpet0)4(1450)18(1(bridge))");
-  CHECK(show(new_veth("veth1", "eth0", 9, 1500), sizeof(ifinfomsg)) ==
-        "16/605 3(veth1)4(1500)18(1(veth)2(1(peer 3(eth0)4(1500)28(9))))");
+  CHECK(show(new_bridge("limpet0", 1450, {0x0a2a0001}), sizeof(ifinfomsg)) ==
+        "16/605 3(limpet0)4(1450)1(0a580a2a0001)18(1(bridge))");
+  CHECK(show(new_veth("veth1", "eth0", 9, 1500, {0x0a2a00ff}), sizeof(ifinfomsg)) ==
+        "16/605 3(veth1)4(1500)18(1(veth)2(1(peer 3(eth0)1(0a580a2a00ff)4(1500)28(9))))");
   CHECK(show(delete_link("veth1"), sizeof(ifinfomsg)) == "17/5 3(veth1)");
   CHECK(show(set_link_master(4, 5), sizeof(ifinfomsg)) == "16/5 10(5)");
 }

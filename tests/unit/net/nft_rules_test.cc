@@ -29,6 +29,10 @@ table ip limpet {
       192.0.2.7 . tcp . 443 : 10.42.0.4 . 8443
     }
   }
+  chain loopback_guard {
+    type filter hook prerouting priority raw; policy accept;
+    iifname != "lo" ip daddr 127.0.0.0/8 drop
+  }
   chain host_ports_dnat {
     dnat to ip daddr . meta l4proto . th dport map @host_ip_ports
     dnat to meta l4proto . th dport map @host_ports
@@ -39,10 +43,11 @@ table ip limpet {
   }
   chain output {
     type nat hook output priority -100; policy accept;
-    ip daddr != 127.0.0.0/8 fib daddr type local jump host_ports_dnat
+    fib daddr type local jump host_ports_dnat
   }
   chain postrouting {
     type nat hook postrouting priority srcnat; policy accept;
+    ip saddr 127.0.0.0/8 oifname "limpet0" ct status dnat masquerade
     ip saddr 10.42.0.0/24 ip daddr 10.42.0.0/24 ct status dnat masquerade
     ip saddr 10.42.0.0/24 ip daddr != 10.42.0.0/16 oifname != "limpet0" masquerade
   }

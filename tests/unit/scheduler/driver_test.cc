@@ -206,7 +206,9 @@ TEST_CASE("what does not fit says why once, and goes where room appears") {
     REQUIRE(r.until([&] { return r.api.bound.size() == 1; }));
     r.api.pod("big", "u2", 4);
     REQUIRE(r.until([&] { return r.api.status_patches == 1; }));
-    CHECK(r.api.message("big") == "0/1 nodes are available: 1 Insufficient cpu.");
+    CHECK(r.api.message("big") ==
+          "0/1 nodes are available: 1 Insufficient cpu. preemption: 0/1 nodes are available: 1 No preemption "
+          "victims found for incoming pod.");
     r.api.touch("big");
     r.settle();
     CHECK(r.api.status_patches == 1);

@@ -1,0 +1,115 @@
+// What of the stored Node is changed so that it says what the configuration says.
+#include "node/node_registration.h"
+
+#include <doctest/doctest.h>
+
+#include "base/json.h"
+
+using namespace limpet;
+using namespace limpet::node;
+
+namespace {
+
+NodeFacts facts(std::vector<NodeFacts::TaintFact> taints, std::map<std::string, std::string> labels = {}) {
+  NodeFacts f;
+  f.name = f.hostname = "edge";
+  f.architecture = "amd64";
+  f.taints = std::move(taints);
+  f.labels = std::move(labels);
+  return f;
+}
+
+// The object after another program changed it and the patch was applied: as a merge patch is (RFC 7386).
+void merge(json::Ref target, json::Ref patch) {
+  for (json::Ref member : patch) {
+    const std::string key(member.key());
+    if (member.is_null()) {
+      target.remove(key);
+    } else if (member.type() == json::Type::object) {
+      merge(target.ensure_object(key), member);
+    } else {
+      target.set(key, member.clone());
+    }
+  }
+}
+
+std::string taints(json::Ref node) {
+  std::string out;
+  for (json::Ref t : node["spec"]["taints"]) {
+    out += (out.empty() ? "" : " ") + std::string(t["key"].str()) + "=" + std::string(t["value"].str()) +
+           ":" + std::string(t["effect"].str());
+  }
+  return out;
+}
+
+std::string label(json::Ref node, const char* key) {
+  return std::string(node["metadata"]["labels"][key].str("none"));
+}
+
+struct World {
+  json::Value node;
+  explicit World(const NodeFacts& f) : node(json::parse(node_object(f)).value()) {
+    node.ref()["metadata"].set("resourceVersion", "7");
+  }
+  // The configuration becomes f; true when something had to be written.
+  bool take(const NodeFacts& f) {
+    const std::string patch = node_patch(f, node.ref().dump());
+    if (patch.empty()) return false;
+    const json::Value parsed = json::parse(patch).value();
+    CHECK(parsed.ref()["metadata"]["resourceVersion"].str() == "7");
+    merge(node, parsed.ref());
+    CHECK(node_patch(f, node.ref().dump()).empty());
+    return true;
+  }
+  void operators_taints(const char* list) {
+    node.ref().ensure_object("spec").set("taints", json::parse(list).value());
+  }
+};
+
+}  // namespace
+
+TEST_CASE("taints of the configuration come and go; those of others stay") {
+  World w(facts({{"site", "roof", "NoSchedule"}}));
+  CHECK(taints(w.node) == "site=roof:NoSchedule");
+  CHECK_FALSE(w.take(facts({{"site", "roof", "NoSchedule"}})));
+
+  w.operators_taints(R"([{"key":"site","value":"roof","effect":"NoSchedule"},
+                         {"key":"maintenance","effect":"NoExecute"}])");
+  CHECK(w.take(facts({{"site", "cellar", "NoSchedule"}, {"wet", "", "PreferNoSchedule"}})));
+  CHECK(taints(w.node) == "maintenance=:NoExecute site=cellar:NoSchedule wet=:PreferNoSchedule");
+
+  CHECK(w.take(facts({{"wet", "", "NoSchedule"}})));  // another effect is another taint
+  CHECK(taints(w.node) == "maintenance=:NoExecute wet=:NoSchedule");
+  CHECK(w.take(facts({})));
+  CHECK(taints(w.node) == "maintenance=:NoExecute");
+}
+
+TEST_CASE("what an operator does to a taint of the configuration holds until the configuration changes") {
+  World w(facts({{"site", "roof", "NoSchedule"}}));
+  w.operators_taints("[]");
+  CHECK_FALSE(w.take(facts({{"site", "roof", "NoSchedule"}})));
+  CHECK(w.take(facts({{"site", "attic", "NoSchedule"}})));
+  CHECK(taints(w.node) == "site=attic:NoSchedule");
+}
+
+TEST_CASE("labels of the configuration come and go; those of others stay, those of the machine come back") {
+  World w(facts({}, {{"zone", "shore"}, {"kubernetes.io/hostname", "other"}}));
+  w.node.ref()["metadata"].ensure_object("labels").set("team", "blue");
+  CHECK_FALSE(w.take(facts({}, {{"zone", "shore"}, {"kubernetes.io/hostname", "other"}})));
+  CHECK(w.take(facts({}, {{"tide", "low"}})));
+  CHECK(label(w.node, "zone") == "none");
+  CHECK(label(w.node, "tide") == "low");
+  CHECK(label(w.node, "team") == "blue");
+  CHECK(label(w.node, "kubernetes.io/hostname") == "edge");
+}
+
+TEST_CASE("a node of an earlier version, without the note of what was configured") {
+  World w(facts({}));
+  w.node.ref()["metadata"].remove("annotations");
+  w.operators_taints(R"([{"key":"theirs","effect":"NoSchedule"}])");
+  CHECK(w.take(facts({{"ours", "", "NoSchedule"}}, {{"zone", "shore"}})));
+  CHECK(taints(w.node) == "theirs=:NoSchedule ours=:NoSchedule");
+  CHECK(label(w.node, "zone") == "shore");
+  CHECK(w.take(facts({})));
+  CHECK(taints(w.node) == "theirs=:NoSchedule");
+}
