@@ -19,7 +19,7 @@ constexpr int64_t orphan_grace_s = 2;
 bool shows_objects(json::Cursor pod) {
   bool found = false;
   pod["spec"]["volumes"].each([&](std::string_view, json::Cursor v) {
-    for (const char* kind : {"configMap", "secret", "projected", "downwardAPI"}) found = found || v[kind];
+    found = holds_written_files(v);
     return !found;
   });
   return found;

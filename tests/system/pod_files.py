@@ -87,6 +87,19 @@ def config_map_volume():
 
 
 @case
+def written_volumes_are_read_only():
+    """Also where the mount does not ask for it: who can write there could lead the daemon's own writes astray."""
+    kinds = {"configmap": {"configMap": {"name": "settings"}}, "secret": {"secret": {"secretName": "keys"}},
+             "downward": {"downwardAPI": {"items": [{"path": "name", "fieldRef": {"fieldPath": "metadata.name"}}]}},
+             "both": {"projected": {"sources": [{"configMap": {"name": "settings"}}]}}}
+    mounts = [{"name": name, "mountPath": "/v/" + name} for name in kinds]
+    mounts.append({"name": "configmap", "mountPath": "/v/part", "subPath": "color", "readOnly": False})
+    text = output("writing", "for d in /v/*; do [ -d $d ] && f=$d/new || f=$d; (echo x > $f) 2>&1; done; (mv /v/both/..data /v/both/gone) 2>&1",
+                  container={"volumeMounts": mounts}, volumes=[{"name": name, **kind} for name, kind in kinds.items()])
+    expect_equal(text.count("Read-only file system"), len(mounts) + 1, text)
+
+
+@case
 def chosen_keys_and_modes():
     kind = {"secret": {"secretName": "keys", "defaultMode": 0o400, "items": [{"key": "password", "path": "deep/er/pass", "mode": 0o440}]}}
     container, volumes = volume(kind, "/s")
