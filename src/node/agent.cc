@@ -72,6 +72,7 @@ struct Agent::Impl : std::enable_shared_from_this<Impl> {
   void in_background(std::function<void()> work);
   void after_change();
   void remember();
+  std::vector<std::string> images_in_use() const;
   void object_changed(const std::string& key);
   VolumeDirs volume_dirs(const std::string& uid) const {
     return {s.options.data_dir + "/pods/" + uid, s.options.run_dir + "/volumes/" + uid};
@@ -115,6 +116,7 @@ void Agent::Impl::adopted(Adopted adopted) {
     found[uid].sandbox = std::move(sandbox);
   }
   for (AdoptedContainer& c : adopted.containers) found[c.pod_uid].containers.push_back(std::move(c));
+  after_change();
 }
 
 void Agent::Impl::watch() {
@@ -290,19 +292,42 @@ void Agent::Impl::after_change() {
   }));
 }
 
+// What a container runs from (its tag may have moved on since), and what any container of any pod will be
+// started from when its turn comes: an init container may take an hour, a device may be without a registry.
+std::vector<std::string> Agent::Impl::images_in_use() const {
+  std::set<std::string> ids, references;
+  const auto mentions = [&](const PodSpec& pod) {
+    for (const ContainerSpec& c : pod.containers) references.insert(c.image);
+  };
+  for (const auto& [uid, worker] : workers) {
+    mentions(worker->spec());
+    for (const auto& [name, r] : worker->state().containers) {
+      if (!r.image_id.empty()) ids.insert(r.image_id);
+    }
+  }
+  // Until the workers are made, the record knows best.
+  for (const SharedBytes& pod : filled ? std::vector<SharedBytes>() : s.db.pods())
+    mentions(read_pod_spec(pod));
+  for (const auto& [uid, what] : found) {
+    for (const AdoptedContainer& c : what.containers) ids.insert(json::Cursor(c.meta)["imageID"].str());
+  }
+  for (const std::string& reference : references) {
+    if (const auto root = s.images.find(reference)) ids.insert(root->image_id);
+  }
+  ids.erase("");
+  return {ids.begin(), ids.end()};
+}
+
 void Agent::Impl::remember() {
-  std::set<std::string> images, watched;
+  std::set<std::string> watched;
   std::vector<std::string> objects;
   for (const auto& [uid, worker] : workers) {
-    for (const auto& [name, r] : worker->state().containers) {
-      if (!r.image_id.empty()) images.insert(r.image_id);
-    }
     for (const std::string& name : mentioned_objects(json::Cursor(*worker->spec().bytes))) {
       objects.push_back(worker->spec().ns + "/" + name);
       if (worker->wants_objects() && watched.size() < kMaxWatches) watched.insert(objects.back());
     }
   }
-  s.images.set_in_use({images.begin(), images.end()});
+  s.images.set_in_use(images_in_use());
   if (!filled) return;
   s.db.retain_objects(objects);
   if (informer) watches.retain(watched);

@@ -113,7 +113,8 @@ void PodWorker::adopt_history(const std::map<std::string, int>& restart_counts) 
     ContainerRecord& r = record(c.name);
     r.restart_count = static_cast<int>(reported["restartCount"].integer());
     if (counted != restart_counts.end()) r.restart_count = std::max(r.restart_count, counted->second);
-    r.image_id = r.repo_digest = reported["imageID"].str();
+    r.repo_digest = reported["imageID"].str();
+    if (r.repo_digest.starts_with("sha256:")) r.image_id = r.repo_digest;  // of an image without a registry
     r.image = reported["image"].str();
     r.last = read_terminated(reported["lastState"]["terminated"]);
     const Cursor running = reported["state"]["running"], ended = reported["state"]["terminated"];
