@@ -201,6 +201,60 @@ TEST_CASE("refused configurations are no restarts") {
   CHECK(w.runtime.started == std::vector<std::string>{"app#0"});
 }
 
+TEST_CASE("what cannot be started for want of its program has its image checked, once for each attempt") {
+  struct Row {
+    const char* message;
+    bool checked;
+  };
+  const Row rows[] = {
+      {"exec /app: exec format error", true},
+      {R"(exec: "/app": stat /app: no such file or directory: unknown)", true},
+      {"exec /app: Input/output error", true},
+      {"mount overlay on /x: Structure needs cleaning", true},
+      {"cgroup: device or resource busy", false},
+  };
+  for (const Row& row : rows) {
+    CAPTURE(row.message);
+    World w;
+    w.start_daemon();
+    w.runtime.start_error = Error{Errc::internal, row.message, 0};
+    w.api.put_pod(pod());
+    REQUIRE(w.until([&] { return w.api.waiting("web") == "RunContainerError" ||
+                                 w.api.waiting("web") == "CrashLoopBackOff"; }));
+    w.settle();
+    const size_t before = w.images.repaired.size();  // the first retry comes at once, the next after a back-off
+    w.advance_s(11);
+    w.settle();
+    CHECK(w.images.repaired.size() == (row.checked ? before + 1 : 0));
+    w.settle();
+    CHECK(w.images.repaired.size() == (row.checked ? before + 1 : 0));
+    w.images.repair_error = Error{Errc::unavailable, "no route to the registry", 0};
+    w.advance_s(21);
+    REQUIRE(w.until([&] { return w.api.count_event("DamagedImage") == (row.checked ? 1 : 0); }));
+    w.images.repair_error.reset();
+    w.images.on_repair = [&] { w.runtime.start_error.reset(); };
+    if (!row.checked) w.runtime.start_error.reset();
+    w.advance_s(41);
+    CHECK(w.runs("web"));
+    CHECK((w.api.count_event("CheckedImage") > 0) == row.checked);
+  }
+}
+
+TEST_CASE("a program that crashes on its own code has its image checked once") {
+  World w;
+  w.start_daemon();
+  w.api.put_pod(pod());
+  REQUIRE(w.runs("web"));
+  for (int i = 0; i < 3; i++) {
+    const std::string id = w.runtime.running("app");
+    w.runtime.containers.at(id).status.signal = SIGSEGV;
+    w.runtime.exit(id, 139);
+    w.advance_s(400);
+    REQUIRE(w.until([&] { return !w.runtime.running("app").empty(); }));
+  }
+  CHECK(w.images.repaired == std::vector<std::string>{"sha256:app:1"});
+}
+
 TEST_CASE("pulls that fail: words, back-off, recovery") {
   World w;
   w.images.present.clear();

@@ -376,7 +376,10 @@ class FakeImages final : public Images {
   std::optional<Error> pull_error;
   bool hold = false;
   int pulls = 0, cancelled = 0;
-  std::vector<std::string> in_use;
+  std::vector<std::string> in_use, repaired;
+  std::optional<Error> repair_error;
+  std::function<void()> on_repair;
+  std::string digest = "sha256:1";
 
   std::optional<ImageRoot> find(const std::string& reference) override {
     if (!present.contains(reference)) return std::nullopt;
@@ -398,8 +401,15 @@ class FakeImages final : public Images {
     }
     return token;
   }
-  std::unique_ptr<Operation> repair(const std::string&, std::function<void(Result<>)>) override {
-    return nullptr;
+  std::unique_ptr<Operation> repair(const std::string& id, std::function<void(Result<>)> done) override {
+    repaired.push_back(id);
+    auto token = std::make_unique<Token>();
+    loop_.defer([this, alive = token->alive, done = std::move(done)] {
+      if (!*alive) return;
+      if (on_repair) on_repair();
+      done(repair_error ? Result<>(std::unexpected(*repair_error)) : Result<>());
+    });
+    return token;
   }
   void set_in_use(std::vector<std::string> ids) override { in_use = std::move(ids); }
   std::vector<std::function<void()>> held;
