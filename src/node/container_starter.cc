@@ -94,6 +94,14 @@ void ContainerStarter::find_image() {
     services.events.warning(worker_.reference(spec_.name), "ErrImageNeverPull", text);
     return fail("ErrImageNeverPull", text);
   }
+  ContainerRecord& r = worker_.record(spec_.name);
+  const bool same = present && (present->repo_digest == r.repo_digest || present->image_id == r.image_id);
+  if (std::exchange(r.interrupted, false) && same && spec_.pull_policy == "Always") {
+    services.events.normal(
+        worker_.reference(spec_.name), "Pulled",
+        "Container image \"" + spec_.image + "\" is on the device and ran here before it stopped");
+    return configure(*present);
+  }
   if (present && spec_.pull_policy != "Always") {
     services.events.normal(worker_.reference(spec_.name), "Pulled",
                            "Container image \"" + spec_.image + "\" already present on machine");

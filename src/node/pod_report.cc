@@ -130,6 +130,7 @@ void PodWorker::adopt_history(const std::map<std::string, int>& restart_counts) 
       if (const auto at = parse_rfc3339(running["startedAt"].str())) r.exit->started_at = *at;
       r.exit->finished_at = services_.clock.wall();
       r.phase = ContainerRecord::Phase::exited;
+      r.interrupted = r.image == c.image;
     }
     // In a new sandbox init containers run again, from the first.
     if (c.kind == ContainerKind::init && !state_.terminal) r.phase = ContainerRecord::Phase::waiting;
@@ -196,6 +197,7 @@ void PodWorker::adopt_container(const AdoptedContainer& container, int attempt) 
   r.image_id = meta->ref()["imageID"].str();
   r.repo_digest = meta->ref()["repoDigest"].str();
   r.exit.reset();
+  r.interrupted = false;
   if (container.status.state == node::ContainerState::running) {
     r.phase = ContainerRecord::Phase::running;
     r.started_at = container.status.started_at;

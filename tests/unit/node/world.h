@@ -415,9 +415,9 @@ class FakeImages final : public Images {
   std::vector<std::function<void()>> held;
 
  private:
-  static ImageRoot root(const std::string& reference) {
+  ImageRoot root(const std::string& reference) const {
     return {"sha256:" + reference,
-            "reg/" + reference + "@sha256:1",
+            "reg/" + reference + "@" + digest,
             {"/lower"},
             R"({"config":{"Cmd":["/app"]}})"};
   }
