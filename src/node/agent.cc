@@ -10,6 +10,7 @@
 #include "http/message.h"
 #include "node/container_starter.h"
 #include "node/object_watch.h"
+#include "node/pod/run_files.h"
 #include "node/pod_worker.h"
 #include "node/pod_worker_probes.h"
 #include "node/runtime/rootfs.h"
@@ -195,7 +196,7 @@ void Agent::Impl::remove_leftover(const std::string& pod_uid, const Found& what)
         report(std::move(r));
         in_background([dirs = volume_dirs(pod_uid), etc = s.options.run_dir + "/etc/" + pod_uid, dir] {
           (void)remove_volumes(dirs).has_value();
-          (void)remove_tree(etc).has_value();
+          (void)remove_run_files(etc).has_value();
           if (!dir.empty()) (void)remove_tree(dir).has_value();
         });
       });
@@ -225,7 +226,7 @@ void Agent::Impl::remove_strays() {
   for (const std::string& uid : stray) {
     in_background([dirs = volume_dirs(uid), etc = s.options.run_dir + "/etc/" + uid] {
       (void)remove_volumes(dirs).has_value();
-      (void)remove_tree(etc).has_value();
+      (void)remove_run_files(etc).has_value();
     });
   }
 }

@@ -5,10 +5,10 @@
 
 #include "base/log.h"
 #include "node/container_starter.h"
+#include "node/pod/run_files.h"
 #include "node/pod_worker.h"
 #include "node/pod_worker_probes.h"
 #include "node/runtime/image_config.h"
-#include "node/runtime/rootfs.h"
 
 namespace limpet::node {
 
@@ -137,9 +137,9 @@ void PodWorker::clean_network() {
       auto outcome = std::make_shared<Result<>>();
       volume_work_.start(
           services_.loop,
-          [outcome, dirs = volume_dirs(), etc = run_path("")] {
+          [outcome, dirs = volume_dirs(), etc = run_dir()] {
             *outcome = remove_volumes(dirs);
-            (void)remove_tree(etc.substr(0, etc.size() - 1)).has_value();
+            if (*outcome) *outcome = remove_run_files(etc);
           },
           [this, outcome] {
             if (!*outcome) return cleanup_failed("cannot remove the volumes", outcome->error());

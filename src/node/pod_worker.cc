@@ -84,9 +84,9 @@ VolumeDirs PodWorker::volume_dirs() const {
           services_.options.run_dir + "/volumes/" + spec_.uid};
 }
 
-std::string PodWorker::run_path(const std::string& name) const {
-  return services_.options.run_dir + "/etc/" + spec_.uid + "/" + name;
-}
+std::string PodWorker::run_dir() const { return services_.options.run_dir + "/etc/" + spec_.uid; }
+
+std::string PodWorker::run_path(const std::string& name) const { return run_dir() + "/" + name; }
 
 // When it was on this clock. A wall clock that was set back since makes it "now".
 int64_t PodWorker::monotonic_of(WallTime past) const {

@@ -179,4 +179,15 @@ def host_files():
     expect_equal(sorted(text.split("\n")), sorted(["nameserver 192.0.2.53", "search a.example", "options ndots:3", ""]))
 
 
+@case
+def files_of_the_device_stay_small():
+    """/etc/hosts and the termination log are files of the device's runtime directory, and have little room there."""
+    text = output("greedy", "dd if=/dev/zero bs=64k count=600 2>/dev/null >> /etc/hosts; dd if=/dev/zero bs=64k count=600 2>/dev/null > /dev/termination-log;"
+                            "cat /etc/hosts /dev/termination-log | wc -c; exit 3")
+    expect(int(text) < 1 << 20, f"{text} bytes in files of the device")
+    expect_equal(device.pod("greedy")["status"]["containerStatuses"][0]["state"]["terminated"]["exitCode"], 3)
+    device.create(pod("modest"))
+    device.wait_ready_pod("modest")
+
+
 run(device)

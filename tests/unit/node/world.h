@@ -19,6 +19,7 @@
 #include "client/events.h"
 #include "node/agent.h"
 #include "node/container_starter.h"
+#include "node/pod/run_files.h"
 #include "node/pod_worker.h"
 #include "node/pod_worker_probes.h"
 #include "node/runtime/rootfs.h"
@@ -534,6 +535,8 @@ struct World {
     kill_daemon();
     settle();
     CHECK_FALSE(runtime.doubled);
+    for (const std::string& uid : list_directory(dir + "/run/etc"))
+      (void)remove_run_files(dir + "/run/etc/" + uid).has_value();
     (void)remove_volumes({dir + "/data/pods", dir + "/run/volumes"}).has_value();
     (void)remove_tree(dir).has_value();
   }
