@@ -174,6 +174,29 @@ TEST_CASE("a post-start hook that hangs holds up neither deletion nor restart") 
   }
 }
 
+TEST_CASE("the signal that asks to stop is the pod's, else the image's") {
+  struct Row {
+    const char* name;
+    int number;
+  };
+  const Row rows[] = {{"SIGUSR1", SIGUSR1},           {"SIGQUIT", SIGQUIT},         {"SIGIOT", SIGABRT},
+                      {"SIGRTMIN", SIGRTMIN},         {"SIGRTMIN+3", SIGRTMIN + 3}, {"SIGRTMAX", SIGRTMAX},
+                      {"SIGRTMAX-14", SIGRTMAX - 14}, {"SIGSYS", SIGSYS}};
+  for (const Row& row : rows) {
+    CAPTURE(row.name);
+    World w;
+    w.runtime.deaf = true;
+    w.start_daemon();
+    w.api.put_pod(pod("web", "u1", "", R"(,"lifecycle":{"stopSignal":")" + std::string(row.name) + R"("})"));
+    REQUIRE(w.runs("web"));
+    CHECK(w.until([&] { return w.api.container("web")["stopSignal"].str() == row.name; }));
+    const std::string id = w.runtime.running("app");
+    w.api.delete_pod("web", 30);
+    REQUIRE(w.until([&] { return !w.runtime.containers.at(id).signals.empty(); }));
+    CHECK(w.runtime.containers.at(id).signals.front() == row.number);
+  }
+}
+
 TEST_CASE("a pre-stop hook that hangs is given the grace period, then the container is killed") {
   World w;
   w.runtime.hanging_exec = true;
