@@ -181,7 +181,7 @@ TEST_CASE("with the host's network nothing below /sys can be written") {
     int seen = 0;
     for (std::string line; std::getline(mounts, line); ++seen) {
       CAPTURE(line);
-      if (line.starts_with("tmpfs /sys/fs/cgroup ")) continue;  // version 1: the container's own, made for it
+      if (line.find(" /sys/fs/cgroup tmpfs ") != std::string::npos) continue;  // version 1: the container's own, made for it
       CHECK(line.find(" ro,") != std::string::npos);
     }
     CHECK_GT(seen, 1);
