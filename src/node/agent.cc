@@ -10,6 +10,7 @@
 #include "http/message.h"
 #include "node/container_starter.h"
 #include "node/object_watch.h"
+#include "node/pod/run_files.h"
 #include "node/pod_worker.h"
 #include "node/pod_worker_probes.h"
 #include "node/runtime/rootfs.h"
@@ -72,6 +73,7 @@ struct Agent::Impl : std::enable_shared_from_this<Impl> {
   void in_background(std::function<void()> work);
   void after_change();
   void remember();
+  std::vector<std::string> images_in_use() const;
   void object_changed(const std::string& key);
   VolumeDirs volume_dirs(const std::string& uid) const {
     return {s.options.data_dir + "/pods/" + uid, s.options.run_dir + "/volumes/" + uid};
@@ -115,6 +117,7 @@ void Agent::Impl::adopted(Adopted adopted) {
     found[uid].sandbox = std::move(sandbox);
   }
   for (AdoptedContainer& c : adopted.containers) found[c.pod_uid].containers.push_back(std::move(c));
+  after_change();
 }
 
 void Agent::Impl::watch() {
@@ -193,7 +196,7 @@ void Agent::Impl::remove_leftover(const std::string& pod_uid, const Found& what)
         report(std::move(r));
         in_background([dirs = volume_dirs(pod_uid), etc = s.options.run_dir + "/etc/" + pod_uid, dir] {
           (void)remove_volumes(dirs).has_value();
-          (void)remove_tree(etc).has_value();
+          (void)remove_run_files(etc).has_value();
           if (!dir.empty()) (void)remove_tree(dir).has_value();
         });
       });
@@ -223,7 +226,7 @@ void Agent::Impl::remove_strays() {
   for (const std::string& uid : stray) {
     in_background([dirs = volume_dirs(uid), etc = s.options.run_dir + "/etc/" + uid] {
       (void)remove_volumes(dirs).has_value();
-      (void)remove_tree(etc).has_value();
+      (void)remove_run_files(etc).has_value();
     });
   }
 }
@@ -290,19 +293,42 @@ void Agent::Impl::after_change() {
   }));
 }
 
+// What a container runs from (its tag may have moved on since), and what any container of any pod will be
+// started from when its turn comes: an init container may take an hour, a device may be without a registry.
+std::vector<std::string> Agent::Impl::images_in_use() const {
+  std::set<std::string> ids, references;
+  const auto mentions = [&](const PodSpec& pod) {
+    for (const ContainerSpec& c : pod.containers) references.insert(c.image);
+  };
+  for (const auto& [uid, worker] : workers) {
+    mentions(worker->spec());
+    for (const auto& [name, r] : worker->state().containers) {
+      if (!r.image_id.empty()) ids.insert(r.image_id);
+    }
+  }
+  // Until the workers are made, the record knows best.
+  for (const SharedBytes& pod : filled ? std::vector<SharedBytes>() : s.db.pods())
+    mentions(read_pod_spec(pod));
+  for (const auto& [uid, what] : found) {
+    for (const AdoptedContainer& c : what.containers) ids.insert(json::Cursor(c.meta)["imageID"].str());
+  }
+  for (const std::string& reference : references) {
+    if (const auto root = s.images.find(reference)) ids.insert(root->image_id);
+  }
+  ids.erase("");
+  return {ids.begin(), ids.end()};
+}
+
 void Agent::Impl::remember() {
-  std::set<std::string> images, watched;
+  std::set<std::string> watched;
   std::vector<std::string> objects;
   for (const auto& [uid, worker] : workers) {
-    for (const auto& [name, r] : worker->state().containers) {
-      if (!r.image_id.empty()) images.insert(r.image_id);
-    }
     for (const std::string& name : mentioned_objects(json::Cursor(*worker->spec().bytes))) {
       objects.push_back(worker->spec().ns + "/" + name);
       if (worker->wants_objects() && watched.size() < kMaxWatches) watched.insert(objects.back());
     }
   }
-  s.images.set_in_use({images.begin(), images.end()});
+  s.images.set_in_use(images_in_use());
   if (!filled) return;
   s.db.retain_objects(objects);
   if (informer) watches.retain(watched);

@@ -87,11 +87,20 @@ void ContainerStarter::fetched(Result<ObjectMap> objects) {
 void ContainerStarter::find_image() {
   auto& services = worker_.services_;
   const auto present = services.images.find(spec_.image);
+  if (present && !worker_.record(spec_.name).damage_evidence.empty()) return check_image(present->image_id);
   if (spec_.pull_policy == "Never" && !present) {
     const std::string text =
         "Container image \"" + spec_.image + "\" is not present with pull policy of Never";
     services.events.warning(worker_.reference(spec_.name), "ErrImageNeverPull", text);
     return fail("ErrImageNeverPull", text);
+  }
+  ContainerRecord& r = worker_.record(spec_.name);
+  const bool same = present && (present->repo_digest == r.repo_digest || present->image_id == r.image_id);
+  if (std::exchange(r.interrupted, false) && same && spec_.pull_policy == "Always") {
+    services.events.normal(
+        worker_.reference(spec_.name), "Pulled",
+        "Container image \"" + spec_.image + "\" is on the device and ran here before it stopped");
+    return configure(*present);
   }
   if (present && spec_.pull_policy != "Always") {
     services.events.normal(worker_.reference(spec_.name), "Pulled",
@@ -99,6 +108,29 @@ void ContainerStarter::find_image() {
     return configure(*present);
   }
   pull();
+}
+
+// The last start, or run, ended as one does whose image is damaged. Once for each such end, so no more often
+// than the back-off lets it start; the start goes on whatever comes of it.
+void ContainerStarter::check_image(const std::string& image_id) {
+  auto& services = worker_.services_;
+  const std::string evidence = std::exchange(worker_.record(spec_.name).damage_evidence, "");
+  services.events.warning(worker_.reference(spec_.name), "CheckingImage",
+                          "Checking image \"" + spec_.image + "\" on the device for damage: " + evidence);
+  operation_ = services.images.repair(image_id, [this](Result<> checked) {
+    const std::unique_ptr<Operation> over = std::move(operation_);  // we are inside it
+    auto& s = worker_.services_;
+    if (checked) {
+      s.events.normal(
+          worker_.reference(spec_.name), "CheckedImage",
+          "Image \"" + spec_.image + "\" on the device is whole; what was damaged was made again");
+    } else {
+      s.events.warning(
+          worker_.reference(spec_.name), "DamagedImage",
+          "Image \"" + spec_.image + "\" on the device cannot be made whole: " + checked.error().message);
+    }
+    find_image();
+  });
 }
 
 void ContainerStarter::pull() {

@@ -22,6 +22,7 @@ class ContainerStarter : public std::enable_shared_from_this<ContainerStarter> {
  private:
   void fetched(Result<ObjectMap> objects);
   void find_image();
+  void check_image(const std::string& image_id);
   void pull();
   void pulled(Result<ImageRoot> root, int64_t began_ms);
   void configure(ImageRoot image);

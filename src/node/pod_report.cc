@@ -113,7 +113,8 @@ void PodWorker::adopt_history(const std::map<std::string, int>& restart_counts) 
     ContainerRecord& r = record(c.name);
     r.restart_count = static_cast<int>(reported["restartCount"].integer());
     if (counted != restart_counts.end()) r.restart_count = std::max(r.restart_count, counted->second);
-    r.image_id = r.repo_digest = reported["imageID"].str();
+    r.repo_digest = reported["imageID"].str();
+    if (r.repo_digest.starts_with("sha256:")) r.image_id = r.repo_digest;  // of an image without a registry
     r.image = reported["image"].str();
     r.last = read_terminated(reported["lastState"]["terminated"]);
     const Cursor running = reported["state"]["running"], ended = reported["state"]["terminated"];
@@ -129,6 +130,7 @@ void PodWorker::adopt_history(const std::map<std::string, int>& restart_counts) 
       if (const auto at = parse_rfc3339(running["startedAt"].str())) r.exit->started_at = *at;
       r.exit->finished_at = services_.clock.wall();
       r.phase = ContainerRecord::Phase::exited;
+      r.interrupted = r.image == c.image;
     }
     // In a new sandbox init containers run again, from the first.
     if (c.kind == ContainerKind::init && !state_.terminal) r.phase = ContainerRecord::Phase::waiting;
@@ -195,6 +197,7 @@ void PodWorker::adopt_container(const AdoptedContainer& container, int attempt) 
   r.image_id = meta->ref()["imageID"].str();
   r.repo_digest = meta->ref()["repoDigest"].str();
   r.exit.reset();
+  r.interrupted = false;
   if (container.status.state == node::ContainerState::running) {
     r.phase = ContainerRecord::Phase::running;
     r.started_at = container.status.started_at;

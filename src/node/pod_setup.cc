@@ -5,6 +5,7 @@
 #include "base/failpoint.h"
 #include "base/log.h"
 #include "node/pod/container_config.h"
+#include "node/pod/run_files.h"
 #include "node/pod_worker.h"
 
 namespace limpet::node {
@@ -143,18 +144,12 @@ void PodWorker::write_host_files() {
   const auto host_hosts = read_file("/etc/hosts", kMaxHostFile);
   DnsOptions dns = services_.options.dns;
   if (auto text = read_file("/etc/resolv.conf", kMaxHostFile)) dns.host_resolv_conf = std::move(*text);
-  const struct {
-    const char* name;
-    std::string text;
-  } files[] = {
+  const std::vector<RunFile> files = {
       {"hostname", hostname + "\n"},
       {"hosts", etc_hosts(pod, hostname, facts().pod_ips, host_hosts ? *host_hosts : "", dns.cluster_domain)},
       {"resolv.conf", resolv_conf(pod, dns)},
   };
-  auto made = make_directories(run_path(""), 0755);
-  for (const auto& f : files) {
-    if (made) made = write_file_atomic(run_path(f.name), f.text, 0644);
-  }
+  const auto made = write_run_files(run_dir(), files);
   if (!made)
     log::warning("cannot write the pod's files for /etc",
                  {{"pod", spec_.full_name()}, {"error", made.error()}});

@@ -2,13 +2,14 @@
 #include <algorithm>
 #include <charconv>
 #include <csignal>
+#include <cstring>
 
 #include "base/log.h"
 #include "node/container_starter.h"
+#include "node/pod/run_files.h"
 #include "node/pod_worker.h"
 #include "node/pod_worker_probes.h"
 #include "node/runtime/image_config.h"
-#include "node/runtime/rootfs.h"
 
 namespace limpet::node {
 
@@ -16,24 +17,33 @@ namespace {
 
 constexpr int64_t kKillAgainMs = 10'000;
 
-// The image's own stop signal ("SIGQUIT", "3"), else SIGTERM.
-int stop_signal(const std::string& text) {
-  static constexpr struct {
-    const char* name;
-    int number;
-  } kSignals[] = {{"HUP", SIGHUP},   {"INT", SIGINT},   {"QUIT", SIGQUIT}, {"KILL", SIGKILL},
-                  {"USR1", SIGUSR1}, {"USR2", SIGUSR2}, {"TERM", SIGTERM}, {"WINCH", SIGWINCH},
-                  {"PWR", SIGPWR},   {"STOP", SIGSTOP}};
-  std::string_view name = text;
+// "SIGQUIT", "QUIT", "3", "SIGRTMIN+3", "SIGRTMAX-1"; SIGTERM for what is no signal: the text may come from
+// an image.
+int signal_number(std::string_view name) {
   if (name.starts_with("SIG")) name.remove_prefix(3);
-  for (const auto& s : kSignals) {
-    if (name == s.name) return s.number;
+  for (int n = 1; n < 32; n++) {
+    const char* known = sigabbrev_np(n);
+    if (known && name == known) return n;
   }
-  const int base = name.starts_with("RTMIN+") ? SIGRTMIN : 0;
-  if (base != 0) name.remove_prefix(6);
-  unsigned char offset = 0;  // the text comes from an image: bounded before it is added to anything
+  static constexpr struct {
+    std::string_view name;
+    int number;
+  } kAliases[] = {{"CLD", SIGCHLD}, {"IOT", SIGABRT}, {"POLL", SIGIO}};
+  for (const auto& alias : kAliases) {
+    if (name == alias.name) return alias.number;
+  }
+  int base = 0, direction = 1;
+  if (name.starts_with("RTMIN")) base = SIGRTMIN;
+  if (name.starts_with("RTMAX")) base = SIGRTMAX, direction = -1;
+  if (base != 0) name.remove_prefix(5);
+  if (base != 0 && name.empty()) return base;
+  if (base != 0) {
+    if (name[0] != (direction > 0 ? '+' : '-')) return SIGTERM;
+    name.remove_prefix(1);
+  }
+  unsigned char offset = 0;  // bounded before it is added to anything
   const auto read = std::from_chars(name.data(), name.data() + name.size(), offset);
-  const int number = base + offset;
+  const int number = base + direction * offset;
   const bool good = read.ec == std::errc() && read.ptr == name.data() + name.size();
   return good && number > 0 && number <= SIGRTMAX ? number : SIGTERM;
 }
@@ -95,13 +105,12 @@ void PodWorker::kill_now(const std::string& name) {
 
 void PodWorker::kill_after_hook(const std::string& name) {
   const ContainerRecord& r = record(name);
-  int number = SIGTERM;
-  if (const auto root = services_.images.find(r.image)) {
-    if (const auto config = parse_image_config(root->config_json); config && !config->stop_signal.empty()) {
-      number = stop_signal(config->stop_signal);
-    }
+  const ContainerSpec* spec = spec_.find(name);
+  std::string signal = spec ? spec->stop_signal : "";
+  if (const auto root = signal.empty() ? services_.images.find(r.image) : std::nullopt) {
+    if (const auto config = parse_image_config(root->config_json)) signal = config->stop_signal;
   }
-  services_.runtime.kill(r.id, number, [id = r.id](Result<> sent) {
+  services_.runtime.kill(r.id, signal.empty() ? SIGTERM : signal_number(signal), [id = r.id](Result<> sent) {
     if (!sent) log::warning("cannot signal a container", {{"container", id}, {"error", sent.error()}});
   });
 }
@@ -137,9 +146,9 @@ void PodWorker::clean_network() {
       auto outcome = std::make_shared<Result<>>();
       volume_work_.start(
           services_.loop,
-          [outcome, dirs = volume_dirs(), etc = run_path("")] {
+          [outcome, dirs = volume_dirs(), etc = run_dir()] {
             *outcome = remove_volumes(dirs);
-            (void)remove_tree(etc.substr(0, etc.size() - 1)).has_value();
+            if (*outcome) *outcome = remove_run_files(etc);
           },
           [this, outcome] {
             if (!*outcome) return cleanup_failed("cannot remove the volumes", outcome->error());

@@ -7,6 +7,7 @@
 
 #include "base/log.h"
 #include "node/container_starter.h"
+#include "node/pod/image_damage.h"
 #include "node/pod_worker_probes.h"
 
 namespace limpet::node {
@@ -19,7 +20,7 @@ constexpr int64_t orphan_grace_s = 2;
 bool shows_objects(json::Cursor pod) {
   bool found = false;
   pod["spec"]["volumes"].each([&](std::string_view, json::Cursor v) {
-    for (const char* kind : {"configMap", "secret", "projected", "downwardAPI"}) found = found || v[kind];
+    found = holds_written_files(v);
     return !found;
   });
   return found;
@@ -83,9 +84,9 @@ VolumeDirs PodWorker::volume_dirs() const {
           services_.options.run_dir + "/volumes/" + spec_.uid};
 }
 
-std::string PodWorker::run_path(const std::string& name) const {
-  return services_.options.run_dir + "/etc/" + spec_.uid + "/" + name;
-}
+std::string PodWorker::run_dir() const { return services_.options.run_dir + "/etc/" + spec_.uid; }
+
+std::string PodWorker::run_path(const std::string& name) const { return run_dir() + "/" + name; }
 
 // When it was on this clock. A wall clock that was set back since makes it "now".
 int64_t PodWorker::monotonic_of(WallTime past) const {
@@ -231,6 +232,7 @@ void PodWorker::container_failed(const std::string& name, const std::string& rea
   r.waiting_reason = reason;
   r.waiting_message = message;
   if (reason == "RunContainerError") {
+    if (start_error_hints_at_damage(message)) r.damage_evidence = message;
     // It was made and could not be run: that is a run that ended, with the crash back-off of one.
     if (r.phase != ContainerRecord::Phase::exited) {
       ContainerStatus status;
@@ -286,6 +288,10 @@ void PodWorker::exited(const std::string& name, const ContainerStatus& status) {
                       spec ? termination_message(*spec, status) : status.message,
                       status.started_at,
                       status.finished_at};
+  if (signal_hints_at_damage(status.signal) && !r.image_id.empty() && r.checked_image != r.image_id) {
+    r.checked_image = r.image_id;
+    r.damage_evidence = strf("the container was ended by signal %d", status.signal);
+  }
   r.phase = ContainerRecord::Phase::exited;
   r.exited_ms = services_.clock.monotonic_ms();
   r.started = r.ready = false;

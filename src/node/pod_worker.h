@@ -61,6 +61,7 @@ class PodWorker : public std::enable_shared_from_this<PodWorker> {
   client::ObjectRef reference(const std::string& container = "") const;
   DownwardFacts facts() const;
   VolumeDirs volume_dirs() const;
+  std::string run_dir() const;  // of the pod's files for /etc
   std::string run_path(const std::string& name) const;
 
   void act(const PodActions& actions);

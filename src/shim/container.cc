@@ -19,6 +19,7 @@ namespace limpet::shim {
 namespace {
 
 constexpr int64_t slow_client_ms = 5000;  // a peer that takes nothing for so long is dropped
+constexpr int64_t status_retry_ms = 1000;
 constexpr int64_t drain_ms = 500;  // how long output may outlive the first process (others can hold the pipe)
 constexpr int64_t poweroff_ms = 10000;  // what a container may take of a device going down
 
@@ -49,6 +50,10 @@ bool Container::prepare(TextRef& error) {
   }
   clock_gettime(CLOCK_REALTIME, &created_at_);
   write_status();
+  if (status_retry_at_ != 0) {
+    error.add("cannot write ").add(wire::status_name);
+    return false;
+  }
   return true;
 }
 
@@ -366,6 +371,7 @@ int64_t Container::next_deadline() const {
   consider(command_deadline_);
   consider(drain_deadline_);
   consider(poweroff_deadline_);
+  consider(status_retry_at_);
   for (const Client* client : clients_) {
     if (client != nullptr && client->has_output()) consider(client->last_progress_ms + slow_client_ms);
   }
@@ -385,6 +391,7 @@ void Container::check_deadlines() {
     if (!over() && init_ != 0 && !init_gone_) kill(init_, SIGKILL);
   }
   if (drain_deadline_ != 0 && now >= drain_deadline_) finish_exit();
+  if (status_retry_at_ != 0 && now >= status_retry_at_) save_status();
   for (int i = 0; i < max_clients; ++i) {
     Client* client = clients_[i];
     if (client != nullptr && client->has_output() && now >= client->last_progress_ms + slow_client_ms)
@@ -420,7 +427,14 @@ void Container::write_status() {
   status_.add(",\"bootId\":\"");
   add_boot_id(status_);
   status_.add("\",\"message\":").add_json(message_.c_str(), message_.size()).add("}");
-  write_file_atomic(wire::status_name, status_.data(), status_.size());
+  save_status();
+}
+
+// Whoever is connected has it already; a daemon that comes later reads the file. A full disk must not make the
+// file lie for good: it is tried again until it is written.
+void Container::save_status() {
+  const bool saved = write_file_atomic(wire::status_name, status_.data(), status_.size()) == 0;
+  status_retry_at_ = saved ? 0 : monotonic_ms() + status_retry_ms;
 }
 
 void Container::broadcast_status() {

@@ -81,6 +81,7 @@ int write_file_atomic(const char* path, const char* data, size_t n) {
     if (written <= 0) {
       int err = errno;
       close(fd);
+      unlink(temporary.c_str());  // its share of a full disk
       return -(err != 0 ? err : EIO);
     }
     data += written;

@@ -87,6 +87,19 @@ def config_map_volume():
 
 
 @case
+def written_volumes_are_read_only():
+    """Also where the mount does not ask for it: who can write there could lead the daemon's own writes astray."""
+    kinds = {"configmap": {"configMap": {"name": "settings"}}, "secret": {"secret": {"secretName": "keys"}},
+             "downward": {"downwardAPI": {"items": [{"path": "name", "fieldRef": {"fieldPath": "metadata.name"}}]}},
+             "both": {"projected": {"sources": [{"configMap": {"name": "settings"}}]}}}
+    mounts = [{"name": name, "mountPath": "/v/" + name} for name in kinds]
+    mounts.append({"name": "configmap", "mountPath": "/v/part", "subPath": "color", "readOnly": False})
+    text = output("writing", "for d in /v/*; do [ -d $d ] && f=$d/new || f=$d; (echo x > $f) 2>&1; done; (mv /v/both/..data /v/both/gone) 2>&1",
+                  container={"volumeMounts": mounts}, volumes=[{"name": name, **kind} for name, kind in kinds.items()])
+    expect_equal(text.count("Read-only file system"), len(mounts) + 1, text)
+
+
+@case
 def chosen_keys_and_modes():
     kind = {"secret": {"secretName": "keys", "defaultMode": 0o400, "items": [{"key": "password", "path": "deep/er/pass", "mode": 0o440}]}}
     container, volumes = volume(kind, "/s")
@@ -164,6 +177,17 @@ def host_files():
     text = output("resolver", "cat /etc/resolv.conf", dnsPolicy="None",
                   dnsConfig={"nameservers": ["192.0.2.53"], "searches": ["a.example"], "options": [{"name": "ndots", "value": "3"}]})
     expect_equal(sorted(text.split("\n")), sorted(["nameserver 192.0.2.53", "search a.example", "options ndots:3", ""]))
+
+
+@case
+def files_of_the_device_stay_small():
+    """/etc/hosts and the termination log are files of the device's runtime directory, and have little room there."""
+    text = output("greedy", "dd if=/dev/zero bs=64k count=600 2>/dev/null >> /etc/hosts; dd if=/dev/zero bs=64k count=600 2>/dev/null > /dev/termination-log;"
+                            "cat /etc/hosts /dev/termination-log | wc -c; exit 3")
+    expect(int(text) < 1 << 20, f"{text} bytes in files of the device")
+    expect_equal(device.pod("greedy")["status"]["containerStatuses"][0]["state"]["terminated"]["exitCode"], 3)
+    device.create(pod("modest"))
+    device.wait_ready_pod("modest")
 
 
 run(device)

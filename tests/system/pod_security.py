@@ -3,6 +3,7 @@
 """Who a container is and what it may do; limits as the kernel's cgroup files have them."""
 import glob
 import os
+import subprocess
 import sys
 
 sys.path.insert(0, os.environ["LIMPET_SOURCE"] + "/tests/lib")
@@ -73,6 +74,21 @@ def masked_paths():
     expect_match("Read-only file system|Permission denied", text)
     expect_match("(?i)permission denied|Operation not permitted|no such file", text)
     expect("sda" not in text and " mem " not in text, text)
+
+
+@case
+def host_network_shares_no_writable_sysfs():
+    """What the device has mounted below /sys (tracefs, debugfs) is no pod's to write."""
+    place = next(p for p in ("/sys/kernel/tracing", "/sys/kernel/debug", "/sys/fs/pstore") if os.path.isdir(p))
+    subprocess.run(["mount", "-t", "tmpfs", "limpet-test", place], check=True)  # in the test's own mount namespace
+    try:
+        text = output("nethost", f"(echo 1 > {place}/tracing_on) 2>&1; grep ' /sys' /proc/mounts", hostNetwork=True)
+    finally:
+        subprocess.run(["umount", place], check=True)
+    expect_match("Read-only file system|nonexistent directory|Permission denied", text.splitlines()[0])
+    own = " /sys/fs/cgroup tmpfs "  # version 1: made by the runtime for the container alone
+    writable = [line for line in text.splitlines()[1:] if not line.split()[3].startswith("ro") and own not in line]
+    expect_equal(writable, [])
 
 
 @case

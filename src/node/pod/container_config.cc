@@ -2,6 +2,7 @@
 
 #include <algorithm>
 
+#include "node/pod/volumes.h"
 #include "node/runtime/image_config.h"
 #include "schema/quantity.h"
 
@@ -81,7 +82,17 @@ BindMount::Propagation propagation(Cursor mount) {
                                   : BindMount::Propagation::none;
 }
 
-Result<> set_volume_mounts(Cursor c, const ContainerInputs& in, const Env& env, ContainerConfig* out) {
+Cursor volume_of(Cursor pod, const std::string& name) {
+  Cursor found;
+  pod["spec"]["volumes"].each([&](std::string_view, Cursor v) {
+    if (v["name"].str_equals(name)) found = v;
+    return !found;
+  });
+  return found;
+}
+
+Result<> set_volume_mounts(Cursor pod, Cursor c, const ContainerInputs& in, const Env& env,
+                           ContainerConfig* out) {
   Result<> outcome;
   c["volumeMounts"].each([&](std::string_view, Cursor m) {
     const std::string name = m["name"].str();
@@ -95,7 +106,11 @@ Result<> set_volume_mounts(Cursor c, const ContainerInputs& in, const Env& env, 
     b.target = m["mountPath"].str();
     if (!b.target.starts_with("/")) b.target = "/" + b.target;
     b.sub_path = m["subPathExpr"] ? expand(m["subPathExpr"].str(), env) : m["subPath"].str();
-    b.read_only = m["readOnly"].boolean();
+    b.read_only = m["readOnly"].boolean() || holds_written_files(volume_of(pod, name));
+    const std::string recursive = m["recursiveReadOnly"].str();
+    b.recursive_read_only = recursive == "Enabled"      ? BindMount::Recursive::yes
+                            : recursive == "IfPossible" ? BindMount::Recursive::if_possible
+                                                        : BindMount::Recursive::no;
     b.propagation = propagation(m);
     out->mounts.push_back(std::move(b));
     return true;
@@ -108,7 +123,7 @@ void set_file_mounts(const ContainerSpec& spec, const ContainerInputs& in, Conta
     if (source.empty()) return;
     const bool taken = std::any_of(out->mounts.begin(), out->mounts.end(),
                                    [&](const BindMount& m) { return m.target == target; });
-    if (!taken) out->mounts.push_back({source, "", target, read_only, BindMount::Propagation::none});
+    if (!taken) out->mounts.push_back({.source = source, .target = target, .read_only = read_only});
   };
   add(in.etc_hosts, "/etc/hosts", out->read_only_root);
   add(in.hostname_file, "/etc/hostname", out->read_only_root);
@@ -191,7 +206,7 @@ Result<ContainerConfig> container_config(const PodSpec& pod, const ContainerSpec
       oom_score_adj(pod.qos_class, out.resources.memory_request_bytes, in.facts.node_memory_bytes);
   set_user(object, c, image, &out);
   CHECK_OK(set_security(object, c, in, &out));
-  CHECK_OK(set_volume_mounts(c, in, own, &out));
+  CHECK_OK(set_volume_mounts(object, c, in, own, &out));
   set_file_mounts(spec, in, &out);
   return out;
 }

@@ -2,6 +2,9 @@
 
 #include <charconv>
 
+#include "loop/stream.h"
+#include "node/pod/grpc_health.h"
+
 namespace limpet::node {
 
 namespace {
@@ -134,6 +137,46 @@ class Tcp final : public Operation {
   loop::Connect connect_;
 };
 
+class Grpc final : public Operation {
+ public:
+  Grpc(loop::Loop& loop, const std::string& host, uint16_t port, const std::string& service, int64_t timeout_ms, Done done)
+      : done_(std::move(done)), health_(strf("%s:%u", host.c_str(), unsigned{port}), service), deadline_(loop, "grpc-probe") {
+    const std::string what = strf("dial tcp %s:%u: ", host.c_str(), unsigned{port});
+    deadline_.start(timeout_ms, [this, timeout_ms] {
+      end({false, strf("timeout: health rpc did not complete within %llds", static_cast<long long>(timeout_ms / 1000))});
+    });
+    connect_.tcp(loop, host, port, timeout_ms, [this, what](Result<std::unique_ptr<loop::Stream>> stream) {
+      if (!stream) return end({false, what + stream.error().message});
+      stream_ = std::move(*stream);
+      stream_->set_events({.on_read = [this](std::string_view bytes) { take(bytes); },
+                           .on_eof = [this] { end(health_.closed()); },
+                           .on_error = [this](Error e) { end({false, "health rpc failed: " + e.message}); },
+                           .on_drain = {}});
+      stream_->write(health_.take_output());
+      stream_->read_start();
+    });
+  }
+
+ private:
+  void take(std::string_view bytes) {
+    if (const auto verdict = health_.feed(bytes)) return end(*verdict);
+    std::string answer = health_.take_output();
+    if (!answer.empty()) stream_->write(std::move(answer));
+  }
+  void end(GrpcHealth::Verdict v) {
+    if (!done_) return;
+    deadline_.stop();
+    const Done done = std::exchange(done_, nullptr);
+    done({v.serving, brief(std::move(v.message))});  // may destroy this
+  }
+
+  Done done_;
+  GrpcHealth health_;
+  loop::Timer deadline_;
+  loop::Connect connect_;
+  std::unique_ptr<loop::Stream> stream_;
+};
+
 // An outcome known at once, or after a while (`sleep`).
 class Later final : public Operation {
  public:
@@ -161,14 +204,17 @@ std::unique_ptr<Operation> run_handler(loop::Loop& loop, Runtime& runtime, const
     case Handler::Kind::sleep:
       return std::make_unique<Later>(loop, handler.seconds * 1000 + 1, ProbeOutcome{true, ""}, std::move(done));
     case Handler::Kind::none: return fails("no handler");
-    case Handler::Kind::grpc: return fails("gRPC probes are not supported on this device: use an exec or HTTP probe");
     case Handler::Kind::http:
+    case Handler::Kind::grpc:
     case Handler::Kind::tcp: break;
   }
   const uint16_t port = port_number(handler.port, target.container);
   if (port == 0) return fails("\"" + handler.port + "\" is no port number and no name of a port of the container");
   if (handler.kind == Handler::Kind::tcp) {
     return std::make_unique<Tcp>(loop, handler.host.empty() ? target.pod_ip : handler.host, port, timeout_ms, std::move(done));
+  }
+  if (handler.kind == Handler::Kind::grpc) {
+    return std::make_unique<Grpc>(loop, target.pod_ip, port, handler.service, timeout_ms, std::move(done));
   }
   return std::make_unique<Http>(loop, handler, target, port, timeout_ms, std::move(done));
 }

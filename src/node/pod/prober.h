@@ -1,8 +1,6 @@
 // Runs the handler of a probe or a life cycle hook once: exec in the container, HTTP GET, TCP connect, gRPC
 // health check.
 //
-// gRPC needs HTTP/2, which this daemon does not speak: such a probe fails and says so.
-//
 // Bounded in time and output; redirects are not followed to another host (a probe must not become a way to
 // reach what the pod cannot). https://kubernetes.io/docs/concepts/workloads/pods/probes/
 #pragma once
@@ -26,7 +24,7 @@ struct ProbeOutcome {
 
 struct ProbeTarget {
   std::string container_id;  // exec
-  std::string pod_ip;        // http, tcp; the device's own address with the host network
+  std::string pod_ip;        // http, tcp, grpc; the device's own address with the host network
   json::Cursor container;     // its ports, for handlers that name one; read before run_handler() returns
   http::Dialer* dialer = nullptr;  // for HTTPS; without one such a probe fails
 };

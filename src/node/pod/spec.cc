@@ -73,6 +73,7 @@ ContainerSpec read_container(Cursor c, ContainerKind kind, size_t index) {
   s.readiness = read_probe(c["readinessProbe"]);
   s.post_start = read_handler(c["lifecycle"]["postStart"]);
   s.pre_stop = read_handler(c["lifecycle"]["preStop"]);
+  s.stop_signal = c["lifecycle"]["stopSignal"].str();
   s.termination_message_path = c["terminationMessagePath"].str("/dev/termination-log");
   s.termination_message_policy = c["terminationMessagePolicy"].str("File");
   return s;

@@ -48,6 +48,7 @@ struct ContainerSpec {
   std::string image, pull_policy;
   ProbeSpec startup, liveness, readiness;
   Handler post_start, pre_stop;
+  std::string stop_signal;  // "SIGUSR1"; empty: the image's, else SIGTERM
   std::string termination_message_path, termination_message_policy;
   size_t index = 0;  // in its list of the pod
 };

@@ -70,6 +70,11 @@ struct ContainerRecord {
   int64_t kill_deadline_ms = 0;  // stopping: SIGKILL is sent then
   Backoff crash;
   Backoff pull;
+  // Evidence that the image below is damaged ("exec format error"): it is checked before the next start.
+  std::string damage_evidence;
+  // It ran when the device stopped: the same image again, without asking a registry that may not be in reach.
+  bool interrupted = false;
+  std::string checked_image;  // id of the image last checked because a program of it crashed; once is enough
   int64_t failed_ms = 0;  // waiting after a failure: when it failed
 };
 

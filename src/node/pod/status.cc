@@ -107,6 +107,7 @@ Value container_status(const PodSpec& pod, const PodState& state, const Containe
   out.set("image", r.image.empty() ? c.image : r.image);
   out.set("imageID", r.repo_digest.empty() ? r.image_id : r.repo_digest);
   if (!r.id.empty()) out.set("containerID", runtime_id(r.id));
+  if (!c.stop_signal.empty()) out.set("stopSignal", c.stop_signal);
   out.set("started", (r.phase == Phase::running || r.phase == Phase::stopping) && r.started);
   return v;
 }

@@ -2,8 +2,7 @@
 //
 // emptyDir lives below the data directory (it survives a reboot with its pod) or, medium Memory, as a tmpfs
 // of its own; configMap, secret, downwardAPI and projected volumes are written below the runtime directory,
-// which is tmpfs, so that no secret reaches flash. Their files change all at once: each version is a
-// directory, `..data` a link to it. https://kubernetes.io/docs/concepts/storage/volumes/
+// which is tmpfs, so that no secret reaches flash (volume_files.h). https://kubernetes.io/docs/concepts/storage/volumes/
 #pragma once
 
 #include <cstdint>
@@ -50,6 +49,10 @@ Result<std::map<std::string, std::string>> make_volumes(const std::vector<Volume
                                                         const VolumeDirs& dirs);
 // Unmounts and deletes everything below the two directories, never following a link. Blocking, idempotent.
 Result<> remove_volumes(const VolumeDirs& dirs);
+
+// Whether a volume of the pod's spec holds files that the device writes (configMap, secret, projected,
+// downwardAPI). Containers see them read-only, whatever their mount says, and they follow their source.
+bool holds_written_files(json::Cursor volume);
 
 // ConfigMaps and Secrets that the pod mentions anywhere (env, volumes, pull secrets), as "configmaps/NAME".
 std::vector<std::string> mentioned_objects(json::Cursor pod);

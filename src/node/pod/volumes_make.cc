@@ -4,39 +4,17 @@
 #include <sys/stat.h>
 #include <unistd.h>
 
-#include <algorithm>
 #include <cerrno>
 
 #include "base/atomic_file.h"
-#include "base/failpoint.h"
-#include "base/sha256.h"
 #include "base/unique_fd.h"
+#include "node/pod/volume_files.h"
 #include "node/pod/volumes.h"
 #include "node/runtime/rootfs.h"
 
 namespace limpet::node {
 
 namespace {
-
-Result<> write_plain_file(const std::string& path, const VolumeFile& file, int64_t fs_group) {
-  const UniqueFd fd(open(path.c_str(), O_WRONLY | O_CREAT | O_EXCL | O_NOFOLLOW | O_CLOEXEC, 0600));
-  if (!fd) return fail_errno(errno, "create " + path);
-  std::string_view rest = file.bytes;
-  while (!rest.empty()) {
-    const ssize_t n = write(fd.get(), rest.data(), rest.size());
-    if (n < 0 && errno == EINTR) continue;
-    if (n < 0) return fail_errno(errno, "write " + path);
-    rest.remove_prefix(static_cast<size_t>(n));
-  }
-  uint32_t mode = file.mode & 0777;
-  if (fs_group >= 0) {
-    if (fchown(fd.get(), 0, static_cast<gid_t>(fs_group)) != 0)
-      return fail_errno(errno, "give " + path + " to its group");
-    mode |= 0040;
-  }
-  if (fchmod(fd.get(), mode) != 0) return fail_errno(errno, "set the mode of " + path);
-  return {};
-}
 
 Result<> own_directory(const std::string& path, int64_t fs_group, uint32_t mode) {
   if (fs_group >= 0) {
@@ -45,81 +23,6 @@ Result<> own_directory(const std::string& path, int64_t fs_group, uint32_t mode)
     mode |= 02070;
   }
   if (chmod(path.c_str(), mode) != 0) return fail_errno(errno, "set the mode of " + path);
-  return {};
-}
-
-// A version's name follows from its content, so that writing the same again changes nothing.
-std::string version_of(const VolumePlan& plan) {
-  Sha256 hash;
-  for (const VolumeFile& f : plan.files) {
-    hash.update(strf("%zu:%zu:%o:", f.path.size(), f.bytes.size(), f.mode));
-    hash.update(f.path);
-    hash.update(f.bytes);
-  }
-  return ".." + hash.finish_hex().substr(0, 24);
-}
-
-// Version directories that nothing points at any more.
-void drop_old_versions(const std::string& dir, const std::string& current) {
-  DIR* d = opendir(dir.c_str());
-  if (!d) return;
-  std::vector<std::string> old;
-  while (const dirent* e = readdir(d)) {
-    const std::string name = e->d_name;
-    if (name.starts_with("..") && name != ".." && name != "..data" && name != current) old.push_back(name);
-  }
-  closedir(d);
-  for (const std::string& name : old) (void)remove_tree(dir + "/" + name).has_value();
-}
-
-Result<> link_to(const std::string& target, const std::string& path) {
-  const std::string fresh = path + ".new";
-  unlink(fresh.c_str());
-  if (symlink(target.c_str(), fresh.c_str()) != 0) return fail_errno(errno, "link " + fresh);
-  if (rename(fresh.c_str(), path.c_str()) != 0) return fail_errno(errno, "link " + path);
-  return {};
-}
-
-Result<> write_version(const std::string& dir, const std::string& version, const VolumePlan& plan) {
-  const std::string base = dir + "/" + version;
-  CHECK_OK(remove_tree(base));
-  CHECK_OK(make_directories(base, 0755));
-  for (const VolumeFile& f : plan.files) {
-    const size_t slash = f.path.rfind('/');
-    if (slash != std::string::npos) CHECK_OK(make_directories(base + "/" + f.path.substr(0, slash), 0755));
-    CHECK_OK(write_plain_file(base + "/" + f.path, f, plan.fs_group));
-  }
-  return {};
-}
-
-// The names at the top of the volume are links through ..data, so that moving ..data changes all of them at
-// once.
-Result<> make_files(const std::string& dir, const VolumePlan& plan) {
-  CHECK_OK(make_directories(dir, 0755));
-  CHECK_OK(own_directory(dir, plan.fs_group, 0755));
-  const std::string version = version_of(plan);
-  char now[64] = {};
-  const ssize_t n = readlink((dir + "/..data").c_str(), now, sizeof now - 1);
-  if (n > 0 && version == now) return {};
-  CHECK_OK(write_version(dir, version, plan));
-  if (LIMPET_FAILPOINT("node.volume.swap")) return fail(Errc::io, "failpoint node.volume.swap");
-  CHECK_OK(link_to(version, dir + "/..data"));
-  std::vector<std::string> tops;
-  for (const VolumeFile& f : plan.files) tops.push_back(f.path.substr(0, f.path.find('/')));
-  std::sort(tops.begin(), tops.end());
-  tops.erase(std::unique(tops.begin(), tops.end()), tops.end());
-  for (const std::string& top : tops) {
-    if (access((dir + "/" + top).c_str(), F_OK) != 0) CHECK_OK(link_to("..data/" + top, dir + "/" + top));
-  }
-  DIR* d = opendir(dir.c_str());
-  std::vector<std::string> gone;
-  while (const dirent* e = d ? readdir(d) : nullptr) {
-    const std::string name = e->d_name;
-    if (!name.starts_with(".") && !std::binary_search(tops.begin(), tops.end(), name)) gone.push_back(name);
-  }
-  if (d) closedir(d);
-  for (const std::string& name : gone) unlink((dir + "/" + name).c_str());
-  drop_old_versions(dir, version);
   return {};
 }
 
@@ -218,7 +121,7 @@ Result<std::map<std::string, std::string>> make_volumes(const std::vector<Volume
         break;
       case VolumePlan::Kind::files:
         paths[p.name] = dirs.run + "/" + p.name;
-        CHECK_OK(make_files(paths[p.name], p));
+        CHECK_OK(write_volume_files(paths[p.name], p));
         break;
     }
   }

@@ -194,6 +194,10 @@ Result<std::vector<VolumePlan>> plan_volumes(const PodSpec& pod, const DownwardF
   return plans;
 }
 
+bool holds_written_files(Cursor volume) {
+  return volume["configMap"] || volume["secret"] || volume["projected"] || volume["downwardAPI"];
+}
+
 std::vector<std::string> mentioned_objects(Cursor pod) {
   std::set<std::string> names;
   const auto add = [&](const char* resource, Cursor name) {

@@ -122,6 +122,8 @@ Result<> make_spec(Making& m) {
   in.cgroups_path = m.job.places.cgroup(c.pod_uid, c.id);
   in.arch = machine_arch();
   in.cgroup_v2 = m.job.cgroups->v2();
+  in.recursive_read_only = has_mount_setattr();
+  in.bind_sysfs = m.job.sandbox.host_network && !may_mount_sysfs();
   in.min_oom_score_adj = least_oom_score_adj();
   in.default_pids_limit = m.job.default_pids_limit;
   TRY(std::string spec, oci_spec(in));

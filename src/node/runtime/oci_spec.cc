@@ -82,6 +82,13 @@ std::string_view propagation(BindMount::Propagation p) {
   }
 }
 
+std::string_view access_option(const BindMount& m, bool kernel_recurses) {
+  using Recursive = BindMount::Recursive;
+  if (!m.read_only) return "rw";
+  if (m.recursive_read_only == Recursive::yes) return "rro";
+  return m.recursive_read_only == Recursive::if_possible && kernel_recurses ? "rro" : "ro";
+}
+
 void mounts(json::Writer& w, const SpecInput& in) {
   const ContainerConfig& c = in.container;
   std::string_view ro = c.privileged ? "rw" : "ro";
@@ -93,9 +100,10 @@ void mounts(json::Writer& w, const SpecInput& in) {
   mount(w, "/dev/mqueue", "mqueue", "mqueue", {"nosuid", "noexec", "nodev"});
   mount(w, "/dev/shm", "bind", in.shm_path.empty() ? "/dev/shm" : std::string_view(in.shm_path),
         {"rbind", "rprivate", "rw"});
-  if (in.sandbox.host_network && !c.privileged) {
-    // A sysfs shows the network namespace it is mounted from; the host's own would be writable by root.
-    mount(w, "/sys", "bind", "/sys", {"rbind", "rprivate", "nosuid", "noexec", "nodev", "ro"});
+  if (in.bind_sysfs) {
+    // With all that is mounted below (tracefs, debugfs, ...): "ro" alone would leave those writable.
+    mount(w, "/sys", "bind", "/sys",
+          {"rbind", "rprivate", "nosuid", "noexec", "nodev", c.privileged ? "rw" : "rro"});
   } else {
     mount(w, "/sys", "sysfs", "sysfs", {"nosuid", "noexec", "nodev", ro});
   }
@@ -109,7 +117,7 @@ void mounts(json::Writer& w, const SpecInput& in) {
   for (size_t i : order) {
     const BindMount& m = c.mounts[i];
     mount(w, m.target, "bind", i < in.mount_sources.size() ? in.mount_sources[i] : m.source,
-          {"rbind", propagation(m.propagation), m.read_only ? "ro" : "rw"});
+          {"rbind", propagation(m.propagation), access_option(m, in.recursive_read_only)});
   }
   w.end_array();
 }

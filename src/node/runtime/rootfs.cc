@@ -15,6 +15,7 @@
 #include <cstring>
 
 #include "base/atomic_file.h"
+#include "base/failpoint.h"
 #include "base/unique_fd.h"
 
 namespace limpet::node {
@@ -139,6 +140,20 @@ Result<> unmount(const std::string& target) {
     return fail_errno(errno, "unmount " + target);
   }
   return {};
+}
+
+bool may_mount_sysfs() {
+  if (LIMPET_FAILPOINT("runtime.sysfs")) return false;
+  // Made and thrown away without ever being attached anywhere.
+  const UniqueFd context(fsopen("sysfs", FSOPEN_CLOEXEC));
+  if (!context) return errno == ENOSYS;  // a kernel before 5.2: the runtime will tell
+  if (fsconfig(context.get(), FSCONFIG_CMD_CREATE, nullptr, nullptr, 0) != 0) return false;
+  const UniqueFd mounted(fsmount(context.get(), FSMOUNT_CLOEXEC, MOUNT_ATTR_RDONLY));
+  return static_cast<bool>(mounted);
+}
+
+bool has_mount_setattr() {
+  return syscall(SYS_mount_setattr, -1, "", 0, nullptr, size_t{0}) == 0 || errno != ENOSYS;
 }
 
 bool is_mounted(const std::string& target) {

@@ -28,6 +28,11 @@ bool is_mounted(const std::string& target);  // another device or file system th
 // Idempotent.
 Result<> remove_tree(const std::string& path);
 
+// Whether the kernel would mount a sysfs for this process's network namespace; not so where the namespace
+// belongs to somebody else (a daemon in a container with the machine's network).
+bool may_mount_sysfs();
+bool has_mount_setattr();  // Linux 5.12: a tree of mounts can be made read-only
+
 // Character and block devices below /dev, for privileged containers.
 std::vector<SpecDevice> host_devices();
 

@@ -63,6 +63,8 @@ struct BindMount {
   std::string sub_path;  // relative, resolved below source so that no link leaves it; made when missing
   std::string target;    // absolute path in the container
   bool read_only = false;
+  // What is mounted below the source is read-only too; if_possible: where the kernel can (5.12 and newer).
+  enum class Recursive { no, if_possible, yes } recursive_read_only = Recursive::no;
   enum class Propagation { none, host_to_container, bidirectional } propagation = Propagation::none;
 };
 

@@ -4,6 +4,7 @@
 #include <sys/socket.h>
 #include <termios.h>
 
+#include <algorithm>
 #include <cerrno>
 #include <cstring>
 
@@ -77,8 +78,13 @@ void ExecSession::watch_output(std::unique_ptr<loop::Stream>& stream,
     maybe_finish();
   };
   stream->set_events({.on_read =
-                          [&to](std::string_view bytes) {
+                          [this, &to](std::string_view bytes) {
+                            // The callback may end this object.
+                            const std::shared_ptr<bool> alive = alive_;
+                            const bool last = last_bytes_ > 0 && bytes.size() >= last_bytes_;
+                            last_bytes_ -= std::min(last_bytes_, bytes.size());
                             if (to) to(bytes);
+                            if (last && *alive) finish(std::move(*exit_));
                           },
                       .on_eof = over,
                       .on_error = [over](Error) { over(); },
@@ -150,8 +156,20 @@ void ExecSession::maybe_finish() {
   if (!exit_) return;
   if (!out_ && !err_) return finish(std::move(*exit_));
   if (!grace_.active() && !paused_) {
-    grace_.start(output_grace_ms, [this] { finish(std::move(*exit_)); });
+    grace_.start(output_grace_ms, [this] { output_overdue(); });
   }
+}
+
+// Somebody else holds the pipe or terminal open. What the process left in there may not have been read yet
+// when the loop was held up: that much more is read, however long it takes, and no more.
+void ExecSession::output_overdue() {
+  last_bytes_ = 0;
+  for (const loop::Stream* stream : {out_.get(), err_.get()}) {
+    int waiting = 0;
+    if (stream != nullptr && stream->fd() >= 0 && ioctl(stream->fd(), FIONREAD, &waiting) == 0)
+      last_bytes_ += static_cast<size_t>(std::max(waiting, 0));
+  }
+  if (last_bytes_ == 0) finish(std::move(*exit_));
 }
 
 void ExecSession::finish(Result<Exit> result) {

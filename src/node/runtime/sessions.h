@@ -35,6 +35,7 @@ class ExecSession final : public Session {
   void take_terminal(UniqueFd master);
   void drained();
   void maybe_finish();
+  void output_overdue();
   void finish(Result<Exit> result);
 
   loop::Loop& loop_;
@@ -46,6 +47,7 @@ class ExecSession final : public Session {
   UniqueFd terminal_;
   std::string buffer_, early_input_;
   std::optional<Result<Exit>> exit_;
+  size_t last_bytes_ = 0;  // of output, in the kernel when the grace was over: still read, then it ends
   uint16_t columns_ = 0, rows_ = 0;
   bool tty_ = false, paused_ = false, timed_out_ = false, finished_ = false, close_stdin_wanted_ = false;
   std::shared_ptr<bool> alive_ = std::make_shared<bool>(true);

@@ -2,7 +2,6 @@
 #include <fstream>
 #include <sstream>
 
-#include "api/compat.h"
 #include "fixture.h"
 #include "schema/protobuf.h"
 
@@ -82,39 +81,6 @@ TEST_CASE("warnings") {
   CHECK(p.status == 201);
   CHECK(p.headers.get("Warning").find("spec.runtimeClassName is accepted, but not acted on yet") !=
         std::string_view::npos);
-}
-
-TEST_CASE("fields of the list of what is not acted on") {
-  auto object = json::parse(R"({"spec":{"a":"","list":[{"x":{}},{"x":{"y":1}}],"no":{},"flag":false}})");
-  REQUIRE(object);
-  CHECK(uses(object->ref(), "spec.list[].x", ""));
-  CHECK_FALSE(uses(object->ref(), "spec.no", ""));
-  CHECK_FALSE(uses(object->ref(), "spec.list[].z", ""));
-  CHECK(uses(object->ref(), "spec.flag", "false"));
-  CHECK_FALSE(uses(object->ref(), "spec.flag", "true"));
-  // Each entry names a field that exists.
-  for (const NotActedOn& e : not_acted_on()) {
-    INFO(e.path);
-    const schema::Resource* r = schema::find_kind(e.group, "v1", e.kind);
-    REQUIRE(r);
-    const schema::Type* type = r->type();
-    std::string path(e.path);
-    std::stringstream parts(path);
-    for (std::string part; std::getline(parts, part, '.');) {
-      if (part.ends_with("[]")) part.resize(part.size() - 2);
-      REQUIRE(type);
-      const schema::Field* f = type->find(part);
-      REQUIRE(f);
-      type = f->type();
-    }
-  }
-}
-
-TEST_CASE("docs/compatibility.md is what the table says") {
-  std::ifstream file(std::string(LIMPET_SOURCE_ROOT) + "/docs/compatibility.md");
-  std::stringstream text;
-  text << file.rdbuf();
-  CHECK(text.str() == compatibility_document());
 }
 
 }  // namespace limpet::api::test

@@ -33,6 +33,82 @@ TEST_CASE("a pod comes up, is reported and goes without a trace") {
   CHECK(w.api.count_event("Killing") == 1);
 }
 
+TEST_CASE("images of containers whose turn has not come are in use, also before the API is there") {
+  World w;
+  w.images.present = {"app:1", "init:1", "side:1", "debug:1", "other:1"};
+  const std::string more =
+      R"(,"initContainers":[{"name":"i","image":"init:1"},{"name":"s","image":"side:1","restartPolicy":"Always"}],)"
+      R"("ephemeralContainers":[{"name":"d","image":"debug:1"}])";
+  const std::vector<std::string> all = {"sha256:app:1", "sha256:debug:1", "sha256:init:1", "sha256:side:1"};
+  w.start_daemon();
+  w.api.put_pod(pod("web", "u1", more));
+  CHECK(w.until([&] { return w.images.in_use == all; }));
+  w.kill_daemon();
+  w.runtime.reboot();
+  w.images.in_use.clear();
+  w.runtime.hold_sandbox = true;  // nothing of it starts for now
+  w.api.down = true;
+  w.start_daemon();
+  CHECK(w.until([&] { return w.images.in_use == all; }));
+}
+
+TEST_CASE("the image of a pod that ran before is known by its own id, whatever its tag says now") {
+  World w;
+  w.start_daemon();
+  w.api.put_pod(pod());
+  REQUIRE(w.runs("web"));
+  REQUIRE(w.until([&] { return !w.api.container("web")["imageID"].str().empty(); }));
+  w.kill_daemon();  // the container lives
+  w.images.present = {"other:1"};
+  w.images.in_use.clear();
+  w.start_daemon();
+  w.settle();
+  CHECK(w.images.in_use == std::vector<std::string>{"sha256:app:1"});
+}
+
+TEST_CASE("what ran when the device stopped starts again without asking the registry") {
+  struct Row {
+    const char* name;
+    bool ran, moved;  // the pod ran before; its tag names another image now
+    int pulls;
+  };
+  const Row rows[] = {{"ran", true, false, 0}, {"ran from another image", true, true, 1}, {"never ran", false, false, 1}};
+  for (const Row& row : rows) {
+    CAPTURE(row.name);
+    World w;
+    const std::string text = [&] {
+      std::string p = pod();
+      p.replace(p.find("IfNotPresent"), 12, "Always");
+      return p;
+    }();
+    w.runtime.hold_sandbox = !row.ran;
+    w.start_daemon();
+    w.api.put_pod(text);
+    if (row.ran) {
+      REQUIRE(w.runs("web"));
+      REQUIRE(w.until([&] { return static_cast<bool>(w.api.container("web")["state"]["running"]); }));
+    } else {
+      REQUIRE(w.until([&] { return !w.db.stored_pods.empty(); }));
+    }
+    w.kill_daemon();
+    w.runtime.reboot();
+    w.runtime.hold_sandbox = false;
+    w.images.pulls = 0;
+    w.images.present.insert("app:1");
+    w.images.digest = row.moved ? "sha256:2" : "sha256:1";
+    w.start_daemon();
+    REQUIRE(w.runs("web"));
+    CHECK(w.images.pulls == row.pulls);
+    // Once only: the next restart is one like any other.
+    w.settle();
+    w.runtime.exit(w.runtime.running("app"), 1);
+    w.settle();
+    w.advance_s(11);
+    REQUIRE(w.runs("web"));
+    CHECK(w.images.pulls == row.pulls + 1);
+  }
+}
+
 TEST_CASE("the end of a deleted pod is told before its object goes") {
   World w;
   w.start_daemon();

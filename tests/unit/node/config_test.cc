@@ -55,6 +55,31 @@ TEST_CASE("what pod and image say together") {
   CHECK(c->mounts[2].target == "/dev/termination-log");
 }
 
+TEST_CASE("volumes of files that the device writes are read-only, whatever the mount says") {
+  struct Row {
+    const char* volume;
+    const char* mount;
+    bool read_only;
+  };
+  const Row rows[] = {
+      {R"("configMap":{"name":"x"})", "", true},
+      {R"("secret":{"secretName":"x"})", R"(,"readOnly":false)", true},
+      {R"("projected":{"sources":[]})", "", true},
+      {R"("downwardAPI":{"items":[]})", R"(,"subPath":"labels")", true},
+      {R"("emptyDir":{})", "", false},
+      {R"("emptyDir":{})", R"(,"readOnly":true)", true},
+      {R"("hostPath":{"path":"/x"})", "", false},
+  };
+  for (const Row& row : rows) {
+    CAPTURE(row.volume);
+    const auto c = config(pod(std::string(R"({"volumes":[{"name":"other","emptyDir":{}},{"name":"data",)") + row.volume +
+                              R"(}],"containers":[{"name":"c","image":"i","volumeMounts":[{"name":"data","mountPath":"/d")" +
+                              row.mount + "}]}]}"));
+    REQUIRE(c.has_value());
+    CHECK(c->mounts[0].read_only == row.read_only);
+  }
+}
+
 TEST_CASE("what cannot be configured is said") {
   struct Row {
     const char* container;

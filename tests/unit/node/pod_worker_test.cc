@@ -174,6 +174,29 @@ TEST_CASE("a post-start hook that hangs holds up neither deletion nor restart") 
   }
 }
 
+TEST_CASE("the signal that asks to stop is the pod's, else the image's") {
+  struct Row {
+    const char* name;
+    int number;
+  };
+  const Row rows[] = {{"SIGUSR1", SIGUSR1},           {"SIGQUIT", SIGQUIT},         {"SIGIOT", SIGABRT},
+                      {"SIGRTMIN", SIGRTMIN},         {"SIGRTMIN+3", SIGRTMIN + 3}, {"SIGRTMAX", SIGRTMAX},
+                      {"SIGRTMAX-14", SIGRTMAX - 14}, {"SIGSYS", SIGSYS}};
+  for (const Row& row : rows) {
+    CAPTURE(row.name);
+    World w;
+    w.runtime.deaf = true;
+    w.start_daemon();
+    w.api.put_pod(pod("web", "u1", "", R"(,"lifecycle":{"stopSignal":")" + std::string(row.name) + R"("})"));
+    REQUIRE(w.runs("web"));
+    CHECK(w.until([&] { return w.api.container("web")["stopSignal"].str() == row.name; }));
+    const std::string id = w.runtime.running("app");
+    w.api.delete_pod("web", 30);
+    REQUIRE(w.until([&] { return !w.runtime.containers.at(id).signals.empty(); }));
+    CHECK(w.runtime.containers.at(id).signals.front() == row.number);
+  }
+}
+
 TEST_CASE("a pre-stop hook that hangs is given the grace period, then the container is killed") {
   World w;
   w.runtime.hanging_exec = true;
@@ -199,6 +222,61 @@ TEST_CASE("refused configurations are no restarts") {
   w.advance_s(11);
   REQUIRE(w.runs("web"));
   CHECK(w.runtime.started == std::vector<std::string>{"app#0"});
+}
+
+TEST_CASE("what cannot be started for want of its program has its image checked, once for each attempt") {
+  struct Row {
+    const char* message;
+    bool checked;
+  };
+  const Row rows[] = {
+      {"exec /app: exec format error", true},
+      {R"(exec: "/app": stat /app: no such file or directory: unknown)", true},
+      {"exec /app: Input/output error", true},
+      {"mount overlay on /x: Structure needs cleaning", true},
+      {"cgroup: device or resource busy", false},
+  };
+  for (const Row& row : rows) {
+    CAPTURE(row.message);
+    World w;
+    w.start_daemon();
+    w.runtime.start_error = Error{Errc::internal, row.message, 0};
+    w.api.put_pod(pod());
+    REQUIRE(w.until([&] { return w.api.waiting("web") == "RunContainerError" ||
+                                 w.api.waiting("web") == "CrashLoopBackOff"; }));
+    w.settle();
+    const size_t before = w.images.repaired.size();  // the first retry comes at once, the next after a back-off
+    w.advance_s(11);
+    w.settle();
+    CHECK(w.images.repaired.size() == (row.checked ? before + 1 : 0));
+    w.settle();
+    CHECK(w.images.repaired.size() == (row.checked ? before + 1 : 0));
+    w.images.repair_error = Error{Errc::unavailable, "no route to the registry", 0};
+    w.advance_s(21);
+    REQUIRE(w.until([&] { return w.api.count_event("DamagedImage") == (row.checked ? 1 : 0); }));
+    w.settle();  // the start goes on all the same, and fails
+    w.images.repair_error.reset();
+    w.images.on_repair = [&] { w.runtime.start_error.reset(); };
+    if (!row.checked) w.runtime.start_error.reset();
+    w.advance_s(41);
+    CHECK(w.runs("web"));
+    CHECK((w.api.count_event("CheckedImage") > 0) == row.checked);
+  }
+}
+
+TEST_CASE("a program that crashes on its own code has its image checked once") {
+  World w;
+  w.start_daemon();
+  w.api.put_pod(pod());
+  REQUIRE(w.runs("web"));
+  for (int i = 0; i < 3; i++) {
+    const std::string id = w.runtime.running("app");
+    w.runtime.containers.at(id).status.signal = SIGSEGV;
+    w.runtime.exit(id, 139);
+    w.advance_s(400);
+    REQUIRE(w.until([&] { return !w.runtime.running("app").empty(); }));
+  }
+  CHECK(w.images.repaired == std::vector<std::string>{"sha256:app:1"});
 }
 
 TEST_CASE("pulls that fail: words, back-off, recovery") {

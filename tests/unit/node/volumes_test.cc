@@ -3,9 +3,14 @@
 #include <doctest/doctest.h>
 #include <stdlib.h>
 #include <sys/stat.h>
+#include <sys/wait.h>
 #include <unistd.h>
 
+#include <csignal>
+
 #include "base/atomic_file.h"
+#include "base/failpoint.h"
+#include "node/runtime/rootfs.h"
 
 using namespace limpet;
 using namespace limpet::node;
@@ -49,6 +54,19 @@ struct Scratch {
   }
   VolumeDirs dirs() const { return {path + "/data", path + "/run"}; }
 };
+
+// What a container with the volume writable could do to it. Never returns.
+[[noreturn]] void swap_versions_for_links(const std::string& dir, const char* target) {
+  for (int n = 0;; n++) {
+    char current[64] = {};
+    if (readlink((dir + "/..data").c_str(), current, 63) <= 0) continue;
+    for (const std::string& name : list_directory(dir)) {
+      if (!name.starts_with("..") || name == "..data" || name == current) continue;
+      if (rename((dir + "/" + name).c_str(), (dir + "/moved" + std::to_string(n)).c_str()) == 0)
+        (void)!symlink(target, (dir + "/" + name).c_str());
+    }
+  }
+}
 
 }  // namespace
 
@@ -119,6 +137,51 @@ TEST_CASE("an interrupted write of a version is repaired by the next") {
   unlink((first->at("v") + "/" + version + "/color").c_str());
   REQUIRE(make_volumes(plans, scratch.dirs()).has_value());
   CHECK(*read_file(first->at("v") + "/color", 100) == "red");
+}
+
+TEST_CASE("what a container puts into its volume leads no write out of it") {
+  Scratch scratch;
+  char outside[] = "/tmp/limpet-outside-XXXXXX";
+  REQUIRE(mkdtemp(outside));
+  const auto plans = [&](const char* name) {
+    return *plan_volumes(pod(std::string(R"([{"name":"v","configMap":{"name":")") + name + R"("}}])"), {}, find);
+  };
+  const auto first = make_volumes(plans("cm"), scratch.dirs());
+  REQUIRE(first.has_value());
+  const std::string dir = first->at("v");
+  // Links that lie in wait: at the name of the next version, at the link's, at the files' own.
+  REQUIRE(make_volumes(plans("cm2"), scratch.dirs()).has_value());
+  char version[64] = {};
+  REQUIRE(readlink((dir + "/..data").c_str(), version, 63) > 0);
+  REQUIRE(make_volumes(plans("cm"), scratch.dirs()).has_value());
+  for (const char* name : {static_cast<const char*>(version), "..link", "..data.new", "color.new"})
+    REQUIRE(symlink(outside, (dir + "/" + name).c_str()) == 0);
+  unlink((dir + "/color").c_str());
+  REQUIRE(symlink(outside, (dir + "/color").c_str()) == 0);
+  REQUIRE(make_volumes(plans("cm2"), scratch.dirs()).has_value());
+  CHECK(*read_file(dir + "/color", 100) == "blue");
+  unlink((dir + "/color").c_str());
+  REQUIRE(mkdir((dir + "/color").c_str(), 0755) == 0);
+  REQUIRE(make_volumes(plans("cm"), scratch.dirs()).has_value());
+  CHECK(*read_file(dir + "/color", 100) == "red");
+
+  // And a process that swaps a version under way for a link, as fast as it can.
+  failpoint::arm("node.volume.file=sleep:3");
+  const pid_t attacker = fork();
+  if (attacker == 0) swap_versions_for_links(dir, outside);
+  for (int i = 0; i < 40; i++) {
+    (void)make_volumes(plans(i % 2 == 0 ? "cm2" : "cm"), scratch.dirs()).has_value();
+  }
+  failpoint::arm("");
+  ::kill(attacker, SIGKILL);
+  waitpid(attacker, nullptr, 0);
+  CHECK(list_directory(outside).empty());
+  // Whatever was left there: the next change is a good one.
+  REQUIRE(make_volumes(plans("cm2"), scratch.dirs()).has_value());
+  REQUIRE(make_volumes(plans("cm"), scratch.dirs()).has_value());
+  CHECK(*read_file(dir + "/color", 100) == "red");
+  CHECK(list_directory(dir).size() == 5);  // ..data, its version, three names
+  (void)remove_tree(outside).has_value();
 }
 
 TEST_CASE("removal never follows a link out") {

@@ -19,6 +19,7 @@
 #include "client/events.h"
 #include "node/agent.h"
 #include "node/container_starter.h"
+#include "node/pod/run_files.h"
 #include "node/pod_worker.h"
 #include "node/pod_worker_probes.h"
 #include "node/runtime/rootfs.h"
@@ -376,7 +377,10 @@ class FakeImages final : public Images {
   std::optional<Error> pull_error;
   bool hold = false;
   int pulls = 0, cancelled = 0;
-  std::vector<std::string> in_use;
+  std::vector<std::string> in_use, repaired;
+  std::optional<Error> repair_error;
+  std::function<void()> on_repair;
+  std::string digest = "sha256:1";
 
   std::optional<ImageRoot> find(const std::string& reference) override {
     if (!present.contains(reference)) return std::nullopt;
@@ -398,16 +402,23 @@ class FakeImages final : public Images {
     }
     return token;
   }
-  std::unique_ptr<Operation> repair(const std::string&, std::function<void(Result<>)>) override {
-    return nullptr;
+  std::unique_ptr<Operation> repair(const std::string& id, std::function<void(Result<>)> done) override {
+    repaired.push_back(id);
+    auto token = std::make_unique<Token>();
+    loop_.defer([this, alive = token->alive, done = std::move(done)] {
+      if (!*alive) return;
+      if (on_repair) on_repair();
+      done(repair_error ? Result<>(std::unexpected(*repair_error)) : Result<>());
+    });
+    return token;
   }
   void set_in_use(std::vector<std::string> ids) override { in_use = std::move(ids); }
   std::vector<std::function<void()>> held;
 
  private:
-  static ImageRoot root(const std::string& reference) {
+  ImageRoot root(const std::string& reference) const {
     return {"sha256:" + reference,
-            "reg/" + reference + "@sha256:1",
+            "reg/" + reference + "@" + digest,
             {"/lower"},
             R"({"config":{"Cmd":["/app"]}})"};
   }
@@ -524,6 +535,8 @@ struct World {
     kill_daemon();
     settle();
     CHECK_FALSE(runtime.doubled);
+    for (const std::string& uid : list_directory(dir + "/run/etc"))
+      (void)remove_run_files(dir + "/run/etc/" + uid).has_value();
     (void)remove_volumes({dir + "/data/pods", dir + "/run/volumes"}).has_value();
     (void)remove_tree(dir).has_value();
   }

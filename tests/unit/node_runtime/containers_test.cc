@@ -167,6 +167,50 @@ TEST_CASE("volumes, read-only and at a sub path that tries to get out") {
   CHECK_EQ(access((volume + "/in/file").c_str(), F_OK), 0);
 }
 
+TEST_CASE("with the host's network nothing below /sys can be written") {
+  for (const char* points : {"", "runtime.sysfs=error"}) {  // a sysfs of its own, and the device's
+    CAPTURE(points);
+    Rig r;
+    r.restart();
+    REQUIRE(r.make_pod({.host_network = true}).has_value());
+    failpoint::arm(points);
+    const ContainerStatus s = r.run(r.container("n", {"sh", "-c", "grep ' /sys' /proc/mounts"}));
+    failpoint::arm("");
+    CHECK_EQ(s.exit_code, 0);
+    std::istringstream mounts(r.log("n"));
+    int seen = 0;
+    for (std::string line; std::getline(mounts, line); ++seen) {
+      CAPTURE(line);
+      if (line.find(" /sys/fs/cgroup tmpfs ") != std::string::npos) continue;  // version 1: the container's own, made for it
+      CHECK(line.find(" ro,") != std::string::npos);
+    }
+    CHECK_GT(seen, 1);
+    CHECK(r.remove("n").has_value());
+  }
+}
+
+TEST_CASE("a status that found no room on disk is written when there is room") {
+  Rig r;
+  r.restart();
+  REQUIRE(r.make_pod().has_value());
+  REQUIRE(r.create(r.container("s", {"sleep", "1000"})).has_value());
+  REQUIRE(r.start("s").has_value());
+  const std::string file = r.options.run_dir + "/pods/" + r.pod + "/c/s/status.json",
+                    in_the_way = file + ".tmp";
+  REQUIRE_EQ(mkdir(in_the_way.c_str(), 0700), 0);
+  CHECK(r.kill("s", SIGKILL).has_value());
+  CHECK_EQ(r.wait_exit("s").exit_code, 137);  // over the socket it is known at once
+  const auto written = [&] {
+    std::ifstream in(file);
+    std::stringstream text;
+    text << in.rdbuf();
+    return text.str();
+  };
+  CHECK(written().find(R"("state":"running")") != std::string::npos);
+  REQUIRE_EQ(rmdir(in_the_way.c_str()), 0);
+  CHECK(r.until([&] { return written().find(R"("state":"exited")") != std::string::npos; }));
+}
+
 TEST_CASE("exec: output, input, exit code, terminal, timeout") {
   Rig r;
   r.restart();

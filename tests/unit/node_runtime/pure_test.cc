@@ -29,7 +29,7 @@ ContainerConfig simple() {
   return c;
 }
 
-json::Value spec_of(const ContainerConfig& c, const SandboxConfig& s = {}, bool v2 = true) {
+std::string spec_text(const ContainerConfig& c, const SandboxConfig& s, bool v2, bool bind_sysfs) {
   SpecInput in{.container = c, .sandbox = s};
   in.capabilities = *effective_capabilities(c.add_capabilities, c.drop_capabilities);
   in.ns_dir = "/run/ns";
@@ -37,10 +37,16 @@ json::Value spec_of(const ContainerConfig& c, const SandboxConfig& s = {}, bool 
   in.cgroups_path = "/limpet/poduid-1/web-1";
   in.arch = "x86_64";
   in.cgroup_v2 = v2;
+  in.bind_sysfs = bind_sysfs;
   Result<std::string> text = oci_spec(in);
   REQUIRE_MESSAGE(text.has_value(), (text ? "" : text.error().message));
-  Result<json::Value> tree = json::parse(*text);
-  REQUIRE_MESSAGE(tree.has_value(), *text);
+  return std::move(*text);
+}
+
+json::Value spec_of(const ContainerConfig& c, const SandboxConfig& s = {}, bool v2 = true) {
+  const std::string text = spec_text(c, s, v2, false);
+  Result<json::Value> tree = json::parse(text);
+  REQUIRE_MESSAGE(tree.has_value(), text);
   return std::move(*tree);
 }
 
@@ -226,6 +232,48 @@ TEST_CASE("the specification follows the pod and its limits") {
            R"({"destination":"/a","type":"bind","source":"/v/flat","options":["rbind","rprivate","ro"]})");
   CHECK_EQ(s["mounts"].at(8)["options"].dump(), R"(["rbind","rshared","rw"])");
   CHECK_EQ(exec_process(R"({"cwd":"/"})", {"a\"b"}, true), R"({"terminal":true,"args":["a\"b"],"cwd":"/"})");
+}
+
+TEST_CASE("sysfs is a fresh one, or the device's with everything below it read-only") {
+  struct Row {
+    bool privileged, bind;
+    const char* mount;
+  };
+  const Row rows[] = {
+      {false, false,
+       R"({"destination":"/sys","type":"sysfs","source":"sysfs","options":["nosuid","noexec","nodev","ro"]})"},
+      {true, false,
+       R"({"destination":"/sys","type":"sysfs","source":"sysfs","options":["nosuid","noexec","nodev","rw"]})"},
+      {false, true,
+       R"({"destination":"/sys","type":"bind","source":"/sys","options":["rbind","rprivate","nosuid","noexec","nodev","rro"]})"},
+      {true, true,
+       R"({"destination":"/sys","type":"bind","source":"/sys","options":["rbind","rprivate","nosuid","noexec","nodev","rw"]})"},
+  };
+  for (const Row& row : rows) {
+    CAPTURE(row.mount);
+    ContainerConfig c = simple();
+    c.privileged = row.privileged;
+    CHECK_EQ(json::parse(spec_text(c, {.host_network = true}, true, row.bind))->ref()["mounts"].at(5).dump(), row.mount);
+  }
+}
+
+TEST_CASE("a read-only mount, and one with all below it") {
+  using Recursive = BindMount::Recursive;
+  struct Row {
+    bool read_only;
+    Recursive recursive;
+    const char* option;
+  };
+  const Row rows[] = {{false, Recursive::no, "rw"},
+                      {true, Recursive::no, "ro"},
+                      {true, Recursive::yes, "rro"},
+                      {true, Recursive::if_possible, "rro"},
+                      {false, Recursive::if_possible, "rw"}};
+  for (const Row& row : rows) {
+    ContainerConfig c = simple();
+    c.mounts = {{.source = "/v", .target = "/a", .read_only = row.read_only, .recursive_read_only = row.recursive}};
+    CHECK_EQ(spec_of(c).ref()["mounts"].at(7)["options"].at(2).str(), row.option);
+  }
 }
 
 TEST_CASE("what is refused, with the field named") {
