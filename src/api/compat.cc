@@ -57,9 +57,16 @@ bool uses(json::Ref object, std::string_view path, std::string_view value) {
 }
 
 void warn_not_acted_on(Call& call, const schema::Resource& r, json::Ref object) {
+  const json::Ref pod = object["spec"]["template"];
   for (const NotActedOn& e : kTable) {
-    if (e.group != r.group() || e.kind != r.kind() || !uses(object, e.path, e.value)) continue;
-    std::string what(e.path);
+    std::string what;
+    if (e.group == r.group() && e.kind == r.kind() && uses(object, e.path, e.value)) {
+      what = e.path;
+    } else if (e.kind == "Pod" && uses(pod, e.path, e.value)) {
+      what = "spec.template." + std::string(e.path);
+    } else {
+      continue;
+    }
     if (!e.value.empty()) what.append("=").append(e.value);
     call.warn(what + " is accepted, but not acted on yet: " + std::string(e.effect));
   }
@@ -70,8 +77,9 @@ std::string compatibility_document() {
       "# Compatibility\n\n"
       "limpet serves the API of Kubernetes 1.35. The fields below are accepted, checked and stored, but not "
       "acted on\n"
-      "yet; a write that uses one is answered with a `Warning:` header. The list is made from "
-      "`src/api/compat.cc`.\n\n"
+      "yet; a write that uses one is answered with a `Warning:` header; what is said of Pod holds for pod "
+      "templates,\n"
+      "too. The list is made from `src/api/compat.cc`.\n\n"
       "| Kind | Field | What happens instead |\n|---|---|---|\n";
   for (const NotActedOn& e : kTable) {
     out.append("| ").append(qualified(e.kind, e.group)).append(" | `").append(e.path);
