@@ -9,12 +9,6 @@
 namespace limpet::api {
 namespace {
 
-Outcome<json::Value> parse_body(std::string_view text) {
-  size_t first = text.find_first_not_of(" \t\r\n");
-  // JSON is YAML, and what clients send.
-  return parse_tree(text, first == std::string_view::npos || text[first] != '{');
-}
-
 Status refused(const Call& call, const schema::ApplyFailure& f) {
   if (f.conflicts.empty()) return status::from_error(f.error);
   const schema::Resource& r = *call.resource;
@@ -65,21 +59,22 @@ Outcome<> check(Call& call, json::Value& applied) {
 
 }  // namespace
 
-void apply_object(CallPtr call) {
-  Outcome<json::Value> body = parse_body(call->request().body);
-  if (!body) return call->fail(body.error());
-  if (Outcome<> o = check(*call, *body); !o) return call->fail(o.error());
-  const schema::Resource& r = *call->resource;
-  json::Ref meta = body->ref()["metadata"];
-  std::string version(meta["resourceVersion"].str());
-  meta.remove("resourceVersion");
+void apply_object(CallPtr call, json::Value body) {
+  if (Outcome<> o = check(*call, body); !o) return call->fail(o.error());
   Update u;
   u.part = part_of(call->info.subresource);
-  u.key = object_key(r, call->ns(), call->info.name);
+  u.key = object_key(*call->resource, call->ns(), call->info.name);
   u.create_if_absent = call->info.subresource.empty();
+  run_apply(std::move(call), std::move(body), std::move(u));
+}
+
+void run_apply(CallPtr call, json::Value body, Update u) {
+  json::Ref meta = body.ref()["metadata"];
+  std::string version(meta["resourceVersion"].str());
+  meta.remove("resourceVersion");
   u.track = false;
   bool force = truthy(call->query(), "force");
-  auto applied = std::make_shared<json::Value>(std::move(*body));
+  auto applied = std::make_shared<json::Value>(std::move(body));
   Call* raw = call.get();  // the Updater holds the call as long as it may ask
   u.make = [raw, applied, version, force](const store::Item* current) -> Outcome<json::Value> {
     const schema::Resource& res = *raw->resource;

@@ -108,9 +108,16 @@ std::span<const NotActedOn> not_acted_on() { return kTable; }
 bool uses(json::Ref object, const NotActedOn& entry) { return used(object, entry.path, entry); }
 
 void warn_not_acted_on(Call& call, const schema::Resource& r, json::Ref object) {
+  const json::Ref pod = object["spec"]["template"];
   for (const NotActedOn& e : kTable) {
-    if (e.group != r.group() || e.kind != r.kind() || !uses(object, e)) continue;
-    std::string what(e.path);
+    std::string what;
+    if (e.group == r.group() && e.kind == r.kind() && uses(object, e)) {
+      what = e.path;
+    } else if (e.kind == "Pod" && uses(pod, e)) {
+      what = "spec.template." + std::string(e.path);
+    } else {
+      continue;
+    }
     if (!e.value.empty()) what.append("=").append(e.value);
     call.warn(what + " is accepted, but not acted on yet: " + std::string(e.effect));
   }
@@ -123,8 +130,10 @@ std::string compatibility_document() {
       "acted on\n"
       "yet; a write that uses one is answered with a `Warning:` header. `spec.containers[]` stands for init "
       "and\n"
-      "ephemeral containers too. The list is made from `src/api/compat.cc`; a test asks of every field in the\n"
-      "schema of a pod's spec whether it is acted on or listed here.\n\n"
+      "ephemeral containers too, and what is said of Pod holds for pod templates. The list is made from\n"
+      "`src/api/compat.cc`; a test asks of every field in the schema of a pod's spec whether it is acted on or "
+      "listed\n"
+      "here.\n\n"
       "| Kind | Field | What happens instead |\n|---|---|---|\n";
   for (const NotActedOn& e : kTable) {
     out.append("| ").append(qualified(e.kind, e.group)).append(" | `").append(e.path);

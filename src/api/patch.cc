@@ -14,21 +14,9 @@ constexpr std::string_view kPatchTypes =
     "application/json-patch+json, application/merge-patch+json, application/strategic-merge-patch+json, "
     "application/apply-patch+yaml";
 
-enum class Kind { json, merge, strategic, apply };
-
-Outcome<Kind> patch_kind(const http::Request& request) {
-  std::optional<MediaType> m = parse_media_type(request.headers.get("Content-Type"));
-  std::string_view type = m ? std::string_view(m->type) : std::string_view();
-  if (type == "application/json-patch+json") return Kind::json;
-  if (type == "application/merge-patch+json") return Kind::merge;
-  if (type == "application/strategic-merge-patch+json") return Kind::strategic;
-  if (type == "application/apply-patch+yaml") return Kind::apply;
-  return std::unexpected(status::unsupported_media_type(kPatchTypes));
-}
-
-Status patch_error(const Call& call, Kind kind, const Error& e) {
+Status patch_error(const Call& call, PatchForm form, const Error& e) {
   // A test that fails or a path that is not there: upstream says no more than this.
-  if (kind == Kind::json && e.code == Errc::conflict) {
+  if (form == PatchForm::json && e.code == Errc::conflict) {
     Status s = status::bad_request("the server rejected our request due to an error in our request");
     s.code = 422;
     s.reason = "Invalid";
@@ -41,52 +29,78 @@ Status patch_error(const Call& call, Kind kind, const Error& e) {
   return status::from_error(e);
 }
 
-Outcome<json::Value> apply(Call& call, Kind kind, json::Value object, json::Ref patch) {
-  const schema::Type& type = *call.resource->type();
+}  // namespace
+
+Outcome<PatchForm> patch_form(const http::Request& request) {
+  std::optional<MediaType> m = parse_media_type(request.headers.get("Content-Type"));
+  std::string_view type = m ? std::string_view(m->type) : std::string_view();
+  if (type == "application/json-patch+json") return PatchForm::json;
+  if (type == "application/merge-patch+json") return PatchForm::merge;
+  if (type == "application/strategic-merge-patch+json") return PatchForm::strategic;
+  if (type == "application/apply-patch+yaml") return PatchForm::apply;
+  return std::unexpected(status::unsupported_media_type(kPatchTypes));
+}
+
+Outcome<json::Value> parse_patch(const Call& call, PatchForm form) {
+  const std::string& body = call.request().body;
+  const size_t first = body.find_first_not_of(" \t\r\n");
+  // JSON is YAML, and what clients send.
+  const bool yaml = form == PatchForm::apply && (first == std::string::npos || body[first] != '{');
+  Outcome<json::Value> patch = parse_tree(body, yaml);
+  if (!patch) return patch;
+  if (form == PatchForm::apply && !patch->ref().is_object()) {
+    return std::unexpected(status::bad_request("the request body is not an object"));
+  }
+  if (form != PatchForm::json && !patch->ref().is_object()) {
+    return std::unexpected(status::bad_request("error decoding patch: it must be an object"));
+  }
+  return patch;
+}
+
+Outcome<json::Value> patched(Call& call, PatchForm form, const schema::Type& type, json::Value object,
+                             json::Ref patch) {
   Result<json::Value> out;
-  switch (kind) {
-    case Kind::json:
+  switch (form) {
+    case PatchForm::json:
       out = schema::apply_json_patch(std::move(object), patch);
       break;
-    case Kind::merge:
+    case PatchForm::merge:
       out = schema::apply_merge_patch(std::move(object), patch);
       break;
     default:
       out = schema::apply_strategic_patch(std::move(object), patch, type);
       break;
   }
-  if (!out) return std::unexpected(patch_error(call, kind, out.error()));
+  if (!out) return std::unexpected(patch_error(call, form, out.error()));
   if (!out->ref().is_object()) return std::unexpected(status::bad_request("the patch leaves no object"));
   // What is not a field of the type is told apart from what the stored object had: that holds known fields
   // only.
   if (Outcome<> o = check_patched(call, type, *out); !o) return std::unexpected(o.error());
-  if (Outcome<> o = check_address(call, out->ref(), true); !o) return std::unexpected(o.error());
-  json::Ref after = out->ref();
-  after.set("apiVersion", api_version(call.resource->group(), call.resource->version()));
-  after.set("kind", call.resource->kind());
   return std::move(*out);
 }
 
-}  // namespace
-
 void patch_object(CallPtr call) {
-  Outcome<Kind> kind = patch_kind(call->request());
-  if (!kind) return call->fail(kind.error());
-  if (*kind == Kind::apply) return apply_object(std::move(call));
-  Outcome<json::Value> patch = parse_tree(call->request().body, false);
+  Outcome<PatchForm> form = patch_form(call->request());
+  if (!form) return call->fail(form.error());
+  Outcome<json::Value> patch = parse_patch(*call, *form);
   if (!patch) return call->fail(patch.error());
-  if (*kind != Kind::json && !patch->ref().is_object()) {
-    return call->fail(status::bad_request("error decoding patch: it must be an object"));
-  }
+  if (*form == PatchForm::apply) return apply_object(std::move(call), std::move(*patch));
   Update u;
   u.part = part_of(call->info.subresource);
   u.key = object_key(*call->resource, call->ns(), call->info.name);
   auto shared = std::make_shared<json::Value>(std::move(*patch));
   Call* raw = call.get();  // the Updater holds the call as long as it may ask
-  u.make = [raw, shared, k = *kind](const store::Item* current) -> Outcome<json::Value> {
+  u.make = [raw, shared, f = *form](const store::Item* current) -> Outcome<json::Value> {
     Result<json::Value> object = parse_stored(*current->value, current->mod_revision);
     if (!object) return std::unexpected(status::from_error(object.error()));
-    return apply(*raw, k, std::move(*object), shared->ref());
+    const schema::Resource& r = *raw->resource;
+    Outcome<json::Value> out = patched(*raw, f, *r.type(), std::move(*object), shared->ref());
+    if (!out) return out;
+    if (Outcome<> o = check_address(*raw, out->ref(), true); !o) return std::unexpected(o.error());
+    json::Ref after = out->ref();
+    after.set("apiVersion", api_version(r.group(), r.version()));
+    after.set("kind", r.kind());
+    return out;
   };
   run_update(std::move(call), std::move(u));
 }

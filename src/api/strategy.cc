@@ -7,6 +7,8 @@ namespace {
 
 constexpr Strategy kPlain{};
 constexpr Strategy kGenerations{.generation = true};
+// Annotations of a deployment are copied to its replica sets.
+constexpr Strategy kDeployment{.generation = true, .annotations = true};
 constexpr Strategy kPod{.generation = true, .update = update_pod, .returns_object_when_deleted = true};
 constexpr Strategy kNamespace{
     .create = create_namespace, .update = update_namespace, .returns_object_when_deleted = true};
@@ -23,6 +25,7 @@ const Strategy& strategy_of(const schema::Resource& r) {
     if (r.plural() == "serviceaccounts") return kServiceAccount;
     return kPlain;
   }
+  if (r.group() == "apps" && r.plural() == "deployments") return kDeployment;
   // Kinds of the other groups that have a desired and an observed half count generations.
   const schema::Type* type = r.type();
   return type && type->find("spec") && type->find("status") ? kGenerations : kPlain;

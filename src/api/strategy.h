@@ -14,7 +14,8 @@
 namespace limpet::api {
 
 struct Strategy {
-  bool generation = false;  // metadata.generation counts changes of what is desired
+  bool generation = false;   // metadata.generation counts changes of what is desired
+  bool annotations = false;  // their changes count, too
   // After defaulting, before validation.
   void (*create)(json::Ref object) = nullptr;
   void (*update)(json::Ref object, json::Cursor old) = nullptr;

@@ -11,6 +11,9 @@ void bind_pod(CallPtr call);            // binding.cc
 void evict_pod(CallPtr call);           // eviction.cc
 void create_token(CallPtr call);        // token.cc
 void finalize_namespace(CallPtr call);  // namespaces.cc
+void get_scale(CallPtr call);           // scale.cc
+void update_scale(CallPtr call);
+void patch_scale(CallPtr call);
 void create_review(CallPtr call);       // reviews.cc: kinds that are answered and not kept
 
 }  // namespace limpet::api

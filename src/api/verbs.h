@@ -3,6 +3,7 @@
 #pragma once
 
 #include "api/context.h"
+#include "base/json.h"
 
 namespace limpet::api {
 
@@ -12,7 +13,7 @@ void watch_objects(CallPtr call);
 void create_object(CallPtr call);
 void update_object(CallPtr call);  // also of subresources that are parts of the object
 void patch_object(CallPtr call);
-void apply_object(CallPtr call);  // server-side apply
+void apply_object(CallPtr call, json::Value body);  // server-side apply
 void delete_object(CallPtr call);
 void delete_collection(CallPtr call);
 

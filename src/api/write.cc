@@ -150,17 +150,21 @@ class Updater : public std::enable_shared_from_this<Updater> {
     if (call_->info.subresource == "ephemeralcontainers") {
       if (Outcome<> o = check_ephemeral(); !o) return call_->fail(o.error());
     }
-    if (u_.part != Part::status && strategy.generation && desired_changed()) {
+    if (u_.part != Part::status && strategy.generation && desired_changed(strategy)) {
       json::Ref meta = object["metadata"];
       meta.set("generation", meta["generation"].integer() + 1);
     }
-    if (u_.part == Part::main) warn_not_acted_on(*call_, r_, object);
+    if (u_.part == Part::main && call_->info.subresource.empty()) warn_not_acted_on(*call_, r_, object);
     if (u_.track) record_manager(*call_, r_, object, old_.ref(), call_->info.subresource);
     commit();
   }
 
-  bool desired_changed() const {
+  bool desired_changed(const Strategy& strategy) const {
     json::Ref a = object_.ref(), b = old_.ref();
+    if (strategy.annotations) {
+      json::Ref now = a["metadata"]["annotations"], before = b["metadata"]["annotations"];
+      if (now.size() != before.size() || (now.size() > 0 && !now.equals(before))) return true;
+    }
     for (json::Ref m : a) {
       std::string_view k = m.key();
       if (k == "metadata" || k == "status" || k == "kind" || k == "apiVersion") continue;

@@ -33,6 +33,16 @@ void run_update(CallPtr call, Update update);
 // `track`: false when the fields' owners are recorded already (server-side apply).
 void run_create(CallPtr call, json::Value object, bool track = true);
 
+// Server-side apply of `applied`, which names the object; `u` says all but how it is made.
+void run_apply(CallPtr call, json::Value applied, Update u);
+
+enum class PatchForm { json, merge, strategic, apply };
+Outcome<PatchForm> patch_form(const http::Request& request);  // by its content type
+Outcome<json::Value> parse_patch(const Call& call, PatchForm form);
+// An object of `type` (not necessarily the resource's) as a patch other than apply leaves it.
+Outcome<json::Value> patched(Call& call, PatchForm form, const schema::Type& type, json::Value object,
+                             json::Ref patch);
+
 // Name and namespace of a body must be those of the address, or absent; they are filled in.
 Outcome<> check_address(const Call& call, json::Ref object, bool with_name);
 Part part_of(std::string_view subresource);

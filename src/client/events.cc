@@ -79,7 +79,7 @@ std::string EventRecorder::Impl::body(const ObjectRef& about, const char* type, 
   w.key("involvedObject")
       .begin_object()
       .field("kind", about.kind)
-      .field("apiVersion", "v1")
+      .field("apiVersion", about.api_version)
       .field("name", about.name);
   if (!about.ns.empty()) w.field("namespace", about.ns);
   w.field("uid", about.uid);

@@ -18,6 +18,7 @@ namespace limpet::client {
 
 struct ObjectRef {
   std::string kind, ns, name, uid, field_path;  // field_path: "spec.containers{app}", may be empty
+  std::string api_version = "v1";
 };
 
 class EventRecorder {

@@ -1,11 +1,9 @@
-// A live copy of the objects of one resource (or a selection of them), in memory, kept up to date by list and
-// watch.
+// A live copy of the objects of one resource (or a selection of them), in memory, fed by a Reflector.
 //
 // Objects are held as the bytes the API sent, keyed "namespace/name" (or "name"), shared with whoever asks;
-// reading is done with json::Cursor. Handlers are told of each change in order. After a lost watch the
-// informer goes on from where it was, and lists again when that is too long ago (410): then the differences
-// are told as adds, updates and deletes. Owned by the part that uses it; destroying it ends everything, also
-// from inside a handler. Loop thread only.
+// reading is done with json::Cursor. Handlers are told of each change in order; after a list that had to be
+// repeated, the differences are told as adds, updates and deletes. Owned by the part that uses it; destroying
+// it ends everything, also from inside a handler. Loop thread only.
 #pragma once
 
 #include <functional>
@@ -15,18 +13,13 @@
 #include <string_view>
 
 #include "base/bytes.h"
-#include "base/random.h"
-#include "client/client.h"
-#include "loop/loop.h"
+#include "client/reflector.h"
 
 namespace limpet::client {
 
 class Informer {
  public:
-  struct Options {
-    std::string path;   // of the collection: "/api/v1/pods", "/api/v1/namespaces/default/configmaps"
-    std::string query;  // selectors, encoded: "fieldSelector=spec.nodeName%3Dedge-1"
-  };
+  using Options = Reflector::Options;
   struct Handlers {
     std::function<void(const std::string& key, const SharedBytes& object)> on_add;
     std::function<void(const std::string& key, const SharedBytes& old, const SharedBytes& object)> on_update;

@@ -11,6 +11,7 @@ Parts make_parts(Device& device) {
   parts.push_back(make_api_part(device));
   parts.push_back(make_local_part(device));  // what the limpet command asks for; later parts add to it
   parts.push_back(make_scheduler_part(device));
+  parts.push_back(make_controllers_part(device));
   parts.push_back(make_images_part(device));
   parts.push_back(make_node_part(device));       // runs pods: needs API and images
   parts.push_back(make_listeners_part(device));  // nobody is let in before everything else stands

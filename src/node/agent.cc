@@ -29,7 +29,7 @@ std::string uid_of(const SharedBytes& pod) { return json::Cursor(*pod)["metadata
 }  // namespace
 
 // What the runtime had of one pod when the daemon came.
-struct Found {
+struct Survivors {
   std::optional<AdoptedSandbox> sandbox;
   std::vector<AdoptedContainer> containers;
 };
@@ -40,8 +40,8 @@ struct Agent::Impl : std::enable_shared_from_this<Impl> {
   std::map<std::string, std::string> by_name;  // namespace/name to the uid that has the name now
   std::unique_ptr<client::Informer> informer;
   loop::Timer record_timer;
-  std::map<std::string, Found> found;  // by uid; not taken over by a worker yet
-  bool filled = false;                 // workers were made, from the API or the record
+  std::map<std::string, Survivors> found;  // by uid; not taken over by a worker yet
+  bool filled = false;                     // workers were made, from the API or the record
   bool changed = false;
   std::list<std::shared_ptr<loop::Work>> cleaning;
   ObjectWatches watches;
@@ -68,7 +68,7 @@ struct Agent::Impl : std::enable_shared_from_this<Impl> {
   void gone(const SharedBytes& last);
   void drop(const std::string& uid);
   void remove_leftovers();
-  void remove_leftover(const std::string& pod_uid, const Found& what);
+  void remove_leftover(const std::string& pod_uid, const Survivors& what);
   void remove_strays();
   void in_background(std::function<void()> work);
   void after_change();
@@ -180,7 +180,7 @@ void Agent::Impl::remove_leftovers() {
   after_change();
 }
 
-void Agent::Impl::remove_leftover(const std::string& pod_uid, const Found& what) {
+void Agent::Impl::remove_leftover(const std::string& pod_uid, const Survivors& what) {
   log::notice("removing what is left of a pod that is gone", {{"uid", pod_uid}});
   const auto report = [pod_uid](Result<> r) {
     if (!r) log::warning("cannot remove what is left of a pod", {{"uid", pod_uid}, {"error", r.error()}});

@@ -56,6 +56,7 @@ struct MetaRules {
 void check_meta_create(Checker& c, json::Ref meta, const MetaRules& rules);
 void check_meta_update(Checker& c, json::Ref meta, json::Ref old);
 void check_labels(Checker& c, const Path& p, json::Ref labels);
+void check_annotations(Checker& c, const Path& p, json::Ref annotations);
 void check_label_selector(Checker& c, const Path& p, json::Ref selector);
 
 // One function per kind; `old` is missing on create.
@@ -69,8 +70,13 @@ void check_pod_create(Checker& c, json::Ref pod);
 void check_pod_ephemeral(Checker& c, json::Ref pod);
 void check_pod_update(Checker& c, json::Ref pod, json::Ref old);
 void check_pod_status(Checker& c, json::Ref pod, json::Ref old);
+void check_deployment(Checker& c, json::Ref object, json::Ref old);
+void check_deployment_status(Checker& c, json::Ref object, json::Ref old);
+void check_replica_set(Checker& c, json::Ref object, json::Ref old);
+void check_replica_set_status(Checker& c, json::Ref object);
 
 // Parts of a pod. `volumes` is spec.volumes.
+void check_pod_template(Checker& c, const Path& p, json::Ref pod_template);
 void check_volumes(Checker& c, const Path& p, json::Ref volumes);
 void check_containers(Checker& c, const Path& p, json::Ref spec);
 void check_tolerations(Checker& c, const Path& p, json::Ref tolerations);

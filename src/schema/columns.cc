@@ -123,6 +123,10 @@ void kind_cells(std::string_view kind, Cursor object, WallTime now, Cells& cells
     cells.number("secrets", static_cast<int64_t>(object["secrets"].size()));
   } else if (kind == "Lease") {
     cells.text("holder", object["spec"]["holderIdentity"].str());
+  } else if (kind == "Deployment") {
+    deployment_cells(object, cells);
+  } else if (kind == "ReplicaSet") {
+    replica_set_cells(object, cells);
   }
 }
 

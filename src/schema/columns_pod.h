@@ -1,4 +1,4 @@
-// The cells of one row by column name, and those of a Pod (the one kind whose status needs working out).
+// The cells of one row by column name, and those of kinds that have a file of their own.
 #pragma once
 
 #include <map>
@@ -22,5 +22,7 @@ class Cells {
 };
 
 void pod_cells(json::Cursor pod, WallTime now, Cells& cells);
+void deployment_cells(json::Cursor deployment, Cells& cells);
+void replica_set_cells(json::Cursor set, Cells& cells);
 
 }  // namespace limpet::schema

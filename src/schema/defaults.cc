@@ -40,6 +40,8 @@ constexpr Strategy kStrategies[] = {
     {"io.k8s.api.core.v1.Pod", default_pod, default_new_pod},
     {"io.k8s.api.core.v1.Namespace", default_namespace, default_new_namespace},
     {"io.k8s.api.core.v1.Node", default_node, nullptr},
+    {"io.k8s.api.apps.v1.Deployment", default_deployment, nullptr},
+    {"io.k8s.api.apps.v1.ReplicaSet", default_replica_set, nullptr},
 };
 
 }  // namespace

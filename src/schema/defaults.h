@@ -12,5 +12,7 @@ void default_pod_spec(json::Ref spec);  // pods and pod templates alike: pull po
 void default_namespace(json::Ref ns);
 void default_new_namespace(json::Ref ns);
 void default_node(json::Ref node);
+void default_deployment(json::Ref deployment);
+void default_replica_set(json::Ref set);
 
 }  // namespace limpet::schema

@@ -74,6 +74,11 @@ void check_kind(Checker& c, const Resource& resource, json::Ref object, json::Re
     check_event(c, object, old);
     return;
   }
+  if (resource.group() == "apps") {
+    if (kind == "Deployment") check_deployment(c, object, old);
+    if (kind == "ReplicaSet") check_replica_set(c, object, old);
+    return;
+  }
   if (!resource.group().empty()) return;
   if (kind == "Pod") {
     if (old) {
@@ -203,6 +208,10 @@ FieldErrors validate_status_update(const Resource& resource, json::Ref object, j
   Checker c;
   check_meta_update(c, object["metadata"], old["metadata"]);
   if (resource.kind() == "Pod" && resource.group().empty()) check_pod_status(c, object, old);
+  if (resource.group() == "apps") {
+    if (resource.kind() == "Deployment") check_deployment_status(c, object, old);
+    if (resource.kind() == "ReplicaSet") check_replica_set_status(c, object);
+  }
   return std::move(c.errors);
 }
 

@@ -10,17 +10,6 @@ namespace {
 
 constexpr size_t kMaxAnnotations = 256 * 1024;
 
-void check_annotations(Checker& c, const Path& p, json::Ref annotations) {
-  size_t total = 0;
-  for (json::Ref a : annotations) {
-    std::string key(a.key());
-    total += key.size() + a.str().size();
-    std::transform(key.begin(), key.end(), key.begin(), [](unsigned char ch) { return std::tolower(ch); });
-    c.by(p, a.key(), check_qualified_name(key));
-  }
-  if (total > kMaxAnnotations) c.too_long(p, kMaxAnnotations);
-}
-
 void check_owners(Checker& c, const Path& p, json::Ref owners) {
   std::string controller;
   for (json::Ref o : owners) {
@@ -93,6 +82,17 @@ void check_labels(Checker& c, const Path& p, json::Ref labels) {
     c.by(p, l.key(), check_qualified_name(l.key()));
     c.by(p, l.str(), check_label_value(l.str()));
   }
+}
+
+void check_annotations(Checker& c, const Path& p, json::Ref annotations) {
+  size_t total = 0;
+  for (json::Ref a : annotations) {
+    std::string key(a.key());
+    total += key.size() + a.str().size();
+    std::transform(key.begin(), key.end(), key.begin(), [](unsigned char ch) { return std::tolower(ch); });
+    c.by(p, a.key(), check_qualified_name(key));
+  }
+  if (total > kMaxAnnotations) c.too_long(p, kMaxAnnotations);
 }
 
 void check_label_selector(Checker& c, const Path& p, json::Ref selector) {

@@ -112,7 +112,7 @@ void check_security(Checker& c, const Path& p, json::Ref spec) {
   }
   if (spec["hostUsers"].boolean(true)) return;
   for (const char* ns : {"hostNetwork", "hostPID", "hostIPC"}) {
-    if (spec[ns].boolean()) c.forbidden(Path("spec").child(ns), "when `hostUsers` is false");
+    if (spec[ns].boolean()) c.forbidden(p.child(ns), "when `hostUsers` is false");
   }
 }
 
@@ -298,6 +298,16 @@ void check_pod_create(Checker& c, json::Ref pod) {
   }
   if (!pod["spec"]["nodeName"].str().empty() && pod["spec"]["schedulingGates"].size() > 0) {
     c.forbidden(p.child("nodeName"), "cannot be set until all schedulingGates have been cleared");
+  }
+}
+
+void check_pod_template(Checker& c, const Path& p, json::Ref pod_template) {
+  check_labels(c, p.child("labels"), pod_template["metadata"]["labels"]);
+  check_annotations(c, p.child("annotations"), pod_template["metadata"]["annotations"]);
+  check_spec(c, p.child("spec"), pod_template["spec"]);
+  if (pod_template["spec"]["ephemeralContainers"].size() > 0) {
+    c.forbidden(p.child("spec").child("ephemeralContainers"),
+                "ephemeral containers not allowed in pod template");
   }
 }
 

@@ -196,7 +196,8 @@ class Device:
 
     def _delete_pods(self):
         for namespace in self.names("/api/v1/namespaces"):
-            self.api("DELETE", f"/api/v1/namespaces/{namespace}/pods", check=False)
+            for kind in ("apis/apps/v1", "deployments"), ("apis/apps/v1", "replicasets"), ("api/v1", "pods"):
+                self.api("DELETE", f"/{kind[0]}/namespaces/{namespace}/{kind[1]}", check=False)
         try:
             eventually(lambda: not self.names("/api/v1/pods"), 40, "all pods are gone")
             eventually(lambda: not self.leaks(), 20, "nothing is left")

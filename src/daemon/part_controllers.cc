@@ -1,0 +1,71 @@
+// The controllers: ordinary clients of the API that happen to live in the same process.
+#include <map>
+
+#include "api/server.h"
+#include "client/events.h"
+#include "client/in_process.h"
+#include "controllers/manager.h"
+#include "daemon/parts.h"
+
+namespace limpet::daemon {
+namespace {
+
+// One recorder for each controller that speaks, made when it does.
+class Recorders final : public controllers::EventSink {
+ public:
+  Recorders(Device& device, client::Client& client) : device_(device), client_(client) {}
+
+  void event(const char* component, const client::ObjectRef& about, bool warning, const std::string& reason,
+             const std::string& message) override {
+    std::unique_ptr<client::EventRecorder>& r = recorders_[component];
+    if (!r) {
+      r = std::make_unique<client::EventRecorder>(device_.loop, device_.clock, device_.random, client_,
+                                                  component, "");
+    }
+    warning ? r->warning(about, reason, message) : r->normal(about, reason, message);
+  }
+
+ private:
+  Device& device_;
+  client::Client& client_;
+  std::map<std::string, std::unique_ptr<client::EventRecorder>> recorders_;
+};
+
+class ControllersPart final : public Part {
+ public:
+  explicit ControllersPart(Device& device) : device_(device), timing_(device.loop, device.clock) {}
+  const char* name() const override { return "controllers"; }
+
+  Result<> start() override {
+    client_ = std::make_unique<client::InProcessClient>(device_.loop, device_.api->handler(),
+                                                        "system:kube-controller-manager",
+                                                        std::vector<std::string>{"system:masters"});
+    events_ = std::make_unique<Recorders>(device_, *client_);
+    manager_ = std::make_unique<controllers::Manager>(
+        controllers::Context{device_.loop, timing_, device_.random, *client_, *events_});
+    manager_->start();
+    return {};
+  }
+
+  void stop(loop::Task done) override {
+    manager_.reset();
+    events_.reset();
+    client_.reset();
+    done();
+  }
+
+ private:
+  Device& device_;
+  controllers::LoopTiming timing_;
+  std::unique_ptr<client::Client> client_;
+  std::unique_ptr<Recorders> events_;
+  std::unique_ptr<controllers::Manager> manager_;
+};
+
+}  // namespace
+
+std::unique_ptr<Part> make_controllers_part(Device& device) {
+  return std::make_unique<ControllersPart>(device);
+}
+
+}  // namespace limpet::daemon
