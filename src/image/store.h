@@ -4,10 +4,8 @@
 //   blobs/HEX            configurations, manifests and compressed layers, whole and verified
 //   ingest/HEX           a blob being downloaded; kept over interruptions and resumed
 //   layers/HEX24/fs      an unpacked layer, named by the start of its chain id
-//   layers/HEX24/layer.json  what it is, with evidence to check it by; written last, so a directory without
-//   it
-//                        is no layer
-//   damaged/HEX24.N      what such a layer was before it was made again, while containers may stand on it
+//   layers/HEX24/layer.json  what it is, with evidence to check it by; written last: without it it is none
+//   damaged/HEX24.N      what a layer was before it was made again, while containers may stand on it
 //   tmp/                 layers and archives being unpacked, and what is being removed; emptied at start
 //   index.json           the images; replaced whole
 //
