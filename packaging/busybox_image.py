@@ -74,22 +74,23 @@ def encode(value):
 
 
 class Image:
-    """config, layer and manifest as bytes. `files` are more files of the layer by name, `tar` is another layer."""
+    """config, layers and manifest as bytes. `files` are more files of the layer by name, `tar` is another layer in its
+    place, `above` are layers on top of it."""
 
-    def __init__(self, settings=None, busybox=None, files=(), tar=None):
-        tar = tar or make_layer(busybox or find_busybox(), files)
-        self.layer = gzip.compress(tar, 6, mtime=0)
+    def __init__(self, settings=None, busybox=None, files=(), tar=None, above=()):
+        tars = [tar or make_layer(busybox or find_busybox(), files), *above]
+        self.layers = [gzip.compress(tar, 6, mtime=0) for tar in tars]
         self.config = encode({
             "architecture": architecture(), "os": "linux",
             "config": settings or {"Cmd": ["sh"], "Env": ["PATH=/bin"]},
-            "rootfs": {"type": "layers", "diff_ids": [digest(tar)]}})
+            "rootfs": {"type": "layers", "diff_ids": [digest(tar) for tar in tars]}})
         self.manifest = encode({
             "schemaVersion": 2, "mediaType": MANIFEST,
             "config": {"mediaType": CONFIG, "digest": digest(self.config), "size": len(self.config)},
-            "layers": [{"mediaType": LAYER, "digest": digest(self.layer), "size": len(self.layer)}]})
+            "layers": [{"mediaType": LAYER, "digest": digest(layer), "size": len(layer)} for layer in self.layers]})
 
     def push(self, registry, repository, tag):
-        for blob in (self.layer, self.config):
+        for blob in dict.fromkeys((*self.layers, self.config)):
             self._push_blob(f"{registry}/v2/{repository}/blobs", blob)
         _request(f"{registry}/v2/{repository}/manifests/{tag}", "PUT", self.manifest, MANIFEST)
 
@@ -115,7 +116,7 @@ class Image:
                 tar.addfile(entry, io.BytesIO(data))
 
             add("oci-layout", encode({"imageLayoutVersion": "1.0.0"}))
-            for blob in (self.layer, self.config, self.manifest):
+            for blob in dict.fromkeys((*self.layers, self.config, self.manifest)):
                 add("blobs/sha256/" + digest(blob)[7:], blob)
             add("index.json", encode({"schemaVersion": 2, "mediaType": INDEX, "manifests": [{
                 "mediaType": MANIFEST, "digest": digest(self.manifest), "size": len(self.manifest),

@@ -28,6 +28,14 @@ int64_t retry_after_ms(std::string_view value) {
   return std::min<int64_t>(seconds, max_delay_ms / 1000) * 1000;
 }
 
+// No answer came: to the caller the registry could not be asked. A certificate needs somebody to act.
+Error transport_error(Error e) {
+  if (e.message.find("is not signed by") != std::string::npos)
+    e.message += "; put the authority that signed it into the file of registries.caFile in limpetd.yaml";
+  if (e.code != Errc::timeout) e.code = Errc::unavailable;
+  return e;
+}
+
 // What the registry says is wrong: {"errors":[{"code":"...","message":"..."}]}.
 std::string server_message(std::string_view body) {
   auto value = json::parse(body, {.allow_duplicates = true});
@@ -134,8 +142,7 @@ bool Fetch::retry_later() {
 
 void Fetch::ended(Result<> result) {
   if (!result) {
-    Error e = std::move(result).error();
-    if (e.code != Errc::timeout) e.code = Errc::unavailable;
+    Error e = transport_error(std::move(result).error());
     return finish(std::unexpected(std::move(e).with("failed to do request: Get \"" + shown_url() + "\"")));
   }
   if (delivering_) return finish({});
@@ -238,9 +245,8 @@ void Fetch::ask_token(const Challenge& challenge) {
 
 void Fetch::got_token(const std::string& key, Result<http::Response> answer) {
   if (!answer) {
-    Error e = std::move(answer).error();
-    if (e.code != Errc::timeout) e.code = Errc::unavailable;
-    return finish(std::unexpected(std::move(e).with("failed to authorize: failed to fetch anonymous token")));
+    Error e = transport_error(std::move(answer).error());
+    return finish(std::unexpected(std::move(e).with("failed to authorize: failed to fetch a token")));
   }
   if (answer->status != 200) {
     const Errc code = answer->status >= 500 || answer->status == 429 ? Errc::unavailable

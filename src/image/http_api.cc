@@ -133,9 +133,12 @@ void HttpApi::pull(const http::ExchangePtr& exchange) {
   headers.add("Content-Type", "application/json");
   exchange->begin(200, std::move(headers));
   Running& running = begin(exchange);
-  PullOptions options{reference, {}, [exchange](const LayerProgress& p) {
+  PullOptions options{reference,
+                      {},
+                      [exchange](const LayerProgress& p) {
                         if (exchange->write_queue_size() < max_queue) exchange->write(progress_line(p));
-                      }};
+                      },
+                      Check::contents};  // whoever asks by hand wants it whole
   running.operation = store_.pull(std::move(options), [this, &running, reference](Result<ImageRoot> root) {
     if (!root) {
       running.exchange->write(error_text(root.error()));

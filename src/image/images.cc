@@ -8,7 +8,6 @@ namespace limpet::image {
 namespace {
 
 constexpr size_t max_waiting_pulls = 256;
-constexpr int64_t leftover_age_seconds = 24 * 3600;
 
 bool contains(const std::vector<std::string>& list, const std::string& s) {
   return std::find(list.begin(), list.end(), s) != list.end();
@@ -28,6 +27,7 @@ ImageStore::ImageStore(loop::Loop& loop, Clock& clock, tls::Engine* engine, Imag
       options_(std::move(options)),
       store_(options_.directory),
       transport_(loop, clock, engine),
+      holds_(loop, [this] { start_removal(); }),
       jobs_(transport_, store_, options_.unpack),
       platform_(host_platform()),
       collect_timer_(loop, "image.collect"),
@@ -49,7 +49,8 @@ Result<> ImageStore::open(std::string* warning) {
   } else {
     return std::unexpected(std::move(index).error());
   }
-  drop_unreferenced(leftover_age_seconds, {});
+  for (const Image& image : images_) seen(image.id);
+  drop({}, leftover_age_seconds, {});
   collect_timer_.repeat(300'000, [this] { collect(); });
   return {};
 }
@@ -81,7 +82,7 @@ Image* ImageStore::find_image(const std::string& reference) {
 }
 
 bool ImageStore::is_complete(const Image& image) const {
-  if (!store_.has_blob(image.id, image.config_size)) return false;
+  if (!store_.read_blob(image.id, max_config_bytes)) return false;
   return std::all_of(image.layers.begin(), image.layers.end(),
                      [&](const Layer& l) { return store_.has_layer(l); });
 }
@@ -119,6 +120,7 @@ PullContext ImageStore::context() {
       transport_,
       store_,
       jobs_,
+      holds_,
       platform_,
       [this](const std::string& manifest) { return complete_image(manifest); },
       [this](Image image, std::function<void(Result<>)> done) { record(std::move(image), std::move(done)); }};
@@ -133,6 +135,7 @@ std::unique_ptr<Operation> ImageStore::pull(PullOptions options,
   std::string key = reference->text();
   // Another pod's secret is another pull: what it may see, this one may not.
   for (const std::string& config : options.docker_configs) key += "\n" + config;
+  key += "\n" + std::to_string(static_cast<int>(options.check));
   const uint64_t id = next_id_++;
   for (const auto& pull : pulls_) {
     if (pull->key != key) continue;
@@ -147,6 +150,7 @@ std::unique_ptr<Operation> ImageStore::pull(PullOptions options,
   shared->key = std::move(key);
   shared->reference = std::move(*reference);
   shared->docker_configs = std::move(options.docker_configs);
+  shared->check = options.check;
   shared->waiters.push_back({id, std::move(options.progress), std::move(done)});
   pulls_.push_back(std::move(shared));
   pull_timer_.start(0, [this] { start_pulls(); });
@@ -161,7 +165,7 @@ void ImageStore::start_pulls() {
     ++running;
     SharedPull& p = *pull;
     p.pull = std::make_unique<Pull>(
-        context(), p.reference, p.docker_configs, p.again,
+        context(), p.reference, p.docker_configs, p.check,
         [&p](const LayerProgress& progress) {
           for (const SharedPull::Waiter& w : p.waiters) {
             if (w.progress) w.progress(progress);
@@ -177,7 +181,7 @@ void ImageStore::pull_done(SharedPull& pull, Result<Image> result) {
   pulls_.erase(it);
   pull_timer_.start(0, [this] {
     start_pulls();
-    if (pulls_.empty()) collect();
+    collect();
   });
   Result<ImageRoot> root = result ? root_of(*result) : std::unexpected(result.error());
   // One by one from a list that their own cancelling may shorten.
@@ -204,6 +208,13 @@ void ImageStore::leave_pull(uint64_t waiter) {
 }
 
 void ImageStore::record(Image image, std::function<void(Result<>)> done) {
+  for (const Layer& layer : image.layers) {
+    if (store_.has_layer(layer)) continue;
+    Error error{Errc::corrupt, "layer " + layer.digest + " went while the image was made; pull it again", 0};
+    loop_.defer([done = std::move(done), error = std::move(error)] { done(std::unexpected(error)); });
+    return;
+  }
+  seen(image.id);
   image.last_used = clock_.wall().seconds;
   for (Image& other : images_) {
     std::erase_if(other.references, [&](const std::string& r) { return contains(image.references, r); });
@@ -221,7 +232,11 @@ void ImageStore::record(Image image, std::function<void(Result<>)> done) {
     same->layers = std::move(image.layers);
     same->config_size = image.config_size;
     same->pinned = same->pinned || image.pinned;
-    if (!image.archive.empty()) same->archive = image.archive;
+    for (const std::string& note : image.archives) {
+      std::erase_if(same->archives,
+                    [&](const std::string& n) { return archive_path(n) == archive_path(note); });
+    }
+    add_new(same->archives, image.archives);
     same->last_used = image.last_used;
   }
   save(std::move(done));
@@ -253,21 +268,43 @@ void ImageStore::write_index() {
       });
 }
 
-void ImageStore::set_in_use(std::vector<std::string> image_ids) {
+void ImageStore::set_in_use(std::vector<std::string> ids_and_references) {
   const int64_t now = clock_.wall().seconds;
-  const std::set<std::string> before = std::move(in_use_);
-  in_use_ = {image_ids.begin(), image_ids.end()};
-  // In memory only: it is written along with the next change.
-  for (Image& image : images_) {
-    if (before.contains(image.id) || in_use_.contains(image.id)) image.last_used = now;
+  std::set<std::string> names;
+  for (std::string& name : ids_and_references) {
+    if (valid_digest(name)) {
+      names.insert(std::move(name));
+    } else if (const auto parsed = parse_reference(name)) {
+      names.insert(parsed->digest.empty() ? parsed->text() : parsed->name() + "@" + parsed->digest);
+    }
   }
+  const auto touch = [&] {
+    for (Image& image : images_) {
+      if (!in_use(image)) continue;
+      image.last_used = now;  // in memory only: it is written along with the next change
+      seen(image.id);
+    }
+  };
+  touch();  // up to now they were
+  in_use_ = std::move(names);
+  touch();
+}
+
+bool ImageStore::in_use(const Image& image) const {
+  if (!in_use_) return false;
+  if (in_use_->contains(image.id)) return true;
+  const auto named = [&](const std::string& name) { return in_use_->contains(name); };
+  if (std::any_of(image.references.begin(), image.references.end(), named)) return true;
+  return std::any_of(image.repo_digests.begin(), image.repo_digests.end(), [&](const std::string& d) {
+    return named(d) || named(d.substr(0, d.find('@') + 1) + image.manifest);
+  });
 }
 
 std::vector<ImageInfo> ImageStore::list() const {
   std::vector<ImageInfo> out;
   for (const Image& image : images_) {
-    out.push_back({image.id, image.references, image.repo_digests, image.blob_bytes(), image.pinned,
-                   in_use_.contains(image.id)});
+    out.push_back(
+        {image.id, image.references, image.repo_digests, image.blob_bytes(), image.pinned, in_use(image)});
   }
   return out;
 }

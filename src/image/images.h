@@ -7,6 +7,7 @@
 
 #include <cstdint>
 #include <functional>
+#include <map>
 #include <memory>
 #include <optional>
 #include <set>
@@ -14,6 +15,7 @@
 #include <vector>
 
 #include "base/clock.h"
+#include "image/holds.h"
 #include "image/layer_jobs.h"
 #include "image/pull.h"
 #include "image/store.h"
@@ -25,19 +27,24 @@ namespace limpet::image {
 class Import;
 
 struct ImageStoreOptions {
-  std::string directory;     // dataDir/image-store
+  std::string directory;     // dataDir/image
   std::string archives_dir;  // *.tar files to import and pin at start; empty: none
   UnpackOptions unpack;
   TransportOptions transport;
   size_t max_parallel_pulls = 2;
   int gc_high_percent = 85;
   int gc_low_percent = 80;
+  // What came, or was let go by its last pod, less than this ago is not collected (kubelet:
+  // imageMinimumGCAge).
+  int64_t gc_min_age_ms = 120'000;
+  std::function<int(const std::string& directory)> disk_used = disk_used_percent;  // another one in tests
 };
 
 struct PullOptions {
   std::string reference;
   std::vector<std::string> docker_configs;  // texts of .dockerconfigjson
   Progress progress;                        // optional
+  Check check = Check::presence;            // of layers that are here already; damaged ones are made again
 };
 
 struct ImageInfo {
@@ -57,7 +64,8 @@ class ImageStore {
   // Opens the directory and reads the index. Blocks; once, at start. A damaged index is given up: the warning
   // says so, images are pulled again and their layers found.
   Result<> open(std::string* warning);
-  // Imports the archives of the device that are not in yet. told: once per archive, then an empty name.
+  // Imports the archives of the device that are not in yet, and lets go of images whose archive is gone or
+  // has others in it now. told: once per archive, then an empty name.
   void import_archives(std::function<void(const std::string& archive, Result<>)> told);
   Result<> configure(TransportOptions options) { return transport_.configure(std::move(options)); }
   void configure_collection(int high_percent, int low_percent);
@@ -66,11 +74,14 @@ class ImageStore {
   std::optional<ImageRoot> find(const std::string& reference) const;
   [[nodiscard]] std::unique_ptr<Operation> pull(PullOptions options,
                                                 std::function<void(Result<ImageRoot>)> done);
-  // Makes damaged layers again; those that look intact too when none looks damaged, since somebody
-  // complained.
+  // Reads every file of the image's layers and makes those again that are damaged: from their blobs, the
+  // image's archive, or the registry. Does nothing else when all is whole. Layers that the registry gives
+  // only to who has a secret are taken out of sight, so that the next pull brings them.
   [[nodiscard]] std::unique_ptr<Operation> repair(const std::string& image_id,
                                                   std::function<void(Result<>)> done);
-  void set_in_use(std::vector<std::string> image_ids);
+  // What the pods of this device run or will run, by id or by name: never collected. Before the first call
+  // nothing is.
+  void set_in_use(std::vector<std::string> ids_and_references);
 
   std::vector<ImageInfo> list() const;
   // Takes the name away, and the image with its last name. conflict while a pod uses it.
@@ -79,9 +90,12 @@ class ImageStore {
   // An OCI or Docker archive, plain or compressed. The names of the images that were in it.
   [[nodiscard]] std::unique_ptr<Operation> import(const std::string& path, bool pinned,
                                                   std::function<void(Result<std::vector<std::string>>)> done);
-  // Removes unused images when the disk is fuller than it should be. Called by itself after pulls and from
-  // time to time.
+  // Removes images when the disk is fuller than it should be, the one that was used least recently first,
+  // until it is empty enough: none that is pinned, in use, young, or held by an operation under way. Called
+  // by itself after pulls and from time to time.
   void collect();
+  // Whether nothing is being removed or written. For tests.
+  bool quiet() const { return !saving_ && !removal_ && !collect_work_.busy(); }
 
  private:
   struct SharedPull;
@@ -90,6 +104,12 @@ class ImageStore {
   class RepairOperation;
   friend class Import;
 
+  // Waits for its turn to be taken off the disk.
+  struct Removal {
+    std::vector<Image> condemned;
+    int64_t max_age_seconds = 0;
+    std::vector<loop::Task> done;
+  };
   struct Save {
     uint64_t upto;
     std::function<void(Result<>)> done;
@@ -107,7 +127,13 @@ class ImageStore {
   void record(Image image, std::function<void(Result<>)> done);
   void save(std::function<void(Result<>)> done);
   void write_index();
-  void drop_unreferenced(int64_t max_age_seconds, std::function<void()> done);
+  void drop(std::vector<Image> condemned, int64_t max_age_seconds, loop::Task done);
+  void start_removal();
+  void sweep_removed(std::vector<std::string> paths, std::vector<loop::Task> done);
+  bool in_use(const Image& image) const;
+  bool young(const Image& image) const;
+  void seen(const std::string& image_id) { last_seen_ms_[image_id] = clock_.monotonic_ms(); }
+  void let_go_of_archives();
   void import_next(std::shared_ptr<std::vector<std::string>> archives,
                    std::function<void(const std::string&, Result<>)> told);
   bool collect_one();
@@ -117,17 +143,19 @@ class ImageStore {
   ImageStoreOptions options_;
   Store store_;
   Transport transport_;
+  Holds holds_;
   LayerJobs jobs_;
   Platform platform_;
   std::vector<Image> images_;
-  std::set<std::string> in_use_;
+  std::optional<std::set<std::string>> in_use_;  // ids and normalised names
+  std::map<std::string, int64_t> last_seen_ms_;  // by id; monotonic, since wall clocks of devices jump
   std::vector<std::unique_ptr<SharedPull>> pulls_;
   std::vector<std::unique_ptr<SharedPull>> finishing_;
   uint64_t next_id_ = 1;
   std::vector<Save> saves_;
   uint64_t change_ = 0;
   bool saving_ = false;
-  int imports_ = 0;          // under way
+  std::optional<Removal> removal_;
   bool collecting_ = false;  // the disk was too full and is not yet empty enough
   loop::Work save_work_, collect_work_;
   loop::Timer collect_timer_, pull_timer_;

@@ -5,6 +5,13 @@
 
 namespace limpet::image {
 
+constexpr int64_t leftover_age_seconds =
+    24 * 3600;  // unfinished work younger than this may be taken up again
+
+// An archive with its size and time, by which a changed one is told; and its path again.
+std::string archive_note(const std::string& path);
+std::string archive_path(const std::string& note);
+
 // A pull under way and all who wait for it.
 struct ImageStore::SharedPull {
   struct Waiter {
@@ -15,7 +22,7 @@ struct ImageStore::SharedPull {
   std::string key;  // equal keys are one pull
   Reference reference;
   std::vector<std::string> docker_configs;
-  bool again = false;
+  Check check = Check::presence;
   std::vector<Waiter> waiters;
   std::unique_ptr<Pull> pull;  // null: waits for its turn
 

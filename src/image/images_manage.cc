@@ -1,4 +1,4 @@
-// Removing, collecting and repairing images.
+// Removing and collecting images.
 #include <algorithm>
 
 #include "image/images_impl.h"
@@ -15,48 +15,81 @@ void ImageStore::configure_collection(int high_percent, int low_percent) {
   options_.gc_low_percent = low_percent;
 }
 
-// Layers that only a removed image had go too: they are young, so age is no protection here. Unfinished pulls
-// are spared.
-void ImageStore::drop_unreferenced(int64_t max_age_seconds, std::function<void()> done) {
-  if (collect_work_.busy() || jobs_.busy() || !pulls_.empty() || imports_ > 0) {
-    if (done) done();
-    return;
+// What several ask for while it cannot be done is done at once.
+void ImageStore::drop(std::vector<Image> condemned, int64_t max_age_seconds, loop::Task done) {
+  if (!removal_) removal_ = Removal{{}, max_age_seconds, {}};
+  for (Image& image : condemned) removal_->condemned.push_back(std::move(image));
+  removal_->max_age_seconds = std::min(removal_->max_age_seconds, max_age_seconds);
+  if (done) removal_->done.push_back(std::move(done));
+  start_removal();
+}
+
+// Out of sight first, in one go, while nobody looks at the store; then off the disk, beside everything else.
+void ImageStore::start_removal() {
+  if (!removal_ || collect_work_.busy() || !holds_.begin_removal()) return;
+  Store::Unneeded what;
+  what.needed = images_;
+  for (Image& image : holds_.images()) what.needed.push_back(std::move(image));
+  what.condemned = std::move(removal_->condemned);
+  what.max_age_seconds = removal_->max_age_seconds;
+  what.now_seconds = clock_.wall().seconds;
+  if (in_use_) {
+    what.running.emplace();
+    std::copy_if(images_.begin(), images_.end(), std::back_inserter(*what.running),
+                 [this](const Image& image) { return in_use(image); });
   }
+  auto gone = std::make_shared<std::vector<std::string>>();
+  collect_work_.start(
+      loop_, [gone, store = store_, what = std::move(what)] { *gone = store.take_out(what); },
+      [this, gone, done = std::move(removal_->done)]() mutable {
+        holds_.end_removal();
+        sweep_removed(std::move(*gone), std::move(done));
+      });
+  removal_.reset();
+}
+
+void ImageStore::sweep_removed(std::vector<std::string> paths, std::vector<loop::Task> done) {
   collect_work_.start(
       loop_,
-      [store = store_, images = images_, now = clock_.wall().seconds, max_age_seconds] {
-        store.remove_unreferenced(images, now, max_age_seconds);
+      [paths = std::move(paths)] {
+        for (const std::string& path : paths) (void)remove_tree(path);
       },
-      [done = std::move(done)] {
-        if (done) done();
+      [this, done = std::move(done)] {
+        start_removal();
+        for (const loop::Task& f : done) f();
       });
+}
+
+bool ImageStore::young(const Image& image) const {
+  const auto seen = last_seen_ms_.find(image.id);
+  return seen != last_seen_ms_.end() && clock_.monotonic_ms() - seen->second < options_.gc_min_age_ms;
 }
 
 // The least recently used image that nothing holds; false when there is none.
 bool ImageStore::collect_one() {
   const Image* oldest = nullptr;
   for (const Image& image : images_) {
-    if (image.pinned || in_use_.contains(image.id)) continue;
+    if (image.pinned || in_use(image) || young(image) || holds_.holds(image.id)) continue;
     if (oldest == nullptr || image.last_used < oldest->last_used) oldest = &image;
   }
   if (oldest == nullptr) return false;
-  const std::string id = oldest->id;
-  std::erase_if(images_, [&](const Image& image) { return image.id == id; });
-  save([this](Result<> saved) {
-    if (saved) drop_unreferenced(0, [this] { collect(); });
-  });
+  const Image gone = *oldest;
+  std::erase_if(images_, [&](const Image& image) { return image.id == gone.id; });
+  last_seen_ms_.erase(gone.id);
+  // Also when the index cannot be written, for want of space perhaps: what it says too much is no harm.
+  save([this, gone](const Result<>&) { drop({gone}, leftover_age_seconds, [this] { collect(); }); });
   return true;
 }
 
 void ImageStore::collect() {
-  if (!pulls_.empty() || imports_ > 0 || jobs_.busy() || saving_ || collect_work_.busy()) return;
-  const int used = disk_used_percent(store_.root());
+  if (!in_use_ || saving_ || collect_work_.busy() || removal_) return;
+  const int used = options_.disk_used(store_.root());
   if (used > options_.gc_high_percent) collecting_ = true;
   if (used <= options_.gc_low_percent) collecting_ = false;
   if (!collecting_) return;
   if (collect_one()) return;
   collecting_ = false;
-  drop_unreferenced(pressed_age_seconds, {});
+  drop({}, pressed_age_seconds, {});
 }
 
 class ImageStore::RemoveOperation final : public Operation {
@@ -79,82 +112,24 @@ std::unique_ptr<Operation> ImageStore::remove(const std::string& reference,
   if (auto parsed = parse_reference(reference); parsed && !valid_digest(reference) && parsed->digest.empty())
     name = parsed->text();
   const bool last = name.empty() || image->references.size() <= 1;
-  if (last && in_use_.contains(image->id)) {
+  if (last && in_use(*image)) {
     return std::make_unique<Failed>(loop_, std::move(done),
                                     fail(Errc::conflict, "image \"" + reference + "\" is used by a pod"));
   }
+  std::vector<Image> condemned;
   if (last) {
-    const std::string id = image->id;
-    std::erase_if(images_, [&](const Image& i) { return i.id == id; });
+    condemned.push_back(*image);
+    last_seen_ms_.erase(image->id);
+    std::erase_if(images_, [&](const Image& i) { return i.id == condemned.front().id; });
   } else {
     std::erase(image->references, name);
   }
   auto operation = std::make_unique<RemoveOperation>(std::move(done));
-  save([this, tell = operation->done](Result<> saved) {
-    if (saved) drop_unreferenced(0, {});
+  save([this, condemned, tell = operation->done](Result<> saved) {
+    if (!condemned.empty()) drop(condemned, leftover_age_seconds, {});
     if (*tell) std::exchange(*tell, {})(std::move(saved));
   });
   return operation;
-}
-
-// Looks which layers are damaged, then makes those again: from their blobs, else by pulling.
-class ImageStore::RepairOperation final : public Operation {
- public:
-  RepairOperation(ImageStore& owner, Image image, std::function<void(Result<>)> done)
-      : owner_(owner), image_(std::move(image)), done_(std::move(done)) {
-    auto intact = std::make_shared<std::vector<bool>>();
-    work_.start(
-        owner_.loop_,
-        [intact, store = owner_.store_, layers = image_.layers] {
-          for (const Layer& layer : layers) intact->push_back(store.layer_intact(layer));
-        },
-        [this, intact] { looked(*intact); });
-  }
-
- private:
-  void looked(const std::vector<bool>& intact) {
-    const bool any = std::find(intact.begin(), intact.end(), false) != intact.end();
-    std::vector<SessionPtr> sessions;
-    if (!image_.repo_digests.empty()) {
-      if (auto reference = parse_reference(image_.repo_digests.front()))
-        sessions = owner_.transport_.sessions(*reference, {});
-    }
-    std::vector<LayerRequest> requests = layer_requests(image_, sessions);
-    for (size_t i = 0; i < requests.size(); ++i) {
-      if (any && intact[i]) continue;
-      requests[i].again = true;
-      ++missing_;
-    }
-    for (LayerRequest& r : requests) {
-      if (!r.again) continue;
-      layers_.push_back(
-          owner_.jobs_.make(std::move(r), [this](Result<> result) { layer_done(std::move(result)); }));
-    }
-  }
-
-  void layer_done(Result<> result) {
-    if (result && --missing_ > 0) return;
-    layers_.clear();
-    const auto done = std::move(done_);
-    done(std::move(result));
-  }
-
-  ImageStore& owner_;
-  Image image_;
-  std::function<void(Result<>)> done_;
-  loop::Work work_;
-  std::vector<std::unique_ptr<Operation>> layers_;
-  size_t missing_ = 0;
-};
-
-std::unique_ptr<Operation> ImageStore::repair(const std::string& image_id,
-                                              std::function<void(Result<>)> done) {
-  const Image* image = find_image(image_id);
-  if (image == nullptr) {
-    return std::make_unique<Later<Result<>>>(loop_, std::move(done),
-                                             fail(Errc::not_found, "image " + image_id + " is not here"));
-  }
-  return std::make_unique<RepairOperation>(*this, *image, std::move(done));
 }
 
 }  // namespace limpet::image

@@ -26,7 +26,7 @@ class Archive {
         host_(host),
         root_(open(directory.c_str(), O_PATH | O_DIRECTORY | O_CLOEXEC)) {}
 
-  Result<std::vector<Image>> take() {
+  Result<std::vector<ArchivedImage>> take() {
     if (!root_) return fail_errno(errno, "open " + directory_);
     // docker save of today writes both; the layout is the richer one, but only if it has names.
     auto layout = document("index.json", max_manifest_bytes);
@@ -39,6 +39,7 @@ class Archive {
       return fail(Errc::invalid_argument, "no image archive: neither index.json nor manifest.json is in it");
     }
     if (images_.empty()) return fail(Errc::not_found, "no image for this device is in the archive");
+    CHECK_OK(store_.sync_blobs());
     return std::move(images_);
   }
 
@@ -83,12 +84,10 @@ class Archive {
     std::string digest;
     uint64_t size = 0;
   };
-  // Copies a file into the blobs, under the digest it has; `wanted`, if any, is the one it must have.
+  // A file becomes a blob, under the digest it has; `wanted`, if any, is the one it must have. Not copied:
+  // the archive may be larger than what is free.
   Result<Taken> take_file(const std::string& path, const std::string& wanted) {
     TRY(const UniqueFd in, file(path));
-    const std::string temporary = directory_ + ".blob";
-    UniqueFd out(open(temporary.c_str(), O_WRONLY | O_CREAT | O_TRUNC | O_CLOEXEC | O_NOFOLLOW, 0600));
-    if (!out) return fail_errno(errno, "create " + temporary);
     Sha256 hash;
     Taken taken;
     std::string buffer(128 * 1024, '\0');
@@ -100,25 +99,20 @@ class Archive {
       const std::string_view piece(buffer.data(), static_cast<size_t>(n));
       hash.update(piece);
       taken.size += piece.size();
-      CHECK_OK(write_piece(out.get(), piece));
     }
     taken.digest = "sha256:" + hash.finish_hex();
     if (!wanted.empty() && taken.digest != wanted)
       return fail(Errc::corrupt, path + " does not match its digest");
-    if (fsync(out.get()) != 0) return fail_errno(errno, "sync " + temporary);
+    if (fsync(in.get()) != 0) return fail_errno(errno, "sync " + path);
+    const std::string temporary = directory_ + ".blob";
+    const std::string self = strf("/proc/self/fd/%d", in.get());
+    (void)unlink(temporary.c_str());
+    if (linkat(AT_FDCWD, self.c_str(), AT_FDCWD, temporary.c_str(), AT_SYMLINK_FOLLOW) != 0)
+      return fail_errno(errno, "link blob");
     if (rename(temporary.c_str(), store_.blob_path(taken.digest).c_str()) != 0)
       return fail_errno(errno, "rename blob");
+    (void)unlink(temporary.c_str());  // rename leaves it where both are the same file already
     return taken;
-  }
-
-  static Result<> write_piece(int fd, std::string_view piece) {
-    while (!piece.empty()) {
-      const ssize_t n = write(fd, piece.data(), piece.size());
-      if (n < 0 && errno == EINTR) continue;
-      if (n < 0) return fail_errno(errno, "write blob");
-      piece.remove_prefix(static_cast<size_t>(n));
-    }
-    return {};
   }
 
   // name: what the entry of an outer index called it.
@@ -158,21 +152,23 @@ class Archive {
     CHECK_OK(store_.write_blob(digest, bytes));
     CHECK_OK(store_.write_blob(image.id, config_bytes));
     const std::vector<std::string> chains = chain_ids(config->diff_ids);
+    std::vector<bool> intact;
     for (size_t i = 0; i < chains.size(); ++i) {
       const Descriptor& d = manifest.layers[i];
       image.layers.push_back({chains[i], config->diff_ids[i], d.digest, d.media_type, d.size});
-      CHECK_OK(take_layer(image.layers.back(), blob_name(d.digest)));
+      intact.push_back(store_.layer_intact(image.layers.back(), Check::contents));
+      if (!intact.back()) CHECK_OK(take_layer(image.layers.back(), blob_name(d.digest)));
     }
     if (auto reference = parse_reference(name)) {
       image.references = {reference->text()};
       image.repo_digests = {reference->name() + "@" + digest};
     }
-    return add(std::move(image));
+    return add(std::move(image), std::move(intact));
   }
 
-  // Not again what is unpacked or here already.
+  // Not again what is here already.
   Result<> take_layer(const Layer& layer, const std::string& path) {
-    if (store_.has_layer(layer) || store_.has_blob(layer.digest, layer.size)) return {};
+    if (store_.has_blob(layer.digest, layer.size) && store_.blob_intact(layer.digest)) return {};
     TRY(const Taken taken, take_file(path, layer.digest));
     if (taken.size != layer.size)
       return fail(Errc::corrupt, path + " has another size than its manifest says");
@@ -199,21 +195,23 @@ class Archive {
     image.config_size = config_bytes.size();
     CHECK_OK(store_.write_blob(image.id, config_bytes));
     const std::vector<std::string> chains = chain_ids(config->diff_ids);
+    std::vector<bool> intact;
     for (size_t i = 0; i < chains.size(); ++i) {
       TRY(const Taken taken, take_file(std::string(layers.at(i).str()), ""));
       image.layers.push_back({chains[i], config->diff_ids[i], taken.digest,
                               "application/vnd.oci.image.layer.v1.tar", taken.size});
+      intact.push_back(store_.layer_intact(image.layers.back(), Check::contents));
     }
     for (const json::Ref tag : entry["RepoTags"]) {
       if (auto reference = parse_reference(tag.str())) image.references.push_back(reference->text());
     }
-    return add(std::move(image));
+    return add(std::move(image), std::move(intact));
   }
 
-  Result<> add(Image image) {
+  Result<> add(Image image, std::vector<bool> intact) {
     if (image.layers.empty()) return fail(Errc::corrupt, "an image without layers");
     if (images_.size() == max_images) return fail(Errc::too_large, "more than 256 images in the archive");
-    images_.push_back(std::move(image));
+    images_.push_back({std::move(image), std::move(intact)});
     return {};
   }
 
@@ -221,13 +219,13 @@ class Archive {
   const std::string directory_;
   const Platform host_;
   UniqueFd root_;
-  std::vector<Image> images_;
+  std::vector<ArchivedImage> images_;
 };
 
 }  // namespace
 
-Result<std::vector<Image>> take_archive(const Store& store, const std::string& directory,
-                                        const Platform& host) {
+Result<std::vector<ArchivedImage>> take_archive(const Store& store, const std::string& directory,
+                                                const Platform& host) {
   return Archive(store, directory, host).take();
 }
 

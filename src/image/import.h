@@ -14,9 +14,13 @@
 
 namespace limpet::image {
 
-// Takes what is in `directory` (an unpacked archive) into the store and says which images there were, ready
-// to have their layers made. Blocking; for the pool. Errors name the file.
-Result<std::vector<Image>> take_archive(const Store& store, const std::string& directory,
-                                        const Platform& host);
+struct ArchivedImage {
+  Image image;
+  std::vector<bool> intact;  // per layer: whether the store has it, with all its contents
+};
+// Takes what is in `directory` (an unpacked archive on the store's file system) into the store and says which
+// images there were, ready to have their layers made. Blocking; for the pool. Errors name the file.
+Result<std::vector<ArchivedImage>> take_archive(const Store& store, const std::string& directory,
+                                                const Platform& host);
 
 }  // namespace limpet::image

@@ -1,5 +1,7 @@
 #include "image/layer_jobs.h"
 
+#include <unistd.h>
+
 #include <algorithm>
 
 #include "base/atomic_file.h"
@@ -12,7 +14,7 @@ constexpr uint64_t reserve_bytes = 16ull << 20;  // of the disk, for everyone el
 }  // namespace
 
 struct LayerJobs::Job {
-  enum class State { waiting, downloading, ready, unpacking } state = State::waiting;
+  enum class State { waiting, checking, downloading, ready, unpacking } state = State::waiting;
   uint64_t id = 0;
   LayerRequest request;
   std::vector<Waiter> waiters;
@@ -20,6 +22,8 @@ struct LayerJobs::Job {
   std::unique_ptr<Unpacking> unpacking;
   loop::Work work;
   uint64_t loaded = 0;
+  uint64_t max_bytes = 0;     // it may unpack to
+  bool blob_checked = false;  // since it was read last; a blob that lay about may have rotted
 
   std::string temporary_name() const { return "layer-" + std::to_string(id); }
 };
@@ -50,6 +54,8 @@ std::unique_ptr<Operation> LayerJobs::make(LayerRequest request, Done done) {
   if (same != jobs_.end()) {
     (*same)->waiters.push_back({waiter, std::move(request.progress), std::move(done)});
     (*same)->request.keep_blob |= request.keep_blob;
+    (*same)->request.again |= request.again;
+    if ((*same)->request.sessions.empty()) (*same)->request.sessions = std::move(request.sessions);
   } else {
     auto job = std::make_unique<Job>();
     job->id = next_id_++;
@@ -130,15 +136,21 @@ void LayerJobs::pump() {
     if (job->state != Job::State::waiting) continue;
     const LayerRequest& r = job->request;
     if (!r.again && store_.has_layer(r.layer)) return complete(*job, {});  // somebody else made it meanwhile
+    const bool same_blob = std::any_of(jobs_.begin(), jobs_.end(), [&](const auto& other) {
+      return (other->state == Job::State::downloading || other->state == Job::State::checking) &&
+             other->request.layer.digest == r.layer.digest;
+    });
+    if (same_blob) continue;
     if (store_.has_blob(r.layer.digest, r.layer.size)) {
-      job->state = Job::State::ready;
+      if (job->blob_checked) {
+        job->state = Job::State::ready;
+      } else {
+        start_check(*job);
+      }
       continue;
     }
     if (r.sessions.empty()) return complete(*job, fail(Errc::not_found, "its blob is not in the store"));
-    const bool same_blob = std::any_of(jobs_.begin(), jobs_.end(), [&](const auto& other) {
-      return other->state == Job::State::downloading && other->request.layer.digest == r.layer.digest;
-    });
-    if (same_blob || downloads >= max_downloads) continue;
+    if (downloads >= max_downloads) continue;
     ++downloads;
     start_download(*job);
   }
@@ -160,6 +172,21 @@ void LayerJobs::tell(Job& job, uint64_t done, LayerProgress::Phase phase) {
   }
 }
 
+// A blob that is there is read once more before it is believed: what does not match goes, and is got anew.
+void LayerJobs::start_check(Job& job) {
+  job.state = Job::State::checking;
+  auto intact = std::make_shared<bool>(false);
+  job.work.start(
+      transport_.loop(),
+      [intact, store = store_, digest = job.request.layer.digest] { *intact = store.blob_intact(digest); },
+      [this, &job, intact] {
+        if (job.waiters.empty()) return complete(job, fail(Errc::cancelled, "nobody waits for it"));
+        job.blob_checked = *intact;
+        job.state = Job::State::waiting;
+        pump_soon();
+      });
+}
+
 void LayerJobs::start_download(Job& job) {
   job.state = Job::State::downloading;
   const Layer& layer = job.request.layer;
@@ -174,6 +201,7 @@ void LayerJobs::start_download(Job& job) {
       [this, &job](Result<> result) {
         job.download.reset();
         if (!result) return complete(job, std::move(result));
+        job.blob_checked = true;
         job.state = Job::State::ready;
         pump_soon();
       });
@@ -195,9 +223,8 @@ void LayerJobs::start_unpack(Job& job) {
       },
       [this, &job, prepared, directory] {
         if (!prepared->result) return complete(job, prepared->result);
-        UnpackOptions options = options_;
-        const uint64_t free = disk_free_bytes(store_.root());
-        options.max_bytes = std::min(options.max_bytes, free > reserve_bytes ? free - reserve_bytes : 1);
+        const UnpackOptions options = unpack_options();
+        job.max_bytes = options.max_bytes;
         job.unpacking = std::make_unique<Unpacking>(
             transport_.loop(), options, "layer", store_.blob_path(job.request.layer.digest),
             directory + "/fs",
@@ -205,14 +232,37 @@ void LayerJobs::start_unpack(Job& job) {
       });
 }
 
+UnpackOptions LayerJobs::unpack_options() const {
+  UnpackOptions options = options_;
+  const uint64_t free = disk_free_bytes(store_.root());
+  options.max_bytes = std::min(options.max_bytes, free > reserve_bytes ? free - reserve_bytes : 1);
+  return options;
+}
+
+Error LayerJobs::unpack_error(Error error, uint64_t max_bytes) const {
+  if (error.code != Errc::too_large || max_bytes >= options_.max_bytes) return error;
+  error.code = Errc::exhausted;
+  return std::move(error).with(strf("no space left on device: %llu MiB can be used",
+                                    static_cast<unsigned long long>(max_bytes >> 20)));
+}
+
 void LayerJobs::unpacked(Job& job, Result<UnpackReport> report) {
-  if (!report) return complete(job, std::unexpected(std::move(report).error()));
+  if (!report && report.error().code == Errc::corrupt) return spoiled(job, std::move(report).error());
+  if (!report) return complete(job, std::unexpected(unpack_error(std::move(report).error(), job.max_bytes)));
   if (report->digest != job.request.layer.diff_id) {
-    return complete(job,
-                    fail(Errc::corrupt, "the uncompressed layer has digest " + report->digest +
-                                            ", the image configuration says " + job.request.layer.diff_id));
+    return spoiled(job, {Errc::corrupt,
+                         "the uncompressed layer has digest " + report->digest +
+                             ", the image configuration says " + job.request.layer.diff_id,
+                         0});
   }
   commit(job, *report);
+}
+
+// Whatever is wrong with the blob, the next attempt begins with another one.
+void LayerJobs::spoiled(Job& job, Error error) {
+  job.work.start(
+      transport_.loop(), [path = store_.blob_path(job.request.layer.digest)] { (void)unlink(path.c_str()); },
+      [this, &job, error = std::move(error)] { complete(job, std::unexpected(error)); });
 }
 
 void LayerJobs::commit(Job& job, const UnpackReport& report) {

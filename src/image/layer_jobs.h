@@ -38,7 +38,10 @@ class LayerJobs {
   LayerJobs(const LayerJobs&) = delete;
   // done comes once, not from inside; destroying the ticket cancels. Errors name the layer.
   [[nodiscard]] std::unique_ptr<Operation> make(LayerRequest request, Done done);
-  bool busy() const { return !jobs_.empty(); }
+  // The limits for unpacking now: what is free on the disk, less what everyone else needs.
+  UnpackOptions unpack_options() const;
+  // What an unpacking with such limits ended with, in words for who has too small a disk.
+  Error unpack_error(Error error, uint64_t max_bytes) const;
   // Removes a temporary directory in its own time.
   void discard(std::string path);
 
@@ -51,10 +54,12 @@ class LayerJobs {
     Done done;
   };
   void pump();
+  void start_check(Job& job);
   void start_download(Job& job);
   void start_unpack(Job& job);
   void unpacked(Job& job, Result<UnpackReport> report);
   void commit(Job& job, const UnpackReport& report);
+  void spoiled(Job& job, Error error);
   void complete(Job& job, Result<> result);
   void tell(Job& job, uint64_t done, LayerProgress::Phase phase);
   void leave(uint64_t waiter);

@@ -9,7 +9,6 @@
 
 #include <algorithm>
 #include <cerrno>
-#include <set>
 
 #include "base/unique_fd.h"
 #include "image/store.h"
@@ -19,10 +18,11 @@ namespace {
 
 constexpr int max_depth = 48;  // of open directories at once
 
-UniqueFd beneath(int root, const std::string& path, uint64_t flags) {
+UniqueFd beneath(int root, const std::string& path, uint64_t flags,
+                 uint64_t resolve = RESOLVE_BENEATH | RESOLVE_NO_SYMLINKS) {
   open_how how{};
   how.flags = flags | O_CLOEXEC;
-  how.resolve = RESOLVE_BENEATH | RESOLVE_NO_SYMLINKS | RESOLVE_NO_MAGICLINKS;
+  how.resolve = resolve | RESOLVE_NO_MAGICLINKS;
   const std::string where = path.empty() ? "." : path;
   return UniqueFd(static_cast<int>(syscall(SYS_openat2, root, where.c_str(), &how, sizeof how)));
 }
@@ -31,22 +31,17 @@ UniqueFd open_root(const std::string& path) {
   return UniqueFd(open(path.c_str(), O_PATH | O_DIRECTORY | O_CLOEXEC));
 }
 
+// A link on the way is followed inside of the layer it is in, as containerd does: entries below what is a
+// link in a layer below make a directory in its place.
 Result<> inherit_attributes(int root, const std::string& path, const std::vector<std::string>& parents) {
   for (const std::string& parent : parents) {
     const UniqueFd lower = open_root(parent);
     if (!lower) return fail_errno(errno, "open layer " + parent);
-    const UniqueFd there = beneath(lower.get(), path, O_PATH | O_NOFOLLOW);
+    const UniqueFd there = beneath(lower.get(), path, O_PATH, RESOLVE_IN_ROOT);
     if (!there && errno == ENOENT) continue;
     struct stat st{};
     if (there && fstat(there.get(), &st) != 0) return fail_errno(errno, "look up " + path);
-    if (!there || S_ISLNK(st.st_mode)) {
-      if (there || errno == ELOOP) {
-        return fail(Errc::unsupported,
-                    "entries below \"" + path + "\", which is a symbolic link in a layer below");
-      }
-      return {};  // a file or whiteout stands there: the directory is new
-    }
-    if (!S_ISDIR(st.st_mode)) return {};
+    if (!there || !S_ISDIR(st.st_mode)) return {};  // a file or whiteout stands there: the directory is new
     const UniqueFd mine = beneath(root, path, O_RDONLY | O_DIRECTORY | O_NOFOLLOW);
     if (!mine) return fail_errno(errno, "open " + path);
     if (fchown(mine.get(), st.st_uid, st.st_gid) != 0 || fchmod(mine.get(), st.st_mode & 07777) != 0) {
@@ -100,35 +95,11 @@ struct Remover {
         continue;
       }
       UniqueFd below = open_dir(at, name);
+      if (!below && errno == ENOENT) continue;
       if (!below) return fail_errno(errno, "open directory");
       CHECK_OK(empty(std::move(below), depth + 1));
-      if (unlinkat(at, name, AT_REMOVEDIR) != 0) return fail_errno(errno, "remove directory");
-    }
-    return {};
-  }
-};
-
-struct Counter {
-  TreeCount total;
-  std::set<std::pair<dev_t, ino_t>> linked;
-
-  Result<> walk(UniqueFd fd, int depth) {
-    if (depth > 1000) return fail(Errc::too_large, "directories are nested too deep");
-    DirStream dir(std::move(fd));
-    if (dir.dir == nullptr) return fail_errno(errno, "read directory");
-    const int at = dirfd(dir.dir);
-    while (const char* name = dir.next()) {
-      struct stat st{};
-      if (fstatat(at, name, &st, AT_SYMLINK_NOFOLLOW) != 0) return fail_errno(errno, "look up");
-      if (S_ISDIR(st.st_mode)) {
-        UniqueFd below = open_dir(at, name);
-        if (!below) return fail_errno(errno, "open directory");
-        CHECK_OK(walk(std::move(below), depth + 1));
-      } else if (S_ISREG(st.st_mode)) {
-        if (st.st_nlink > 1 && !linked.emplace(st.st_dev, st.st_ino).second) continue;
-        total.files++;
-        total.bytes += static_cast<uint64_t>(st.st_size);
-      }
+      if (unlinkat(at, name, AT_REMOVEDIR) != 0 && errno != ENOENT)
+        return fail_errno(errno, "remove directory");
     }
     return {};
   }
@@ -152,14 +123,6 @@ Result<> complete_tree(const std::string& root, const std::vector<std::string>& 
     }
   }
   return {};
-}
-
-Result<TreeCount> count_tree(const std::string& root) {
-  UniqueFd fd(open(root.c_str(), O_RDONLY | O_DIRECTORY | O_NOFOLLOW | O_CLOEXEC));
-  if (!fd) return fail_errno(errno, "open " + root);
-  Counter counter;
-  CHECK_OK(counter.walk(std::move(fd), 0));
-  return counter.total;
 }
 
 Result<> remove_tree(const std::string& path) {

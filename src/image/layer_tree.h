@@ -16,10 +16,4 @@ namespace limpet::image {
 Result<> complete_tree(const std::string& root, const std::vector<std::string>& implicit,
                        const std::vector<std::string>& opaque, const std::vector<std::string>& parents);
 
-struct TreeCount {
-  uint64_t files = 0;  // regular files, hard links counted once
-  uint64_t bytes = 0;  // their lengths
-};
-Result<TreeCount> count_tree(const std::string& root);
-
 }  // namespace limpet::image

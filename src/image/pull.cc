@@ -18,12 +18,12 @@ std::vector<LayerRequest> layer_requests(const Image& image, const std::vector<S
   return out;
 }
 
-Pull::Pull(PullContext context, Reference reference, std::vector<std::string> docker_configs, bool again,
+Pull::Pull(PullContext context, Reference reference, std::vector<std::string> docker_configs, Check check,
            Progress progress, Done done)
     : context_(std::move(context)),
       reference_(std::move(reference)),
       docker_configs_(std::move(docker_configs)),
-      again_(again),
+      check_(check),
       progress_(std::move(progress)),
       done_(std::move(done)) {
   resolve();
@@ -77,12 +77,12 @@ void Pull::take_manifest(Document document) {
   auto manifest = parse_manifest(document.bytes);
   if (!manifest) return finish(std::unexpected(std::move(manifest).error()));
   manifest_ = std::move(*manifest);
-  const Image* known = again_ ? nullptr : context_.known(document.digest);
-  if (known != nullptr) {
+  if (const Image* known = context_.known(document.digest); known != nullptr) {
     image_ = *known;
     image_.references.clear();
     image_.repo_digests.clear();
-    return record();
+    hold_ = context_.holds.take(image_, [this] { look(); });
+    return;
   }
   image_.manifest = document.digest;
   manifest_bytes_ = std::move(document.bytes);
@@ -107,7 +107,8 @@ void Pull::take_config(Document document) {
     const Descriptor& d = manifest_.layers[i];
     image_.layers.push_back({chains[i], config->diff_ids[i], d.digest, d.media_type, d.size});
   }
-  keep_documents(std::move(document.bytes));
+  hold_ = context_.holds.take(
+      image_, [this, config = std::move(document.bytes)]() mutable { keep_documents(std::move(config)); });
 }
 
 void Pull::keep_documents(std::string config) {
@@ -121,20 +122,32 @@ void Pull::keep_documents(std::string config) {
       },
       [this, result] {
         if (!*result) return finish(std::unexpected(std::move(*result).error()));
-        make_layers();
+        look();
       });
 }
 
-void Pull::make_layers() {
+void Pull::look() {
+  auto intact = std::make_shared<std::vector<bool>>();
+  work_.start(
+      context_.transport.loop(),
+      [intact, store = context_.store, layers = image_.layers, check = check_] {
+        for (const Layer& layer : layers) intact->push_back(store.layer_intact(layer, check));
+      },
+      [this, intact] { make_layers(*intact); });
+}
+
+void Pull::make_layers(const std::vector<bool>& intact) {
   std::vector<LayerRequest> wanted;
-  for (LayerRequest& r : layer_requests(image_, sessions_)) {
-    if (!again_ && context_.store.has_layer(r.layer)) {
+  std::vector<LayerRequest> requests = layer_requests(image_, sessions_);
+  for (size_t i = 0; i < requests.size(); ++i) {
+    LayerRequest& r = requests[i];
+    if (intact[i]) {
       if (progress_) {
         progress_({r.layer.digest, r.layer.size, r.layer.size, LayerProgress::Phase::complete});
       }
       continue;
     }
-    r.again = again_;
+    r.again = check_ != Check::presence;
     r.progress = progress_;
     wanted.push_back(std::move(r));
   }

@@ -7,6 +7,7 @@
 #include <vector>
 
 #include "image/document.h"
+#include "image/holds.h"
 #include "image/layer_jobs.h"
 #include "image/manifest.h"
 #include "image/reference.h"
@@ -21,10 +22,11 @@ struct PullContext {
   Transport& transport;
   const Store& store;
   LayerJobs& jobs;
+  Holds& holds;
   Platform platform;
   // Whether the image of this manifest is recorded and all of it on disk.
   std::function<const Image*(const std::string& manifest)> known;
-  // Puts the image into the index, durably.
+  // Puts the image into the index, durably; refused when a layer is not there. Never calls back from inside.
   std::function<void(Image, std::function<void(Result<>)>)> record;
 };
 
@@ -34,8 +36,9 @@ std::vector<LayerRequest> layer_requests(const Image& image, const std::vector<S
 class Pull final {
  public:
   using Done = std::function<void(Result<Image>)>;
-  // done comes once, not from inside; destroying cancels.
-  Pull(PullContext context, Reference reference, std::vector<std::string> docker_configs, bool again,
+  // check: how closely layers that are there already are looked at; those that fail are made again. done
+  // comes once, not from inside; destroying cancels.
+  Pull(PullContext context, Reference reference, std::vector<std::string> docker_configs, Check check,
        Progress progress, Done done);
   ~Pull();
   Pull(const Pull&) = delete;
@@ -47,7 +50,8 @@ class Pull final {
   void take_manifest(Document document);
   void take_config(Document document);
   void keep_documents(std::string config);
-  void make_layers();
+  void look();
+  void make_layers(const std::vector<bool>& intact);
   void layer_done(Result<> result);
   void record();
   void finish(Result<Image> result);
@@ -56,7 +60,7 @@ class Pull final {
   PullContext context_;
   Reference reference_;
   std::vector<std::string> docker_configs_;
-  bool again_;  // make the layers even if they are there: they are damaged
+  Check check_;
   Progress progress_;
   Done done_;
   std::unique_ptr<DocumentFetch> fetch_;
@@ -65,6 +69,7 @@ class Pull final {
   std::string manifest_bytes_;
   Manifest manifest_;
   Image image_;
+  Holds::HoldPtr hold_;
   loop::Work work_;
   std::vector<std::unique_ptr<Operation>> layers_;
   size_t missing_ = 0;

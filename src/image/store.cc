@@ -13,6 +13,7 @@
 #include "base/json.h"
 #include "base/sha256.h"
 #include "base/unique_fd.h"
+#include "image/layer_check.h"
 #include "image/layer_tree.h"
 #include "image/manifest.h"
 #include "image/reference.h"
@@ -75,7 +76,7 @@ Result<Image> read_image(json::Ref ref) {
   image.references = strings(ref["references"]);
   image.repo_digests = strings(ref["repoDigests"]);
   image.pinned = ref["pinned"].boolean();
-  image.archive = ref["archive"].str();
+  image.archives = strings(ref["archives"]);
   image.last_used = ref["lastUsed"].integer();
   for (const json::Ref layer : ref["layers"]) image.layers.push_back(read_layer(layer));
   bool good = valid_digest(image.id) && !image.layers.empty() && image.layers.size() <= max_layers;
@@ -95,7 +96,7 @@ uint64_t Image::blob_bytes() const {
 
 Result<> Store::open() const {
   CHECK_OK(make_directories(root_, 0700));
-  for (const char* sub : {"/blobs", "/ingest", "/layers", "/tmp"})
+  for (const char* sub : {"/blobs", "/ingest", "/layers", "/damaged", "/tmp"})
     CHECK_OK(make_directories(root_ + sub, 0700));
   remove_temporaries(root_);
   remove_temporaries(root_ + "/blobs");
@@ -125,7 +126,8 @@ std::string Store::render_index(const std::vector<Image>& images) {
   for (const Image& image : images) {
     w.begin_object().field("id", image.id).field("manifest", image.manifest);
     w.field("configSize", static_cast<int64_t>(image.config_size)).field("pinned", image.pinned);
-    w.field("lastUsed", image.last_used).field("archive", image.archive);
+    w.field("lastUsed", image.last_used);
+    render_strings(w, "archives", image.archives);
     render_strings(w, "references", image.references);
     render_strings(w, "repoDigests", image.repo_digests);
     w.key("layers").begin_array();
@@ -167,14 +169,34 @@ bool Store::has_layer(const Layer& layer) const {
   return note["chainID"].str_equals(layer.chain_id) && note["diffID"].str_equals(layer.diff_id);
 }
 
-bool Store::layer_intact(const Layer& layer) const {
+bool Store::layer_intact(const Layer& layer, Check check) const {
   if (!has_layer(layer)) return false;
+  if (check == Check::presence) return true;
   const auto text = read_file(layer_dir(layer.chain_id) + "/layer.json", 64 * 1024);
-  const auto count = count_tree(layer_root(layer.chain_id));
-  if (!text || !count) return false;
+  const auto found = examine_tree(layer_root(layer.chain_id), check == Check::contents);
+  if (!text || !found) return false;
   const json::Cursor note(*text);
-  return note["files"].integer(-1) == static_cast<int64_t>(count->files) &&
-         note["fileBytes"].integer(-1) == static_cast<int64_t>(count->bytes);
+  if (note["files"].integer(-1) != static_cast<int64_t>(found->files)) return false;
+  if (note["fileBytes"].integer(-1) != static_cast<int64_t>(found->bytes)) return false;
+  if (!note["attributes"].str_equals(found->attributes)) return false;
+  return check != Check::contents || note["contents"].str_equals(found->contents);
+}
+
+bool Store::blob_intact(const std::string& digest) const {
+  const std::string path = blob_path(digest);
+  const UniqueFd fd(::open(path.c_str(), O_RDONLY | O_CLOEXEC | O_NOFOLLOW));
+  if (!fd) return false;
+  Sha256 hash;
+  std::string buffer(128 * 1024, '\0');
+  while (true) {
+    const ssize_t n = read(fd.get(), buffer.data(), buffer.size());
+    if (n < 0 && errno == EINTR) continue;
+    if (n == 0 && hash.finish_hex() == digest_hex(digest)) return true;
+    if (n <= 0) break;
+    hash.update({buffer.data(), static_cast<size_t>(n)});
+  }
+  (void)unlink(path.c_str());
+  return false;
 }
 
 Result<std::string> Store::read_blob(const std::string& digest, size_t limit) const {
@@ -182,6 +204,8 @@ Result<std::string> Store::read_blob(const std::string& digest, size_t limit) co
   if (sha256_hex(bytes) != digest_hex(digest)) return fail(Errc::corrupt, "blob " + digest + " is damaged");
   return bytes;
 }
+
+Result<> Store::sync_blobs() const { return sync_directory(root_ + "/blobs"); }
 
 Result<> Store::write_blob(const std::string& digest, std::string_view bytes) const {
   return write_file_atomic(blob_path(digest), bytes, 0600, "image.blob.small");
@@ -191,68 +215,108 @@ Result<> Store::commit_layer(const std::string& name, const Layer& layer, const 
                              const std::vector<std::string>& parents) const {
   const std::string from = temporary(name), to = layer_dir(layer.chain_id);
   CHECK_OK(complete_tree(from + "/fs", unpacked.implicit, unpacked.opaque, parents));
-  TRY(const TreeCount count, count_tree(from + "/fs"));
+  TRY(const TreeEvidence evidence, examine_tree(from + "/fs", true));
   json::Writer w;
   w.begin_object()
       .field("chainID", layer.chain_id)
       .field("diffID", layer.diff_id)
       .field("digest", layer.digest);
-  w.field("files", static_cast<int64_t>(count.files)).field("fileBytes", static_cast<int64_t>(count.bytes));
-  w.end_object();
+  w.field("files", static_cast<int64_t>(evidence.files))
+      .field("fileBytes", static_cast<int64_t>(evidence.bytes));
+  w.field("attributes", evidence.attributes).field("contents", evidence.contents).end_object();
   CHECK_OK(write_file_atomic(from + "/layer.json", w.text(), 0600, "image.layer.note"));
   if (LIMPET_FAILPOINT("image.layer.syncfs")) return fail(Errc::io, "failpoint image.layer.syncfs");
   UniqueFd fd(::open(from.c_str(), O_RDONLY | O_DIRECTORY | O_CLOEXEC));
   if (!fd || syncfs(fd.get()) != 0) return fail_errno(errno, "sync layer " + layer.diff_id);
   if (LIMPET_FAILPOINT("image.layer.rename")) return fail(Errc::io, "failpoint image.layer.rename");
-  // What is in the way is a damaged layer; containers that stand on it keep it until they end.
+  // What is in the way is a damaged layer.
   if (rename(from.c_str(), to.c_str()) != 0) {
     if (errno != EEXIST && errno != ENOTEMPTY) return fail_errno(errno, "rename layer " + layer.diff_id);
     if (renameat2(AT_FDCWD, from.c_str(), AT_FDCWD, to.c_str(), RENAME_EXCHANGE) != 0) {
       return fail_errno(errno, "replace layer " + layer.diff_id);
     }
-    CHECK_OK(sync_directory(root_ + "/layers"));
-    return remove_tree(from);
+    CHECK_OK(keep_damaged(from, to));
   }
   return sync_directory(root_ + "/layers");
 }
 
-Result<> Store::remove_layer(const std::string& chain_id) const {
-  const std::string from = layer_dir(chain_id);
-  const std::string to = temporary("gone-" + from.substr(from.rfind('/') + 1));
-  CHECK_OK(remove_tree(to));
-  if (rename(from.c_str(), to.c_str()) != 0) {
+// A container may stand on it; take_out knows when none does.
+Result<> Store::keep_damaged(const std::string& from, const std::string& layer) const {
+  const std::string name = root_ + "/damaged/" + layer.substr(layer.rfind('/') + 1) + ".";
+  for (int i = 0; i < 1000; ++i) {
+    if (renameat2(AT_FDCWD, from.c_str(), AT_FDCWD, (name + std::to_string(i)).c_str(), RENAME_NOREPLACE) ==
+        0)
+      return {};
     if (errno == ENOENT) return {};
-    return fail_errno(errno, "remove layer " + chain_id);
+    if (errno != EEXIST) return fail_errno(errno, "set aside " + layer);
   }
-  return remove_tree(to);
+  return fail(Errc::exhausted, layer + " was damaged too often");
 }
 
-void Store::remove_unreferenced(const std::vector<Image>& images, int64_t now, int64_t max_age) const {
+Result<> Store::set_aside(const std::string& chain_id) const {
+  const std::string layer = layer_dir(chain_id);
+  CHECK_OK(keep_damaged(layer, layer));
+  return sync_directory(root_ + "/layers");
+}
+
+namespace {
+
+// The names below blobs/ and the directories below layers/ that images have.
+struct Names {
   std::set<std::string> blobs, layers;
-  for (const Image& image : images) {
-    blobs.emplace(digest_hex(image.id));
-    if (valid_digest(image.manifest)) blobs.emplace(digest_hex(image.manifest));
-    for (const Layer& layer : image.layers) {
-      blobs.emplace(digest_hex(layer.digest));
-      layers.insert(layer_dir(layer.chain_id));
+  Names(const Store& store, const std::vector<Image>& images) {
+    for (const Image& image : images) {
+      blobs.emplace(digest_hex(image.id));
+      if (valid_digest(image.manifest)) blobs.emplace(digest_hex(image.manifest));
+      for (const Layer& layer : image.layers) {
+        blobs.emplace(digest_hex(layer.digest));
+        layers.insert(store.layer_dir(layer.chain_id));
+      }
     }
   }
+};
+
+}  // namespace
+
+std::vector<std::string> Store::take_out(const Unneeded& what) const {
+  const Names needed(*this, what.needed), condemned(*this, what.condemned);
   const auto old = [&](const std::string& path) {
     struct stat st{};
-    return lstat(path.c_str(), &st) == 0 && (st.st_mtime + max_age < now || st.st_mtime > now + max_age);
+    return lstat(path.c_str(), &st) == 0 && (st.st_mtime + what.max_age_seconds < what.now_seconds ||
+                                             st.st_mtime > what.now_seconds + what.max_age_seconds);
   };
   for (const char* sub : {"/blobs/", "/ingest/"}) {
     for (const std::string& name : names_in(root_ + sub)) {
       const std::string path = root_ + sub + name;
-      if (!blobs.contains(name) && old(path)) (void)unlink(path.c_str());
+      if (!needed.blobs.contains(name) && (condemned.blobs.contains(name) || old(path)))
+        (void)unlink(path.c_str());
     }
   }
+  std::vector<std::string> gone;
+  const auto take = [&](const std::string& path) {
+    const std::string name = path.substr(path.rfind('/') + 1);
+    for (int i = 0; i < 1000; ++i) {
+      const std::string to = temporary("gone-" + name + "-" + std::to_string(i));
+      if (renameat2(AT_FDCWD, path.c_str(), AT_FDCWD, to.c_str(), RENAME_NOREPLACE) == 0) {
+        gone.push_back(to);
+        return;
+      }
+      if (errno != EEXIST) return;
+    }
+  };
   for (const std::string& name : names_in(root_ + "/layers")) {
     const std::string path = root_ + "/layers/" + name;
-    if (layers.contains(path) || !old(path)) continue;
-    const std::string gone = temporary("gone-" + name);
-    if (rename(path.c_str(), gone.c_str()) == 0) (void)remove_tree(gone);
+    if (needed.layers.contains(path) || !(condemned.layers.contains(path) || old(path))) continue;
+    if (LIMPET_FAILPOINT("image.layer.remove")) return gone;
+    take(path);
   }
+  if (!what.running) return gone;
+  const Names running(*this, *what.running);
+  for (const std::string& name : names_in(root_ + "/damaged")) {
+    if (!running.layers.contains(root_ + "/layers/" + name.substr(0, name.find('.'))))
+      take(root_ + "/damaged/" + name);
+  }
+  return gone;
 }
 
 int disk_used_percent(const std::string& path) {

@@ -4,7 +4,8 @@
 //   blobs/HEX            configurations, manifests and compressed layers, whole and verified
 //   ingest/HEX           a blob being downloaded; kept over interruptions and resumed
 //   layers/HEX24/fs      an unpacked layer, named by the start of its chain id
-//   layers/HEX24/layer.json  what it is; written last, so a directory without it is no layer
+//   layers/HEX24/layer.json  what it is, with evidence to check it by; written last: without it it is none
+//   damaged/HEX24.N      what a layer was before it was made again, while containers may stand on it
 //   tmp/                 layers and archives being unpacked, and what is being removed; emptied at start
 //   index.json           the images; replaced whole
 //
@@ -12,6 +13,7 @@
 #pragma once
 
 #include <cstdint>
+#include <optional>
 #include <set>
 #include <string>
 #include <vector>
@@ -37,10 +39,17 @@ struct Image {
   std::vector<std::string> repo_digests;  // "docker.io/library/busybox@sha256:..."
   std::vector<Layer> layers;              // lowest first
   bool pinned = false;                    // from an archive of the device; never collected
-  std::string archive;                    // which one, with its size and time
+  std::vector<std::string> archives;      // which ones, each with its size and time
   int64_t last_used = 0;                  // seconds since 1970
 
   uint64_t blob_bytes() const;
+};
+
+// How closely a layer is looked at.
+enum class Check {
+  presence,    // the directory and its note
+  attributes,  // names, sizes, times, owners and modes: finds what a crash or a hand took away
+  contents,    // every byte: finds what a flash chip forgot
 };
 
 class Store {
@@ -63,10 +72,14 @@ class Store {
   bool has_blob(const std::string& digest, uint64_t size) const;
   // Whether the layer is there and says that it is this one. Cheap; does not look into its files.
   bool has_layer(const Layer& layer) const;
-  // Counts files and bytes against what was unpacked: finds what a crash or a hand took away. Slow.
-  bool layer_intact(const Layer& layer) const;
+  // Whether it is there and what was unpacked. Slow, save for presence.
+  bool layer_intact(const Layer& layer, Check check) const;
+  // Reads the blob against its digest; one that does not match is removed, so that it is got anew. Slow.
+  bool blob_intact(const std::string& digest) const;
   // The blob's bytes, checked against its digest.
   Result<std::string> read_blob(const std::string& digest, size_t limit) const;
+  // After blobs were renamed into place: from here on they survive a power cut.
+  Result<> sync_blobs() const;
   // Writes a small blob durably.
   Result<> write_blob(const std::string& digest, std::string_view bytes) const;
 
@@ -78,14 +91,24 @@ class Store {
   // everything is synced, then renamed into place. Parents uppermost first.
   Result<> commit_layer(const std::string& name, const Layer& layer, const Unpacked& unpacked,
                         const std::vector<std::string>& parents) const;
-  // Moves out of sight at once, removes then.
-  Result<> remove_layer(const std::string& chain_id) const;
-  // Blobs and layers that no image needs. Partial downloads and layers of unfinished pulls are kept while
-  // they are younger than max_age_seconds.
-  void remove_unreferenced(const std::vector<Image>& images, int64_t now_seconds,
-                           int64_t max_age_seconds) const;
+  // Takes a damaged layer out of sight, for the next pull to make it.
+  Result<> set_aside(const std::string& chain_id) const;
+
+  struct Unneeded {
+    std::vector<Image> needed;     // what these have stays, whatever else is said
+    std::vector<Image> condemned;  // what these have goes
+    // Anything else goes when it is older than this: partial downloads and layers of pulls that broke off.
+    int64_t max_age_seconds = 0;
+    int64_t now_seconds = 0;
+    // Images of running containers, below which damaged layers stay; nullopt: nobody knows yet.
+    std::optional<std::vector<Image>> running;
+  };
+  // Takes it out of sight. What is returned is to be removed with remove_tree.
+  std::vector<std::string> take_out(const Unneeded& what) const;
 
  private:
+  Result<> keep_damaged(const std::string& from, const std::string& layer) const;
+
   std::string root_;
 };
 

@@ -2,6 +2,7 @@
 // gzip -d and zstd -d have it; bytes that are neither are an error.
 #include <zlib.h>
 #include <zstd.h>
+#include <zstd_errors.h>
 
 #include <cstring>
 
@@ -53,6 +54,7 @@ class ZstdDecoder final : public Decoder {
  public:
   ~ZstdDecoder() override { ZSTD_freeDStream(stream_); }
   bool init(int max_window_log) {
+    max_window_log_ = max_window_log;
     stream_ = ZSTD_createDStream();
     return stream_ != nullptr &&
            !ZSTD_isError(ZSTD_DCtx_setParameter(stream_, ZSTD_d_windowLogMax, max_window_log));
@@ -63,6 +65,14 @@ class ZstdDecoder final : public Decoder {
     ZSTD_outBuffer target{out, size, 0};
     const size_t status = ZSTD_decompressStream(stream_, &target, &source);
     if (ZSTD_isError(status)) {
+      if (ZSTD_getErrorCode(status) == ZSTD_error_frameParameter_windowTooLarge) {
+        return fail(Errc::unsupported,
+                    strf("the layer is compressed with a zstd window of more than %llu MiB; build the image "
+                         "again without --long or with a lower level",
+                         1ull << (max_window_log_ - 20)));
+      }
+      if (ZSTD_getErrorCode(status) == ZSTD_error_memory_allocation)
+        return fail(Errc::exhausted, "out of memory while unpacking zstd");
       return fail(Errc::corrupt, strf("bad zstd data: %s", ZSTD_getErrorName(status)));
     }
     if (source.pos > 0 || target.pos > 0) between_frames_ = status == 0;
@@ -73,6 +83,7 @@ class ZstdDecoder final : public Decoder {
 
  private:
   ZSTD_DStream* stream_ = nullptr;
+  int max_window_log_ = 0;
   bool between_frames_ = true;
 };
 

@@ -19,7 +19,9 @@ struct InputLimits {
   uint64_t max_bytes = 16ull << 30;   // uncompressed
   uint64_t max_ratio = 1100;          // uncompressed by compressed, beyond the first free_bytes
   uint64_t free_bytes = 64ull << 20;  // no ratio is looked at below this
-  int max_window_log = 27;            // zstd: memory the decoder may take, as a power of two
+  // zstd: memory the decoder may take, as a power of two. 27 is what zstd itself takes without --long, and
+  // what its highest level writes; levels up to 19 need 8 MiB.
+  int max_window_log = 27;
 };
 
 // Turns compressed bytes into plain ones. Owned by the Input.

@@ -3,7 +3,8 @@
 // Afterwards: its root directory is the target, it holds no descriptor of a directory outside, it is in
 // network, mount, IPC and UTS namespaces of its own (where the kernel lets it), has the six capabilities that
 // unpacking needs and cannot gain others, and may make only the system calls of an allow-list; any other ends
-// it with SIGSYS. It dies with its parent.
+// it with SIGSYS. It dies with its parent, and before it: when memory runs out, the kernel ends the child
+// first.
 #pragma once
 
 #include <cstdint>

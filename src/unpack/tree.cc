@@ -36,7 +36,6 @@ Result<> set_owner_and_mode(int dir, const char* name, const Attributes& a) {
 
 Result<Components> split_entry(std::string_view name) {
   if (name.empty()) return fail(Errc::invalid_argument, "empty name");
-  if (name.front() == '/' && name != "/") return fail(Errc::invalid_argument, "path escapes the root");
   Components out;
   while (!name.empty()) {
     const size_t end = std::min(name.find('/'), name.size());

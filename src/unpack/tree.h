@@ -21,7 +21,8 @@ namespace limpet::unpack {
 
 using Components = std::vector<std::string>;
 
-// "./a//b/" is {a, b}; "." is {}. Refused: absolute paths, "..", an empty name, more than 4096 components.
+// "./a//b/" and "/a/b" are {a, b}: the root of a layer is where it is unpacked. "." is {}. Refused: "..", an
+// empty name, more than 4096 components.
 Result<Components> split_entry(std::string_view name);
 std::string join(const Components& path);
 

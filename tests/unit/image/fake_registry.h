@@ -10,6 +10,7 @@
 #include "base/sha256.h"
 #include "http/server.h"
 #include "image/manifest.h"
+#include "tls/tls.h"
 
 namespace limpet::image {
 
@@ -21,8 +22,20 @@ struct FakeRegistry {
                                     [this](auto stream) { server.serve(std::move(stream), {}); });
     listener = std::move(*made);
   }
-  std::string authority() const { return "127.0.0.1:" + std::to_string(listener->port()); }
-  std::string url() const { return "http://" + authority(); }
+  // Over TLS, as the host given. The context outlives it.
+  FakeRegistry(loop::Loop& loop, tls::ServerContext& context, std::string name)
+      : server(loop, {}, [this](http::ExchangePtr e) { handle(e); }),
+        scheme("https://"),
+        host(std::move(name)) {
+    auto made = loop::Listener::tcp(loop, "127.0.0.1", 0, [this, &context](auto stream) {
+      handshakes.push_back(tls::wrap_server(context, std::move(stream), [this](auto secured) {
+        if (secured) server.serve(std::move(*secured), {});
+      }));
+    });
+    listener = std::move(*made);
+  }
+  std::string authority() const { return host + ":" + std::to_string(listener->port()); }
+  std::string url() const { return scheme + authority(); }
 
   // Puts an image of these layers (plain tars) under the name; returns its manifest's digest.
   std::string add(const std::string& name, const std::string& tag, const std::vector<std::string>& layers,
@@ -74,17 +87,20 @@ struct FakeRegistry {
   }
 
   void handle(const http::ExchangePtr& e) {
+    if (dead) return e->abort();
     const http::Request& r = e->request();
     log.push_back(r.method + " " + r.path);
+    if (const std::string_view sent = r.headers.get("Authorization"); !sent.empty())
+      credentials.emplace_back(sent);
     if (r.path == "/token") return token(e);
     if (busy > 0) {
       --busy;
       return answer(e, 503, "busy", {{"Retry-After", "0"}});
     }
     if (!bearer.empty() && r.headers.get("Authorization") != "Bearer " + bearer) {
-      return answer(
-          e, 401, R"({"errors":[{"code":"UNAUTHORIZED","message":"authentication required"}]})",
-          {{"WWW-Authenticate", "Bearer realm=\"" + url() + "/token\",service=\"fake\",scope=\"x\""}});
+      return answer(e, 401, R"({"errors":[{"code":"UNAUTHORIZED","message":"authentication required"}]})",
+                    {{"WWW-Authenticate", "Bearer realm=\"" + (realm.empty() ? url() : realm) +
+                                              "/token\",service=\"fake\",scope=\"x\""}});
     }
     if (!basic.empty() && r.headers.get("Authorization") != "Basic " + basic) {
       return answer(e, 401, "", {{"WWW-Authenticate", "Basic realm=\"fake\""}});
@@ -111,6 +127,10 @@ struct FakeRegistry {
   void blob(const http::ExchangePtr& e, const std::string& digest) {
     const auto it = blobs.find(digest);
     if (it == blobs.end()) return answer(e, 404, "");
+    if (digest == held) {
+      waiting = e;
+      return;
+    }
     if (!redirect_to.empty()) return answer(e, 307, "", {{"Location", redirect_to + e->request().path}});
     std::string bytes = corrupt.contains(digest) ? std::string(it->second.size(), '?') : it->second;
     size_t from = 0;
@@ -129,6 +149,12 @@ struct FakeRegistry {
     answer(e, from > 0 ? 206 : 200, bytes.substr(from));
   }
 
+  // Answers who asked for the blob that is held.
+  void release() {
+    held.clear();
+    handle(std::exchange(waiting, nullptr));
+  }
+
   static void answer(const http::ExchangePtr& e, int status, std::string body,
                      std::vector<http::Header> headers = {}) {
     http::Response response;
@@ -139,14 +165,20 @@ struct FakeRegistry {
   }
 
   http::Server server;
+  std::string scheme = "http://", host = "127.0.0.1";
+  std::vector<std::unique_ptr<tls::Handshake>> handshakes;
   std::unique_ptr<loop::Listener> listener;
   std::map<std::string, std::string> manifests, blobs;
   std::set<std::string> corrupt;
+  std::string realm;  // where tokens are given, when not here
   std::string bearer, basic, token_basic, redirect_to, scope;
+  std::string held;  // digest of a blob that is not answered until release()
+  http::ExchangePtr waiting;
   size_t cut_after = 0;
   int cuts = 0, busy = 0, resumed = 0;
   bool ranges = true;
-  std::vector<std::string> log;
+  bool dead = false;  // cuts every connection
+  std::vector<std::string> log, credentials;
 };
 
 }  // namespace limpet::image

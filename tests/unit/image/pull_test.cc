@@ -5,80 +5,13 @@
 
 #include <algorithm>
 
-#include "../unpack/support.h"
 #include "base/bytes.h"
 #include "base/failpoint.h"
+#include "device.h"
 #include "fake_registry.h"
-#include "image/images.h"
-#include "tar.h"
 
 using namespace limpet;
 using namespace limpet::image;
-
-namespace {
-
-#define NEEDS_ROOT()                                  \
-  if (geteuid() != 0) {                               \
-    MESSAGE("skipped: unpacking a layer needs root"); \
-    return;                                           \
-  }
-
-struct Device {
-  explicit Device(const std::string& directory, TransportOptions transport = {}) {
-    ImageStoreOptions options;
-    options.directory = directory;
-    options.archives_dir = directory + "-archives";
-    options.unpack.program = LIMPET_UNPACK;
-    options.transport = std::move(transport);
-    // A disk that looks full must not decide what these tests see.
-    options.gc_high_percent = options.gc_low_percent = 100;
-    store = std::make_unique<ImageStore>(loop, clock, nullptr, std::move(options));
-    std::string warning;
-    const auto opened = store->open(&warning);
-    REQUIRE_MESSAGE(opened.has_value(), opened.error().message);
-    CHECK_EQ(warning, "");
-  }
-  ~Device() {
-    operations.clear();
-    store.reset();
-  }
-
-  Result<ImageRoot> pull(const std::string& reference, std::vector<std::string> configs = {}) {
-    std::optional<Result<ImageRoot>> out;
-    auto operation =
-        store->pull({reference, std::move(configs), {}}, [&](Result<ImageRoot> r) { out = std::move(r); });
-    REQUIRE(loop.run_until([&] { return out.has_value(); }, 60000));
-    return std::move(*out);
-  }
-
-  loop::Loop loop;
-  SystemClock clock;
-  std::unique_ptr<ImageStore> store;
-  std::vector<std::unique_ptr<Operation>> operations;
-};
-
-std::string text_of(const std::string& path) {
-  auto text = read_file(path, 1 << 24);
-  return text ? *text : "(" + text.error().message + ")";
-}
-
-std::vector<std::string> two_layers() {
-  return {
-      tar_of({{.name = "etc/", .type = '5', .mode = 0750, .uid = 7}, {.name = "etc/base", .data = "base"}}),
-      tar_of({{.name = "etc/top", .data = "top"}, {.name = "etc/.wh.base"}})};
-}
-
-std::string big(size_t size) {
-  std::string out(size, '\0');
-  uint64_t x = 88172645463325252ull;
-  for (char& c : out) {
-    x ^= x << 13, x ^= x >> 7, x ^= x << 17;
-    c = static_cast<char>(x);
-  }
-  return out;
-}
-
-}  // namespace
 
 TEST_CASE("a pull gives the layers, uppermost first, and is found afterwards and after a restart") {
   NEEDS_ROOT();
@@ -114,6 +47,33 @@ TEST_CASE("a pull gives the layers, uppermost first, and is found afterwards and
   REQUIRE(found);
   CHECK((found->lower_dirs == root->lower_dirs));
   CHECK_EQ(found->config_json, root->config_json);
+}
+
+TEST_CASE("entries below a link of the layer below make a directory in its place") {
+  NEEDS_ROOT();
+  TempDir dir;
+  Device device(dir.path + "/store");
+  FakeRegistry registry(device.loop);
+  registry.add("app", "v1",
+               {tar_of({{.name = "usr/lib/", .type = '5', .mode = 0710, .uid = 3},
+                        {.name = "usr/lib/low", .data = "low"},
+                        {.name = "lib", .type = '2', .link = "/usr/lib"},
+                        {.name = "out", .type = '2', .link = "../../../../.."},
+                        {.name = "loop", .type = '2', .link = "loop"}}),
+                tar_of({{.name = "lib/high", .data = "high"},
+                        {.name = "/out/x", .data = "x"},
+                        {.name = "loop/y", .data = "y"}})});
+  const auto root = device.pull(registry.authority() + "/app:v1");
+  REQUIRE_MESSAGE(root.has_value(), root.error().message);
+  CHECK_EQ(text_of(root->lower_dirs[0] + "/lib/high"), "high");
+  struct stat st{};
+  REQUIRE_EQ(lstat((root->lower_dirs[0] + "/lib").c_str(), &st), 0);
+  CHECK(S_ISDIR(st.st_mode));
+  // What the link stood for, looked up inside of its layer.
+  CHECK_EQ(st.st_mode & 07777, 0710u);
+  CHECK_EQ(st.st_uid, 3u);
+  CHECK_EQ(text_of(root->lower_dirs[0] + "/out/x"), "x");
+  CHECK_EQ(text_of(root->lower_dirs[0] + "/loop/y"), "y");
 }
 
 TEST_CASE("errors are worded as people know them") {
@@ -262,6 +222,7 @@ TEST_CASE("redirects, busy registries and mirrors") {
     const auto root = device.pull(registry.authority() + "/app:v1", {config});
     REQUIRE_MESSAGE(root.has_value(), root.error().message);
     CHECK_FALSE(storage.log.empty());
+    CHECK(storage.credentials.empty());
   }
   SUBCASE("in a circle") {
     registry.redirect_to = registry.url();
