@@ -1,6 +1,8 @@
 // The worker's way up: volumes, sandbox, network, the files in /etc.
 #include <sys/stat.h>
 
+#include <algorithm>
+
 #include "base/atomic_file.h"
 #include "base/failpoint.h"
 #include "base/log.h"
@@ -72,7 +74,23 @@ void PodWorker::step_done(Step& step) {
 
 void PodWorker::prepare_volumes() {
   state_.volumes.state = Step::State::busy;
-  const auto plan = [this](const ObjectMap& objects) {
+  std::vector<std::string> names = mentioned_objects(json::Cursor(*spec_.bytes));
+  if (names.empty()) return plan_with({});
+  volume_fetch_ = services_.objects.fetch(spec_.ns, std::move(names), [this](Result<ObjectMap> objects) {
+    if (!objects) return step_failed(state_.volumes, "FailedMount", objects.error());
+    plan_with(std::move(*objects));
+  });
+}
+
+void PodWorker::plan_with(ObjectMap objects) {
+  tokens_.update(spec_, [this, objects = std::move(objects)](Result<> had) mutable {
+    if (!had) return step_failed(state_.volumes, "FailedMount", had.error());
+    tokens_.add_to(&objects);
+    const int64_t due_ms = tokens_.next_ms();
+    if (due_ms >= 0) {
+      const int64_t wait_ms = due_ms - services_.clock.monotonic_ms();
+      token_timer_.start(std::max<int64_t>(wait_ms, 1), [this] { sync(); });
+    }
     const DownwardFacts known = facts();
     auto plans = plan_volumes(spec_, known, [&](std::string_view kind, std::string_view name) {
       const auto it = objects.find(std::string(kind) + "/" + std::string(name));
@@ -80,14 +98,7 @@ void PodWorker::prepare_volumes() {
     });
     if (!plans) return step_failed(state_.volumes, "FailedMount", plans.error());
     make_planned(std::move(*plans));
-  };
-  std::vector<std::string> names = mentioned_objects(json::Cursor(*spec_.bytes));
-  if (names.empty()) return plan({});
-  volume_fetch_ =
-      services_.objects.fetch(spec_.ns, std::move(names), [this, plan](Result<ObjectMap> objects) {
-        if (!objects) return step_failed(state_.volumes, "FailedMount", objects.error());
-        plan(*objects);
-      });
+  });
 }
 
 void PodWorker::make_planned(std::vector<VolumePlan> plans) {

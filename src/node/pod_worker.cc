@@ -31,6 +31,8 @@ bool shows_objects(json::Cursor pod) {
 PodWorker::PodWorker(AgentServices services, PodSpec spec)
     : services_(services),
       spec_(std::move(spec)),
+      tokens_(services.client, services.clock),
+      token_timer_(services.loop, "pod-tokens"),
       wake_(services.loop, "pod-wake"),
       status_timer_(services.loop, "pod-status") {
   state_.start_time = services_.clock.wall();
@@ -132,6 +134,7 @@ void PodWorker::sync() {
     const int64_t asked_s = spec_.deletion ? spec_.deletion->grace_s : spec_.termination_grace_s;
     spec_.deletion = Deletion{std::min(asked_s, orphan_grace_s)};
   }
+  if (state_.volumes.is_done() && tokens_.due(now_ms)) volumes_stale_ = true;
   // The step of making them is idempotent: what is right already stays as it is.
   if (volumes_stale_ && state_.volumes.state != Step::State::busy) {
     volumes_stale_ = false;

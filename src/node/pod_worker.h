@@ -12,6 +12,7 @@
 #include <string>
 #include <vector>
 
+#include "node/account_tokens.h"
 #include "node/agent.h"
 #include "node/pod/actions.h"
 #include "node/pod/probe.h"
@@ -66,6 +67,7 @@ class PodWorker : public std::enable_shared_from_this<PodWorker> {
 
   void act(const PodActions& actions);
   void prepare_volumes();
+  void plan_with(ObjectMap objects);
   void make_planned(std::vector<VolumePlan> plans);
   void create_sandbox();
   void attach_network();
@@ -113,6 +115,8 @@ class PodWorker : public std::enable_shared_from_this<PodWorker> {
   std::map<std::string, std::unique_ptr<Operation>> hooks_;  // pre-stop, by container
   std::map<std::string, std::unique_ptr<loop::Timer>> kill_timers_;
   std::unique_ptr<Operation> volume_fetch_, network_operation_;
+  AccountTokens tokens_;
+  loop::Timer token_timer_;
   loop::Work volume_work_;
   std::shared_ptr<Result<std::map<std::string, std::string>>> volume_outcome_;
   std::unique_ptr<client::Pending> status_call_, delete_call_;

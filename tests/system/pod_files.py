@@ -1,6 +1,8 @@
 #!/usr/bin/env python3
 # timeout: 240
 """What a container finds: environment, volumes, /etc/hosts and friends."""
+import base64
+import json
 import os
 import sys
 
@@ -165,6 +167,17 @@ def downward_and_projected():
     expect_equal(output("projected", "cd /p; ls; cat color labels", volumes=volumes,
                         container={"volumeMounts": [{"name": "v", "mountPath": "/p"}]}),
                  'color\nlabels\npassword\nuser\nblueapp="projected"\n')
+
+
+@case
+def service_account_token():
+    """Projected when a pod names one: bound to the pod, for the audience asked."""
+    volumes = [{"name": "v", "projected": {"sources": [{"serviceAccountToken": {"path": "token", "audience": "tide", "expirationSeconds": 600}}]}}]
+    text = output("tokened", "cat /t/token", volumes=volumes, container={"volumeMounts": [{"name": "v", "mountPath": "/t"}]})
+    claims = json.loads(base64.urlsafe_b64decode(text.split(".")[1] + "=="))
+    expect_equal(claims["aud"], ["tide"])
+    expect_equal(claims["sub"], "system:serviceaccount:default:default")
+    expect_equal(claims["kubernetes.io"]["pod"]["name"], "tokened")
 
 
 @case

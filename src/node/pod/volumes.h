@@ -50,6 +50,15 @@ Result<std::map<std::string, std::string>> make_volumes(const std::vector<Volume
 // Unmounts and deletes everything below the two directories, never following a link. Blocking, idempotent.
 Result<> remove_volumes(const VolumeDirs& dirs);
 
+// A serviceAccountToken of a projected volume, to be had from the API before the volumes are planned.
+struct TokenWish {
+  std::string volume, audience;  // audience "": the API's own
+  int64_t expiration_s = 3600;
+  // find("tokens", name()) gives it to plan_volumes().
+  std::string name() const { return std::to_string(expiration_s) + "/" + audience; }
+};
+std::vector<TokenWish> wished_tokens(json::Cursor pod);
+
 // Whether a volume of the pod's spec holds files that the device writes (configMap, secret, projected,
 // downwardAPI). Containers see them read-only, whatever their mount says, and they follow their source.
 bool holds_written_files(json::Cursor volume);

@@ -33,6 +33,10 @@ bool safe_path(std::string_view path) {
   return true;
 }
 
+TokenWish wish_of(const std::string& volume, Cursor token) {
+  return {volume, token["audience"].str(), token["expirationSeconds"].integer(3600)};
+}
+
 class Planner {
  public:
   Planner(const PodSpec& pod, const DownwardFacts& facts, const FindObject& find)
@@ -87,8 +91,7 @@ class Planner {
       return object({"secrets", "secret"}, volume, c, name, mode_of(c), out);
     }
     if (const Cursor c = s["downwardAPI"]) return downward(volume, c, mode_of(c), out);
-    if (s["serviceAccountToken"])
-      return set_up_failed(volume, "service account tokens are not projected into pods by this version");
+    if (const Cursor c = s["serviceAccountToken"]) return token(volume, c, mode_of(c), out);
     return set_up_failed(volume, "this kind of volume is not supported on this device");
   }
 
@@ -134,6 +137,15 @@ class Planner {
     };
     CHECK_OK(read(object["data"], encoded));
     return read(object["binaryData"], true);
+  }
+
+  Result<> token(const std::string& volume, Cursor c, uint32_t mode, std::vector<VolumeFile>* out) {
+    const std::string path = c["path"].str();
+    if (!safe_path(path)) return set_up_failed(volume, "path \"" + path + "\" leaves the volume");
+    const SharedBytes text = find_("tokens", wish_of(volume, c).name());
+    if (!text) return set_up_failed(volume, "no token of the service account");
+    out->push_back({path, *text, mode});
+    return {};
   }
 
   Result<> downward(const std::string& volume, Cursor c, uint32_t mode, std::vector<VolumeFile>* out) {
@@ -192,6 +204,18 @@ Result<std::vector<VolumePlan>> plan_volumes(const PodSpec& pod, const DownwardF
   });
   if (!outcome) return std::unexpected(std::move(outcome).error());
   return plans;
+}
+
+std::vector<TokenWish> wished_tokens(Cursor pod) {
+  std::vector<TokenWish> wishes;
+  pod["spec"]["volumes"].each([&](std::string_view, Cursor volume) {
+    volume["projected"]["sources"].each([&](std::string_view, Cursor s) {
+      if (s["serviceAccountToken"]) wishes.push_back(wish_of(volume["name"].str(), s["serviceAccountToken"]));
+      return true;
+    });
+    return true;
+  });
+  return wishes;
 }
 
 bool holds_written_files(Cursor volume) {

@@ -279,6 +279,47 @@ TEST_CASE("a program that crashes on its own code has its image checked once") {
   CHECK(w.images.repaired == std::vector<std::string>{"sha256:app:1"});
 }
 
+TEST_CASE("a token of the service account is projected, bound to the pod, and renewed before it expires") {
+  World w;
+  int asked = 0;
+  bool refuse = true;
+  std::string body;
+  w.api.instead = [&](const client::Call& call) -> std::optional<client::Reply> {
+    if (call.path != "/api/v1/namespaces/d/serviceaccounts/crab/token") return std::nullopt;
+    body = call.body;
+    asked++;
+    if (refuse) return client::Reply{403, R"({"kind":"Status","message":"not yours"})"};
+    return client::Reply{201, R"({"spec":{"expirationSeconds":1000},"status":{"token":"t)" + std::to_string(asked) + R"("}})"};
+  };
+  w.start_daemon();
+  w.api.put_pod(pod("web", "u1",
+                    R"(,"serviceAccountName":"crab","volumes":[{"name":"v","projected":{"sources":[)"
+                    R"({"serviceAccountToken":{"path":"deep/token","audience":"tide","expirationSeconds":1000}}]}}])"));
+  REQUIRE(w.until([&] { return w.api.count_event("FailedMount") == 1; }));
+  refuse = false;
+  w.advance_s(11);
+  REQUIRE(w.runs("web"));
+  CHECK(body == R"({"apiVersion":"authentication.k8s.io/v1","kind":"TokenRequest","spec":{"expirationSeconds":1000,)"
+                R"("audiences":["tide"],"boundObjectRef":{"apiVersion":"v1","kind":"Pod","name":"web","uid":"u1"}}})");
+  const auto token = [&] {
+    const auto text = read_file(w.dir + "/run/volumes/u1/v/deep/token", 100);
+    return text ? *text : text.error().message;
+  };
+  CHECK(token() == "t2");
+  w.advance_s(799);
+  w.settle();
+  CHECK(asked == 2);
+  refuse = true;  // the old one is good for a while
+  w.advance_s(1);
+  REQUIRE(w.until([&] { return asked == 3; }));
+  w.settle();
+  CHECK(token() == "t2");
+  CHECK_FALSE(w.runtime.running("app").empty());
+  refuse = false;
+  w.advance_s(60);
+  REQUIRE(w.until([&] { return token() == "t4"; }));
+}
+
 TEST_CASE("pulls that fail: words, back-off, recovery") {
   World w;
   w.images.present.clear();
