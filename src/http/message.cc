@@ -4,13 +4,7 @@
 
 #include <algorithm>
 
-#include "loop/stream.h"
-
 namespace limpet::http {
-
-Result<std::unique_ptr<loop::Stream>> Exchange::take_over(std::string_view, Headers) {
-  return fail(Errc::unsupported, "there is no connection to switch to another protocol");
-}
 
 bool same_text(std::string_view a, std::string_view b) {
   return a.size() == b.size() && strncasecmp(a.data(), b.data(), a.size()) == 0;

@@ -135,7 +135,7 @@ class Exchange {
   // and gives the connection away, bytes that already came included. The server ends it (on_error) when it
   // stops. Fails when the request does not ask for it or there is no connection to give; the caller then
   // answers with respond().
-  virtual Result<std::unique_ptr<loop::Stream>> take_over(std::string_view protocol, Headers headers);
+  virtual Result<std::unique_ptr<loop::Stream>> take_over(std::string_view protocol, Headers headers) = 0;
 
   // Switches to WebSocket with one of the client's offered subprotocols ("" for none). Fails when the request
   // is no proper WebSocket handshake; the caller then answers with respond().
