@@ -31,7 +31,7 @@ fi
 quickstart="docker-registry busybox-static curl"
 tests="docker-registry skopeo umoci busybox-static runc crun curl openssl sqlite3 socat strace"
 case $release in
-  12) clang=19; apt-cache policy clang-19 2>/dev/null | grep -q 'Candidate: [0-9]' || clang=14 ;;
+  12) clang=19; [[ $(apt-cache policy clang-19 2>/dev/null) == *"Candidate: "[0-9]* ]] || clang=14 ;;
   *) clang=19 ;;
 esac
 fuzz="clang-$clang libclang-rt-$clang-dev clang-format-$clang"

@@ -2,6 +2,8 @@
 
 #include <utility>
 
+#include "loop/stream.h"
+
 namespace limpet::client {
 
 MemoryExchange::~MemoryExchange() {
@@ -54,6 +56,10 @@ void MemoryExchange::abort() {
   ended_ = true;
   answered = true;
   schedule();
+}
+
+Result<std::unique_ptr<loop::Stream>> MemoryExchange::take_over(std::string_view, http::Headers) {
+  return fail(Errc::unsupported, "no connection in process");
 }
 
 Result<std::unique_ptr<http::WebSocket>> MemoryExchange::upgrade(std::string_view) {

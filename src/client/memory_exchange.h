@@ -36,6 +36,7 @@ class MemoryExchange final : public http::Exchange, public std::enable_shared_fr
   void abort() override;
   void on_gone(std::function<void()> f) override { gone_ = std::move(f); }
   void on_drain(std::function<void()> f) override { drain_ = std::move(f); }
+  Result<std::unique_ptr<loop::Stream>> take_over(std::string_view protocol, http::Headers headers) override;
   Result<std::unique_ptr<http::WebSocket>> upgrade(std::string_view subprotocol) override;
 
  private:

@@ -15,6 +15,10 @@
 #include "base/bytes.h"
 #include "base/result.h"
 
+namespace limpet::loop {
+class Stream;
+}
+
 namespace limpet::http {
 
 struct Header {
@@ -127,11 +131,17 @@ class Exchange {
   virtual void on_gone(std::function<void()> f) = 0;
   virtual void on_drain(std::function<void()> f) = 0;
 
+  // Switches to another protocol that the client asks for in its Upgrade header: answers 101 with the headers
+  // and gives the connection away, bytes that already came included. The server ends it (on_error) when it
+  // stops. Fails when the request does not ask for it or there is no connection to give; the caller then
+  // answers with respond().
+  virtual Result<std::unique_ptr<loop::Stream>> take_over(std::string_view protocol, Headers headers) = 0;
+
   // Switches to WebSocket with one of the client's offered subprotocols ("" for none). Fails when the request
   // is no proper WebSocket handshake; the caller then answers with respond().
   virtual Result<std::unique_ptr<WebSocket>> upgrade(std::string_view subprotocol) = 0;
 
-  bool answered = false;  // set by the transport at the first of respond, begin, upgrade
+  bool answered = false;  // set by the transport at the first of respond, begin, upgrade, take_over
 };
 using ExchangePtr = std::shared_ptr<Exchange>;
 using Handler = std::function<void(ExchangePtr)>;

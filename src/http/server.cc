@@ -63,7 +63,7 @@ void Server::Impl::run_sweep() {
 }
 
 void Server::Impl::check_stopped() {
-  if (!stopping || !connections.empty() || !websockets.empty() || !shutdown_done) return;
+  if (!stopping || !connections.empty() || !websockets.empty() || !taken.empty() || !shutdown_done) return;
   shutdown_timer.stop();
   loop.defer(std::exchange(shutdown_done, nullptr));
 }
@@ -111,6 +111,10 @@ void Server::shutdown(int64_t deadline_ms, loop::Task done) {
     if (std::find(s.websockets.begin(), s.websockets.end(), socket) != s.websockets.end()) {
       socket->close(1001, "the server is stopping");
     }
+  }
+  const std::list<TakenStream*> taken = s.taken;
+  for (TakenStream* stream : taken) {
+    if (std::find(s.taken.begin(), s.taken.end(), stream) != s.taken.end()) stream->break_off();
   }
   s.shutdown_timer.start(deadline_ms, [&s] {
     while (!s.connections.empty()) s.connections.front()->close();

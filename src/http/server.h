@@ -27,7 +27,7 @@
 namespace limpet::http {
 
 struct ServerOptions {
-  size_t max_connections = 64;  // WebSockets included; more are answered 503 and closed
+  size_t max_connections = 64;  // those that were upgraded included; more are answered 503 and closed
   size_t max_body_bytes = 3 * 1024 * 1024;
   size_t max_bodies_bytes = 24 * 1024 * 1024;  // of all connections, while they are being received
   int64_t header_timeout_ms = 10'000;          // from the first byte of a request to the end of its headers
@@ -42,7 +42,7 @@ struct ServerOptions {
 };
 
 struct ServerCounters {
-  int64_t open_connections = 0;  // WebSockets included
+  int64_t open_connections = 0;  // those that were upgraded included
   int64_t websockets = 0;
   int64_t accepted = 0;
   int64_t refused = 0;   // connections over the limit
@@ -63,8 +63,9 @@ class Server {
   void serve(std::unique_ptr<loop::Stream> stream, Peer peer);
   // Whether one more connection would be refused: ask before paying for a TLS handshake.
   bool full() const;
-  // Idle connections close at once, WebSockets are told 1001, running exchanges may finish; what is left at
-  // the deadline is cut. New connections are closed. done comes once, not from inside this call.
+  // Idle connections close at once, WebSockets are told 1001, streams that were taken over get an error,
+  // running exchanges may finish; what is left at the deadline is cut. New connections are closed. done comes
+  // once, not from inside this call.
   void shutdown(int64_t deadline_ms, loop::Task done);
   const ServerCounters& counters() const;
 

@@ -341,10 +341,34 @@ Result<std::unique_ptr<WebSocket>> Connection::upgrade(const Request& request, s
                                   server->check_stopped();
                                 }});
   *slot = socket.get();
+  forget();
+  return socket;
+}
+
+// The stream is another's; the server's list gives up its reference.
+void Connection::forget() {
   exchange_ = nullptr;
   deadline_ms_ = stall_deadline_ms_ = 0;
-  server->connections.erase(place);
-  return socket;
+  server_.connections.erase(place);
+}
+
+Result<std::unique_ptr<loop::Stream>> Connection::take_over(const Request& request, std::string_view protocol,
+                                                            const Headers& headers) {
+  if (closed() || eof_) return fail(Errc::cancelled, "the client is gone");
+  if (stopping_) return fail(Errc::unavailable, "the server is stopping");
+  if (!request.headers.has_token("Connection", "upgrade") ||
+      !request.headers.has_token("Upgrade", protocol)) {
+    return fail(Errc::invalid_argument, "the request does not ask for Upgrade: " + std::string(protocol));
+  }
+  std::string out = "HTTP/1.1 101 Switching Protocols\r\nConnection: Upgrade\r\nUpgrade: ";
+  out.append(protocol).append("\r\n");
+  for (const Header& h : headers.list()) out.append(h.name).append(": ").append(h.value).append("\r\n");
+  send(std::move(out.append("\r\n")));
+  const auto self = shared_from_this();
+  auto stream = std::make_unique<TakenStream>(server_.shared_from_this(), std::move(stream_),
+                                              input_ != nullptr ? std::string(*input_) : std::move(unread_));
+  forget();
+  return stream;
 }
 
 }  // namespace limpet::http

@@ -142,6 +142,23 @@ Result<std::unique_ptr<WebSocket>> ServerExchange::upgrade(std::string_view subp
   return socket;
 }
 
+Result<std::unique_ptr<loop::Stream>> ServerExchange::take_over(std::string_view protocol, Headers headers) {
+  if (connection_ == nullptr) return fail(Errc::cancelled, "the client is gone");
+  LIMPET_ASSERT(!answered);
+  if (minor_version_ != 1) return fail(Errc::invalid_argument, "another protocol needs HTTP/1.1");
+  Headers clean;
+  for (const Header& h : headers.list()) {
+    std::string value;
+    append_clean(&value, h.value);
+    clean.add(h.name, std::move(value));
+  }
+  auto stream = connection_->take_over(request_, protocol, clean);
+  if (!stream) return stream;
+  answered = true;
+  detach();
+  return stream;
+}
+
 void ServerExchange::on_gone(std::function<void()> f) {
   if (lost_) return f();  // it went before anyone asked
   if (connection_ != nullptr) gone_ = std::move(f);

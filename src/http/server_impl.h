@@ -10,6 +10,7 @@ namespace limpet::http {
 
 class Connection;
 class ServerExchange;
+class TakenStream;
 
 struct Server::Impl : std::enable_shared_from_this<Server::Impl> {
   Impl(loop::Loop& l, ServerOptions o, Handler h)
@@ -25,7 +26,8 @@ struct Server::Impl : std::enable_shared_from_this<Server::Impl> {
   ServerCounters counters;
   std::list<std::shared_ptr<Connection>> connections;
   std::list<WebSocket*> websockets;
-  loop::Timer sweep;  // one for the deadlines of all connections
+  std::list<TakenStream*> taken;  // connections that speak another protocol now
+  loop::Timer sweep;              // one for the deadlines of all connections
   int64_t sweep_at_ms = 0;
   loop::Timer shutdown_timer;
   loop::Task shutdown_done;
@@ -45,7 +47,8 @@ struct Server::Impl : std::enable_shared_from_this<Server::Impl> {
 // on the stack; closed() makes it inert.
 //
 //   idle -> receiving -> handling -> idle
-//     \________\____________\__-> closed (also: upgraded, the stream lives on in a WebSocket)
+//     \________\____________\__-> closed (also: upgraded, the stream lives on in a WebSocket or a
+//                                  TakenStream)
 class Connection : public std::enable_shared_from_this<Connection> {
  public:
   Connection(Server::Impl& server, std::unique_ptr<loop::Stream> stream, Peer peer);
@@ -70,6 +73,8 @@ class Connection : public std::enable_shared_from_this<Connection> {
   void exchange_done(bool keep_alive);
   void streaming_began();
   Result<std::unique_ptr<WebSocket>> upgrade(const Request& request, std::string_view subprotocol);
+  Result<std::unique_ptr<loop::Stream>> take_over(const Request& request, std::string_view protocol,
+                                                  const Headers& headers);
   bool will_close() const { return !keep_alive_ || stopping_ || (eof_ && !input_left()); }
 
   std::list<std::shared_ptr<Connection>>::iterator place;
@@ -92,6 +97,7 @@ class Connection : public std::enable_shared_from_this<Connection> {
   void note_stall();
   void forget_body();
   void leave();
+  void forget();
 
   std::shared_ptr<Server::Impl> keep_;  // the Server may be destroyed by a handler
   Server::Impl& server_;
@@ -114,6 +120,35 @@ class Connection : public std::enable_shared_from_this<Connection> {
   bool stopping_ = false;
 };
 
+// A connection given away by take_over(): delivers first what had been read already, counts as an open
+// connection until it is destroyed.
+class TakenStream final : public loop::Stream {
+ public:
+  TakenStream(std::shared_ptr<Server::Impl> server, std::unique_ptr<loop::Stream> stream,
+              std::string received);
+  ~TakenStream() override;
+  void set_events(Events events) override;
+  void read_start() override;
+  void read_stop() override;
+  void write(std::string bytes) override { stream_->write(std::move(bytes)); }
+  void shutdown() override { stream_->shutdown(); }
+  size_t write_queue_size() const override { return stream_->write_queue_size(); }
+  std::string peer() const override { return stream_->peer(); }
+  int fd() const override { return stream_->fd(); }
+  void break_off();  // the server stops: an error for whoever took it
+
+ private:
+  void deliver();
+
+  std::shared_ptr<Server::Impl> server_;
+  std::list<TakenStream*>::iterator place_;
+  std::unique_ptr<loop::Stream> stream_;
+  std::string received_;  // not delivered yet
+  bool reading_ = false;
+  std::shared_ptr<Events> events_ = std::make_shared<Events>();
+  std::shared_ptr<TakenStream*> alive_;  // callbacks may destroy this; null then
+};
+
 class ServerExchange final : public Exchange {
  public:
   ServerExchange(Connection* connection, Request request, int minor_version)
@@ -133,6 +168,8 @@ class ServerExchange final : public Exchange {
   void on_gone(std::function<void()> f) override;
   void on_drain(std::function<void()> f) override { drain_ = std::move(f); }
   Result<std::unique_ptr<WebSocket>> upgrade(std::string_view subprotocol) override;
+
+  Result<std::unique_ptr<loop::Stream>> take_over(std::string_view protocol, Headers headers) override;
 
   void connection_gone();  // the connection forgets the exchange, the handler hears of it
   void drained();

@@ -22,7 +22,10 @@ std::string openapi_v3_index();
 // nothing there.
 std::string openapi_v3(std::string_view group, std::string_view version);
 
-// GET /openapi/v2: everything in one document, as JSON only.
+// GET /openapi/v2: everything in one document.
 std::string openapi_v2();
+// The same in protobuf, all that kubectl accepts there; of its paths only the patches, and of those
+// what tells that they know dryRun and fieldValidation.
+std::string openapi_v2_protobuf();
 
 }  // namespace limpet::schema

@@ -3,6 +3,7 @@
     @case
     def pod_runs(): ...          raises (or asserts) when something is wrong
     run(device)                  runs them, some at once, prints a line each, ends the process
+    run(device, last=[f])        f runs alone, when all others are over: what disturbs them, or looks back on them
 
 Skip raised by a case is not a failure; raised before run() with skip() it skips the whole file. CASE=TEXT in the
 environment runs only cases whose name contains the text.
@@ -83,12 +84,13 @@ def _run_one(function):
     return name, verdict, problem
 
 
-def run(device, at_once=4):
+def run(device, at_once=4, last=()):
     """Runs the cases, closes the device (which looks for leaks), ends the process."""
-    wanted = [c for c in _cases if os.environ.get("CASE", "") in c.__name__]
+    chosen = lambda cases: [c for c in cases if os.environ.get("CASE", "") in c.__name__]
     try:
         with concurrent.futures.ThreadPoolExecutor(at_once) as pool:
-            results = list(pool.map(_run_one, wanted))
+            results = list(pool.map(_run_one, chosen(_cases)))
+        results += [_run_one(c) for c in chosen(last)]
     finally:
         leaks = device.close()
     failed = [r for r in results if r[1] == "FAILED"]

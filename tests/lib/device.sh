@@ -6,6 +6,7 @@
 #   check NAME COMMAND...   fails the test with the command's output unless it succeeds
 #   expect NAME PATTERN COMMAND...   also wants the extended regular expression in the output
 #   refuse NAME PATTERN COMMAND...   wants the command to fail with the pattern in its output
+#   kubectl_at_least 1.27            whether kubectl is that new: a fresh Debian 12 has 1.20
 #   eventually SECONDS COMMAND...    tries again until it succeeds
 set -u
 : "${TEST_TMP:?run by tests/run.sh}" "${LIMPET_BUILD:?}"
@@ -45,6 +46,11 @@ refuse() {
   shift 2
   if output=$("$@" 2>&1); then fail "$name: succeeded: $output"; fi
   grep -qE -- "$pattern" <<<"$output" || fail "$name: no /$pattern/ in: $output"
+}
+kubectl_at_least() {
+  local have
+  have=$(kubectl version --client -o json | sed -n 's/.*"gitVersion": *"v\([0-9]*\.[0-9]*\).*/\1/p')
+  [ "$(printf '%s\n' "$1" "$have" | sort -V | head -1)" = "$1" ]
 }
 eventually() {
   local deadline=$((SECONDS + $1))

@@ -22,7 +22,7 @@ import socket
 import subprocess
 import time
 
-from case import Failure, eventually, skip
+from case import Failure, Skip, eventually, skip
 from registry import Registry
 
 IMAGE = "127.0.0.1:5000/busybox:1"
@@ -403,8 +403,13 @@ class Device:
             raise Failure(f"{shlex.join(words)}: succeeds: {out[-800:]}")
         return out + err
 
+    def wait_logs(self, words, wanted, seconds=60):
+        """Until `kubectl logs WORDS` is this text: what a container says first comes after it is said to run."""
+        eventually(lambda: (text := self.kubectl("logs " + words)) == wanted or _other(text, wanted), seconds, f"logs {words}", every=0.3)
+
     def apply(self, *objects, options=""):
-        return self.kubectl("apply -f - " + options, "\n---\n".join(json.dumps(o) for o in objects))
+        """As a stream of JSON, without the lines of YAML between that older kubectl cannot read there."""
+        return self.kubectl("apply -f - " + options, "\n".join(json.dumps(o) for o in objects))
 
     def create(self, *objects, namespace="default"):
         """Over the socket: for what is not the point of a test."""
@@ -413,8 +418,36 @@ class Device:
             self.api("POST", f"/api/v1/namespaces/{namespace}/{kind}", value)
 
 
+_kubectl_versions = {}
+
+
+def kubectl_version(environment=None):
+    """(1, 35) of the kubectl that the tests find."""
+    program = shutil.which("kubectl", path=(environment or os.environ)["PATH"])
+    if program not in _kubectl_versions:
+        text = subprocess.run([program, "version", "--client", "-o", "json"], check=True, stdout=subprocess.PIPE, text=True).stdout
+        found = re.search(r"v(\d+)\.(\d+)", json.loads(text)["clientVersion"]["gitVersion"])
+        _kubectl_versions[program] = (int(found.group(1)), int(found.group(2)))
+    return _kubectl_versions[program]
+
+
+def kubectl_at_least(version):
+    """Whether kubectl is of that version, "1.27", or later: a fresh Debian 12 has 1.20."""
+    return kubectl_version() >= tuple(int(n) for n in version.split("."))
+
+
+def needs_kubectl(version, what):
+    """Skips the case where kubectl is older."""
+    if not kubectl_at_least(version):
+        raise Skip(f"kubectl {'.'.join(map(str, kubectl_version()))} has no {what}: that came with {version}")
+
+
 def is_ready(pod_object):
     return any(c["type"] == "Ready" and c["status"] == "True" for c in pod_object["status"].get("conditions", []))
+
+
+def _other(text, wanted):
+    raise Failure(f"got {text[-800:]!r}, wanted {wanted[-800:]!r}")
 
 
 def container_status(pod_object, name="main", kind="containerStatuses"):

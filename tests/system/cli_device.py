@@ -51,7 +51,7 @@ def ps():
 
 @case
 def logs():
-    expect_equal(good("logs web"), "one\ntwo\n")
+    eventually(lambda: good("logs web") == "one\ntwo\n", 60, "both lines", every=0.3)
     expect_equal(good("logs web --tail 1"), "two\n")
     expect_equal(limpet("logs absent")[0], 4)
 

@@ -124,6 +124,9 @@ def holds_on():
     writers = restarted([Writer(0), Writer(1), Writer(2)])
     for kill in range(KILLS):
         come_and_go(kill)
+        if kill % 2:  # at a random moment of full work, whenever that is reached; else at a random moment at all
+            begun = [writer.serial for writer in writers]
+            eventually(lambda: all(w.serial >= b + 5 for w, b in zip(writers, begun)), 60, "every writer is at work")
         time.sleep(chance.uniform(0, 0.8))
         device.kill()
         pause(writers, False)

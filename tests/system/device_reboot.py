@@ -31,14 +31,19 @@ for name in NAMES:
 device.wait_status("finished", "Completed")
 
 
+def no_cgroups():
+    for directory in device.cgroup_directories(below=True):
+        os.rmdir(directory)  # an OSError: processes of it are not quite gone yet
+    return True
+
+
 def reboot():
     device.kill()
     device.kill_containers()
     device.registry.stop()
     for mount in reversed(device.mounts()):
         subprocess.run(["umount", "-l", mount], check=True)
-    for directory in device.cgroup_directories(below=True):
-        os.rmdir(directory)
+    eventually(no_cgroups, 30, "the cgroups of what was killed are empty")
     subprocess.run("ip link delete limpet0; nft flush ruleset", shell=True, check=False, stderr=subprocess.DEVNULL)
     subprocess.run(["mount", "-t", "tmpfs", "limpet-run", RUN], check=True)
     # Boot ids differ after a real reboot; here the same file says another one.
@@ -62,8 +67,8 @@ def comes_back():
             before[name] = container_status(device.pod(name))
         expect_equal(device.row("finished")["Status"], "Completed")
         expect_equal(container_status(device.pod("finished"))["restartCount"], 0)
-        expect_equal(kubectl("logs configured"), "holdblue\n")
-        eventually(lambda: kubectl("logs counted") == f"{boot}\n", 5, "an emptyDir on disk outlives a reboot", every=0.3)
+        device.wait_logs("configured", "holdblue\n")
+        device.wait_logs("counted", f"{boot}\n")  # an emptyDir on disk outlives a reboot
         expect_match("^up$", kubectl("exec plain -- echo up"))
 
 

@@ -18,7 +18,7 @@ def side_by_side():
         device.create(pod("same", f"echo on {device.name}; exec sleep 100000"))
     for device in (one, two):
         device.wait_ready_pod("same")
-        eventually(lambda d=device: d.kubectl("logs same") == f"on {d.name}\n", 10, f"the log of {device.name}'s pod, and of no other")
+        device.wait_logs("same", f"on {device.name}\n")
         expect_equal(device.names("/api/v1/nodes"), [device.name])
     before = container_status(two.pod("same"))["containerID"]
     one.kill()

@@ -6,7 +6,7 @@ import sys
 
 sys.path.insert(0, os.environ["LIMPET_SOURCE"] + "/tests/lib")
 from case import case, eventually, expect, expect_equal, expect_match, run
-from limpet import IMAGE, container_status, is_ready, pod, pod_device
+from limpet import IMAGE, container_status, pod, pod_device
 
 device = pod_device()
 device.registry.push("tool:1", {"Entrypoint": ["sh", "-c"], "Cmd": ["echo from the image; pwd; id -u"], "Env": ["PATH=/bin", "OWN=image"],
@@ -36,7 +36,7 @@ def init_containers_in_order():
                                                 shell("second", "echo second >> /shared/steps")])))
     device.wait_status("ordered", "Init:0/2|PodInitializing|Running")
     found = device.wait_ready_pod("ordered")
-    expect_equal(kubectl("logs ordered -c main"), "first\nsecond\n")
+    device.wait_logs("ordered -c main", "first\nsecond\n")
     expect_equal(ended(found, "first", "initContainerStatuses")["reason"], "Completed")
     expect_match("^ordered +1/1 +Running", kubectl("get pod ordered"))
 
@@ -55,11 +55,13 @@ def init_container_that_fails():
 def sidecar():
     """Starts before the main container, does not hold up the end, and outlives it while it stops."""
     device.apply(pod("escorted", **shared(
-        shell("main", "cat /shared/side; sleep 2"), restartPolicy="Never", inits=[
+        shell("main", "cat /shared/side; while [ ! -e /shared/end ]; do sleep 0.1; done"), restartPolicy="Never", inits=[
             shell("side", 'echo side is up > /shared/side; trap "exit 0" TERM; while true; do sleep 0.1; done', restartPolicy="Always",
-                  startupProbe={"exec": {"command": ["test", "-e", "/shared/side"]}, "periodSeconds": 1})])))
+                  startupProbe={"exec": {"command": ["test", "-e", "/shared/side"]}, "periodSeconds": 1, "timeoutSeconds": 30})])))
     device.wait_status("escorted", "Running")
-    expect_match("^escorted +2/2 +Running", eventually(lambda: is_ready(device.pod("escorted")) and kubectl("get pod escorted"), 10))
+    device.wait_ready_pod("escorted")
+    expect_match("^escorted +2/2 +Running", kubectl("get pod escorted"))
+    kubectl("exec escorted -c side -- touch /shared/end")
     # The phase is told when nothing of the pod runs any more, the sidecar included.
     device.wait_pod("escorted", lambda p: p["status"]["phase"] == "Succeeded")
     device.wait_status("escorted", "Completed")
@@ -70,7 +72,7 @@ def sidecar():
 def sidecar_restarts():
     device.apply(pod("steady", **shared(shell("main", "exec sleep 100000"),
                                         inits=[shell("side", "sleep 1; exit 1", restartPolicy="Always")])))
-    device.wait_pod("steady", lambda p: container_status(p, "side", "initContainerStatuses")["restartCount"] >= 1, 30)
+    device.wait_pod("steady", lambda p: container_status(p, "side", "initContainerStatuses")["restartCount"] >= 1, 60)
     expect_equal(container_status(device.pod("steady"))["restartCount"], 0)
 
 
@@ -106,7 +108,7 @@ def killed_by_a_signal():
 @case
 def deadline():
     device.apply(pod("dated", "exec sleep 100000", activeDeadlineSeconds=2))
-    found = device.wait_pod("dated", lambda p: p["status"]["phase"] == "Failed", 20)
+    found = device.wait_pod("dated", lambda p: p["status"]["phase"] == "Failed", 60)
     expect_equal(found["status"].get("reason"), "DeadlineExceeded")
 
 
@@ -150,7 +152,7 @@ def deletion_at_once():
     device.apply(pod("forced", 'trap "" TERM; while true; do sleep 0.1; done', terminationGracePeriodSeconds=600))
     device.wait_status("forced", "Running")
     kubectl("delete pod forced --force --grace-period=0")
-    device.wait_gone("forced", 5)
+    device.wait_gone("forced", 60)
 
 
 run(device)

@@ -7,7 +7,7 @@ import sys
 
 sys.path.insert(0, os.environ["LIMPET_SOURCE"] + "/tests/lib")
 from case import case, eventually, expect, expect_equal, expect_match, run
-from limpet import IMAGE, pod, pod_device
+from limpet import IMAGE, kubectl_at_least, pod, pod_device
 from terminal import Terminal
 
 device = pod_device()
@@ -31,7 +31,8 @@ def output_and_exit_code():
     expect_match("^err$", err)
     expect_match("exit code 42", err)
     expect_equal(kubectl("exec target -c other -- sh -c 'echo $WHO'"), "other\n")
-    expect_match('Defaulted container "main" out of: main, other', device.run("kubectl exec target -- true")[2])
+    told = 'Defaulted container "main" out of: main, other' if kubectl_at_least("1.22") else "Defaulting container name to main"
+    expect_match(told, device.run("kubectl exec target -- true")[2])
 
 
 @case
@@ -65,10 +66,10 @@ def on_a_terminal():
         shell.wait_for("33 99")
         shell.wait_for("/dev/pts/")
         shell.resize(44, 111)
-        shell.type("sleep 0.5; stty size\n")
-        shell.wait_for("44 111")
+        shell.type("until [ \"$(stty size)\" = '44 111' ]; do sleep 0.1; done; echo re'sized'\n")
+        shell.wait_for("resized", 60)
         shell.type("sleep 100\n")
-        eventually(lambda: "sleep 100\n" in kubectl("exec target -c main -- ps -o args"), 10, "it sleeps", every=0.3)
+        eventually(lambda: "sleep 100\n" in kubectl("exec target -c main -- ps -o args"), 60, "it sleeps", every=0.3)
         shell.type("\x03")  # Ctrl-C goes to what runs inside
         shell.type("echo 'still' here\n")
         shell.wait_for("still here")
@@ -81,10 +82,10 @@ def on_a_terminal():
 @case
 def nothing_is_left_of_an_exec():
     process = device.popen("kubectl exec target -c other -- sleep 31337")
-    eventually(lambda: "sleep 31337" in kubectl("exec target -c other -- ps"), 10, "it runs", every=0.3)
+    eventually(lambda: "sleep 31337" in kubectl("exec target -c other -- ps"), 60, "it runs", every=0.3)
     process.kill()
     process.wait()
-    eventually(lambda: "sleep 31337" not in kubectl("exec target -c other -- ps"), 15, "its process ends with the client", every=0.5)
+    eventually(lambda: "sleep 31337" not in kubectl("exec target -c other -- ps"), 60, "its process ends with the client", every=0.5)
 
 
 @case
@@ -92,7 +93,7 @@ def attach():
     device.wait_ready_pod("speaks")
     process = device.popen("kubectl attach speaks")
     try:
-        eventually(lambda: process.stdout.readline() == "hello\n", 10, "output of the container")
+        eventually(lambda: process.stdout.readline() == "hello\n", 60, "output of the container")
     finally:
         process.kill()
         process.wait()
@@ -101,7 +102,7 @@ def attach():
 @case
 def attach_with_input():
     device.wait_ready_pod("reads")
-    out = device.run("kubectl attach -i reads", "one\ntwo\n", 20)[1]
+    out = device.run("kubectl attach -i reads", "one\ntwo\n")[1]
     expect_match("got one\ngot two\n", out)
     device.wait_status("reads", "Completed")
     expect_equal(kubectl("logs reads"), "ready\ngot one\ngot two\nend of input\n")

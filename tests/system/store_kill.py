@@ -10,6 +10,7 @@ import sys
 import time
 
 KILLS = 60
+WAIT_FOR = [0, 1, 40, 3, 12, 0, 5]
 POINTS = ["store.commit.before", "store.commit.write", "store.commit.after", "store.ack.before", "store.publish",
           "store.checkpoint", "store.compact.delete", "store.compact.commit", "store.open", "store.boot.commit"]
 
@@ -21,6 +22,7 @@ random.seed(seed)
 sure = 0
 for kill in range(KILLS):
     environment = dict(os.environ)
+    said = b""
     if kill % 5 == 4:
         # Reaching a point before this run's first acknowledgement is fine, too.
         environment["LIMPET_FAILPOINTS"] = "%s=kill@%d" % (POINTS[kill // 5 % len(POINTS)], random.choice([1, 1, 2, 5, 30]))
@@ -31,9 +33,12 @@ for kill in range(KILLS):
         except subprocess.TimeoutExpired:
             pass
     else:
-        time.sleep(random.uniform(0.005, 0.4))
+        # At a random moment after so many acknowledgements, however long those take here.
+        said = b"".join(victim.stdout.readline() for _ in range(WAIT_FOR[kill % len(WAIT_FOR)]))
+        time.sleep(random.uniform(0, 0.05))
     victim.kill()
-    acks = [line.split() for line in victim.stdout.read().decode().splitlines(keepends=True) if line.endswith("\n")]
+    said += victim.stdout.read()
+    acks = [line.split() for line in said.decode().splitlines(keepends=True) if line.endswith("\n")]
     victim.wait()
     if victim.returncode != -9:
         sys.exit("the writer ended by itself: %d" % victim.returncode)

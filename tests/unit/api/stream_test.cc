@@ -1,5 +1,8 @@
 // Logs, exec and attach against a scripted device.
+#include "loop/stream.h"
 #include "fixture.h"
+#include "http/spdy_frames.h"
+#include "http/spdy_headers.h"
 
 namespace limpet::api::test {
 namespace {
@@ -15,7 +18,8 @@ struct FakeLog final : LogSession {
 struct FakeExec final : ExecSession {
   struct Seen {
     std::string in, sizes;
-    bool closed = false, destroyed = false;
+    size_t queued = 0;  // what stdin_queue_size() says
+    bool closed = false, destroyed = false, paused = false;
   };
   Events events;
   std::shared_ptr<Seen> seen = std::make_shared<Seen>();
@@ -23,8 +27,8 @@ struct FakeExec final : ExecSession {
   void write_stdin(std::string_view b) override { seen->in.append(b); }
   void close_stdin() override { seen->closed = true; }
   void resize(int w, int h) override { seen->sizes += std::to_string(w) + "x" + std::to_string(h) + " "; }
-  size_t stdin_queue_size() const override { return 0; }
-  void pause(bool) override {}
+  size_t stdin_queue_size() const override { return seen->queued; }
+  void pause(bool p) override { seen->paused = p; }
 };
 
 struct FakeNode final : NodeAccess {
@@ -66,9 +70,11 @@ struct FakeSocket final : http::WebSocket {
   const std::string& subprotocol() const override { return protocol; }
 };
 
-// An exchange that can become a WebSocket.
+// An exchange that can become a WebSocket, and a stream for another protocol when it has one.
 struct SocketExchange final : http::Exchange {
   http::Request r;
+  std::unique_ptr<loop::Stream> stream;
+  http::Headers switched;
   std::shared_ptr<FakeSocket::Seen> seen = std::make_shared<FakeSocket::Seen>();
   std::string chosen;
   int status = 0;
@@ -93,6 +99,12 @@ struct SocketExchange final : http::Exchange {
     s->seen = seen;
     s->protocol = p;
     return s;
+  }
+  Result<std::unique_ptr<loop::Stream>> take_over(std::string_view protocol, http::Headers h) override {
+    answered = true;
+    chosen = protocol;
+    switched = std::move(h);
+    return std::move(stream);
   }
 };
 
@@ -231,6 +243,223 @@ TEST_CASE("exec in other dialects, and refusals") {
   attach->seen->events.on_close(1006, "");  // the client vanished
   s.turn();
   CHECK(seen->destroyed);
+}
+
+namespace {
+
+// kubectl's end of an exec over SPDY.
+struct SpdyClient {
+  Server& s;
+  std::unique_ptr<loop::Stream> stream;
+  std::shared_ptr<SocketExchange> exchange = std::make_shared<SocketExchange>();
+  http::SpdyHeaderWriter writer;
+  http::SpdyReader reader;
+  std::string said;  // what the server's frames say, without SYN_REPLY
+  int replies = 0;
+  bool over = false;
+
+  SpdyClient(Server& server, const std::string& path, const std::string& query, const char* protocols)
+      : s(server) {
+    auto pair = loop::stream_pair(s.loop);
+    REQUIRE(pair);
+    stream = std::move(pair->first);
+    exchange->stream = std::move(pair->second);
+    stream->set_events({.on_read = [this](std::string_view b) { read(b); },
+                        .on_eof = [this] { over = true; },
+                        .on_error = [this](Error) { over = true; },
+                        .on_drain = {}});
+    stream->read_start();
+    exchange->r.method = "POST";
+    exchange->r.path = path;
+    exchange->r.query = *http::parse_query(query);
+    exchange->r.peer.kind = http::Peer::Kind::in_process;
+    exchange->r.peer.user = "admin";
+    exchange->r.peer.groups = {"system:masters"};
+    exchange->r.headers.add("Connection", "Upgrade");
+    exchange->r.headers.add("Upgrade", "SPDY/3.1");
+    for (std::string_view rest = protocols; !rest.empty();) {  // one header each, as Go sends them
+      const size_t end = rest.find(' ');
+      exchange->r.headers.add("X-Stream-Protocol-Version", std::string(rest.substr(0, end)));
+      rest.remove_prefix(end == std::string_view::npos ? rest.size() : end + 1);
+    }
+    s.api->handler()(exchange);
+    REQUIRE(s.until([&] { return exchange->answered; }));
+  }
+  void read(std::string_view bytes) {
+    for (;;) {
+      switch (reader.next(bytes)) {
+        case http::SpdyReader::Step::need_more:
+        case http::SpdyReader::Step::error:
+          return;
+        case http::SpdyReader::Step::data:
+          said += std::to_string(reader.stream()) + ":" + std::string(reader.payload()) +
+                  (reader.fin() ? "$ " : " ");
+          break;
+        case http::SpdyReader::Step::control:
+          if (reader.type() == http::SpdyType::syn_reply) ++replies;
+          if (reader.type() == http::SpdyType::rst_stream) said += "reset ";
+          if (reader.type() == http::SpdyType::goaway) said += "goaway ";
+          break;
+      }
+    }
+  }
+  void open(uint32_t id, const char* type) {
+    http::Headers h;
+    h.add("streamtype", type);
+    std::string out;
+    http::append_spdy_control(&out, http::SpdyType::syn_stream, 0,
+                              http::spdy_numbers(id, 0) + std::string(2, '\0') + writer.write(h));
+    stream->write(std::move(out));
+  }
+  void send(uint32_t id, std::string_view bytes, bool fin = false) {
+    std::string out;
+    http::append_spdy_data(&out, id, bytes, fin);
+    stream->write(std::move(out));
+  }
+  bool until(const std::function<bool()>& done) { return s.until(done); }
+};
+
+constexpr const char* kAllVersions =
+    "v5.channel.k8s.io v4.channel.k8s.io v3.channel.k8s.io v2.channel.k8s.io channel.k8s.io";
+
+}  // namespace
+
+TEST_CASE("exec over SPDY: streams, resize, end of input, exit code") {
+  FakeNode node;
+  Server s(&node);
+  bound_pod(s, "p");
+  SpdyClient c(s, kPods + "/p/exec", "command=sh&stdin=true&stdout=true&stderr=true", "v4.channel.k8s.io");
+  CHECK(c.exchange->chosen == "SPDY/3.1");
+  CHECK(c.exchange->switched.get("X-Stream-Protocol-Version") == "v4.channel.k8s.io");
+  c.open(1, "error");
+  c.open(3, "stdin");
+  c.open(5, "stdout");
+  REQUIRE(c.until([&] { return c.replies == 3; }));
+  CHECK_FALSE(node.exec_session);  // one stream is missing
+  c.open(7, "stdout");             // there already
+  c.open(9, "resize");             // no terminal
+  c.open(11, "other");
+  REQUIRE(c.until([&] { return c.said == "reset reset reset "; }));
+  c.said.clear();
+  c.open(13, "stderr");
+  REQUIRE(c.until([&] { return node.exec_session != nullptr && c.replies == 4; }));
+  CHECK(node.what.command == std::vector<std::string>{"sh"});
+  auto seen = node.exec_session->seen;
+  c.send(3, "hel");
+  c.send(3, "lo");
+  c.send(5, "nobody reads this");
+  c.send(3, "", true);
+  REQUIRE(c.until([&] { return seen->closed; }));
+  CHECK(seen->in == "hello");
+  node.exec_session->events.on_output(false, "out");
+  node.exec_session->events.on_output(true, "err");
+  node.exec_session->events.on_exit(7);
+  REQUIRE(c.until([&] { return c.said.ends_with("goaway "); }));
+  const size_t status = c.said.find("1:{");
+  CHECK(c.said.substr(0, status) == "5:out 13:err 5:$ 13:$ ");
+  CHECK(c.said.ends_with("} 1:$ goaway "));
+  const std::string text = c.said.substr(status + 2, c.said.rfind('}') - status - 1);
+  CHECK(json::Cursor(text)["reason"].str() == "NonZeroExitCode");
+  CHECK(json::Cursor(text)["details"]["causes"].at(0)["message"].str() == "7");
+  CHECK_FALSE(c.over);  // the client leaves first: what it has not read yet is still to be read
+  c.stream->shutdown();
+  REQUIRE(c.until([&] { return c.over && seen->destroyed; }));
+}
+
+TEST_CASE("exec over SPDY on a terminal; sizes may be cut anywhere") {
+  FakeNode node;
+  Server s(&node);
+  bound_pod(s, "p");
+  SpdyClient c(s, kPods + "/p/exec", "command=sh&stdin=true&stdout=true&tty=true", kAllVersions);
+  CHECK(c.exchange->switched.get("X-Stream-Protocol-Version") == "v5.channel.k8s.io");
+  c.open(1, "error");
+  c.open(3, "stdin");
+  c.open(5, "stdout");
+  c.open(7, "resize");
+  REQUIRE(c.until([&] { return node.exec_session != nullptr; }));
+  auto seen = node.exec_session->seen;
+  c.send(7, "{\"Width\":80,\"Hei");
+  c.send(7, "ght\":24}\n{\"Width\":100,\"Height\":50}\nnonsense\n{\"Width\":0,\"Height\":1}\n");
+  REQUIRE(c.until([&] { return seen->sizes == "80x24 100x50 "; }));
+  c.stream.reset();  // the client is gone: the command goes with it
+  REQUIRE(c.until([&] { return seen->destroyed; }));
+
+  SpdyClient endless(s, kPods + "/p/exec", "command=sh&stdout=true&tty=true", "v4.channel.k8s.io");
+  endless.open(1, "error");
+  endless.open(3, "stdout");
+  endless.open(5, "resize");
+  endless.send(5, std::string(2000, 'x'));
+  REQUIRE(endless.until([&] { return endless.over; }));
+  CHECK(endless.said == "goaway ");
+}
+
+TEST_CASE("exec over SPDY in older dialects tells a failure as text") {
+  FakeNode node;
+  Server s(&node);
+  bound_pod(s, "p");
+  for (const char* version : {"v3.channel.k8s.io", "v2.channel.k8s.io", "channel.k8s.io"}) {
+    SpdyClient c(s, kPods + "/p/attach", "stdout=true", version);
+    CHECK(c.exchange->switched.get("X-Stream-Protocol-Version") == version);
+    c.open(1, "error");
+    c.open(3, "stdout");
+    node.exec_session = nullptr;
+    REQUIRE(c.until([&] { return node.exec_session != nullptr; }));
+    node.exec_session->events.on_exit(3);
+    REQUIRE(c.until([&] { return c.said.ends_with("goaway "); }));
+    CHECK(c.said == "3:$ 1:command terminated with non-zero exit code: exit status 3 1:$ goaway ");
+  }
+  SpdyClient well(s, kPods + "/p/attach", "stdout=true", "v2.channel.k8s.io");
+  well.open(1, "error");
+  node.exec_session = nullptr;
+  well.open(3, "stdout");
+  REQUIRE(well.until([&] { return node.exec_session != nullptr; }));
+  node.exec_session->events.on_exit(0);
+  REQUIRE(well.until([&] { return well.said == "3:$ 1:$ goaway "; }));
+}
+
+TEST_CASE("exec over SPDY: refusals, and who breaks the protocol") {
+  FakeNode node;
+  Server s(&node);
+  bound_pod(s, "p");
+  const std::string exec = kPods + "/p/exec";
+  SpdyClient unknown(s, exec, "command=x&stdout=true", "v9.channel.k8s.io");
+  CHECK(unknown.exchange->status == 403);
+  CHECK(unknown.exchange->body.find("v4.channel.k8s.io") != std::string::npos);
+  CHECK(SpdyClient(s, exec, "stdout=true", kAllVersions).exchange->status == 400);
+  CHECK(SpdyClient(s, kPods + "/none/exec", "command=x&stdout=true", kAllVersions).exchange->status == 404);
+  SpdyClient early(s, exec, "command=x&stdin=true&stdout=true", kAllVersions);
+  early.open(1, "stdin");
+  early.send(1, "before anything runs");
+  REQUIRE(early.until([&] { return early.over; }));
+  CHECK_FALSE(node.exec_session);
+}
+
+TEST_CASE("exec over SPDY: whoever is slow holds up the other side") {
+  FakeNode node;
+  Server s(&node);
+  bound_pod(s, "p");
+  SpdyClient c(s, kPods + "/p/exec", "command=x&stdin=true&stdout=true", kAllVersions);
+  c.open(1, "error");
+  c.open(3, "stdin");
+  c.open(5, "stdout");
+  REQUIRE(c.until([&] { return node.exec_session != nullptr && c.replies == 3; }));
+  auto seen = node.exec_session->seen;
+  c.stream->read_stop();
+  node.exec_session->events.on_output(false, std::string(4 << 20, 'x'));
+  CHECK(seen->paused);
+  c.stream->read_start();
+  REQUIRE(c.until([&] { return !seen->paused; }));
+  seen->queued = 1 << 20;  // the container does not take its input
+  c.send(3, std::string(4 << 20, 'y'));
+  REQUIRE(c.until([&] { return !seen->in.empty(); }));
+  const size_t taken = seen->in.size();
+  s.turn();
+  s.turn();
+  CHECK(seen->in.size() == taken);
+  CHECK(c.stream->write_queue_size() > 0);
+  seen->queued = 0;
+  node.exec_session->events.on_drain();
+  REQUIRE(c.until([&] { return seen->in.size() == 4 << 20; }));
 }
 
 }  // namespace limpet::api::test

@@ -5,6 +5,7 @@
 
 #include "base/json.h"
 #include "schema/openapi.h"
+#include "schema/protobuf_wire.h"
 #include "schema/types.h"
 
 using namespace limpet;
@@ -30,6 +31,29 @@ void check_refs(json::Ref node, json::Ref schemas, const std::string& prefix) {
       check_refs(child, schemas, prefix);
     }
   }
+}
+
+// Field `number` of a message, all of them joined by a bar.
+std::string fields(std::string_view message, uint32_t number) {
+  std::string out;
+  for (wire::Reader r(message); !r.done();) {
+    const auto item = r.next();
+    REQUIRE(item);
+    REQUIRE_EQ(item->kind, wire::bytes);
+    if (item->number == number) out.append(out.empty() ? "" : "|").append(item->data);
+  }
+  return out;
+}
+
+// Of the repeated entries {name = 1, value = 2} in field `number`: the value of one name.
+std::string entry(std::string_view message, uint32_t number, std::string_view name) {
+  for (wire::Reader r(message); !r.done();) {
+    const auto item = r.next();
+    REQUIRE(item);
+    if (item->number == number && fields(item->data, 1) == name) return fields(item->data, 2);
+  }
+  FAIL("no entry ", std::string(name));
+  return {};
 }
 
 }  // namespace
@@ -104,4 +128,42 @@ TEST_CASE("what kubectl looks for") {
   CHECK(schemas["io.k8s.apimachinery.pkg.apis.meta.v1.LabelSelector"]["x-kubernetes-map-type"].str() ==
         "atomic");
   CHECK(schemas["io.k8s.api.core.v1.ContainerPort"]["properties"]["protocol"]["default"].str() == "TCP");
+}
+
+TEST_CASE("the v2 document in protobuf") {
+  const std::string whole = openapi_v2_protobuf();
+  CHECK_EQ(fields(whole, 1), "2.0");
+  CHECK_EQ(fields(fields(whole, 2), 1), "Kubernetes");
+  CHECK_LT(whole.size(), openapi_v2().size());
+
+  const std::string definitions = fields(whole, 9);
+  const std::string pod = entry(definitions, 1, "io.k8s.api.core.v1.Pod");
+  CHECK_EQ(fields(fields(pod, 22), 1), "object");
+  CHECK_EQ(fields(entry(pod, 31, "x-kubernetes-group-version-kind"), 2),
+           R"([{"group":"","kind":"Pod","version":"v1"}])");
+  const std::string spec = entry(definitions, 1, "io.k8s.api.core.v1.PodSpec");
+  CHECK_EQ(fields(spec, 19), "containers");
+  const std::string containers = entry(fields(spec, 25), 1, "containers");
+  CHECK_FALSE(fields(containers, 4).empty());
+  CHECK_EQ(fields(fields(containers, 22), 1), "array");
+  CHECK_EQ(fields(fields(fields(containers, 23), 1), 1), "#/definitions/io.k8s.api.core.v1.Container");
+  CHECK_EQ(fields(entry(containers, 31, "x-kubernetes-patch-merge-key"), 2), "\"name\"");
+  const std::string selector = entry(fields(spec, 25), 1, "nodeSelector");
+  CHECK_EQ(fields(fields(fields(fields(selector, 21), 1), 22), 1), "string");
+  const std::string port = entry(definitions, 1, "io.k8s.api.core.v1.ContainerPort");
+  const std::string protocol = entry(fields(port, 25), 1, "protocol");
+  CHECK_EQ(fields(fields(protocol, 5), 2), "\"TCP\"");
+  CHECK_FALSE(fields(protocol, 20).empty());
+
+  const std::string path = entry(fields(whole, 8), 2, "/api/v1/namespaces/{name}");
+  const std::string patch = fields(path, 8);
+  CHECK_EQ(fields(entry(patch, 13, "x-kubernetes-group-version-kind"), 2),
+           R"({"group":"","kind":"Namespace","version":"v1"})");
+  std::string names;
+  for (wire::Reader r(patch); !r.done();) {
+    const auto item = r.next();
+    REQUIRE(item);
+    if (item->number == 8) names += fields(fields(fields(fields(item->data, 1), 2), 3), 4) + " ";
+  }
+  CHECK_EQ(names, "dryRun fieldValidation ");
 }
