@@ -22,14 +22,14 @@ constexpr const char* host = "0.0.0.0";
 struct Ca {
   explicit Ca(const char* name) {
     authority.key = pki::PrivateKey::generate(random).value();
-    authority.certificate_pem = pki::make_ca(name, authority.key, now(), random).value();
+    authority.certificate_pem = pki::make_ca(name, authority.key, validity(), random).value();
   }
-  static WallTime now() { return SystemClock().wall(); }
+  static pki::Validity validity() { return pki::valid_from(SystemClock().wall(), 3600); }
   tls::ServerOptions issue(const pki::Names& names) {
     const pki::PrivateKey key = pki::PrivateKey::generate(random).value();
     tls::ServerOptions out;
     out.certificate_pem =
-        pki::issue(authority, key.spki(), {"registry", {}}, names, pki::Use::server, now(), 3600, random)
+        pki::issue(authority, key.spki(), {"registry", {}}, names, pki::Use::server, validity(), random)
             .value();
     out.key_pem = key.to_pem().value();
     return out;
