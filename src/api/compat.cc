@@ -130,7 +130,8 @@ std::string compatibility_document() {
       "yet; a write that uses one is answered with a `Warning:` header. `spec.containers[]` stands for init "
       "and\n"
       "ephemeral containers too, and what is said of Pod holds for pod templates. The list is made from\n"
-      "`src/api/compat.cc`; a test asks of every field in the schema of a pod's spec whether it is acted on or "
+      "`src/api/compat.cc`; a test asks of every field in the schema of a pod's spec whether it is acted on "
+      "or "
       "listed\n"
       "here.\n\n"
       "| Kind | Field | What happens instead |\n|---|---|---|\n";

@@ -14,6 +14,6 @@ void finalize_namespace(CallPtr call);  // namespaces.cc
 void get_scale(CallPtr call);           // scale.cc
 void update_scale(CallPtr call);
 void patch_scale(CallPtr call);
-void create_review(CallPtr call);       // reviews.cc: kinds that are answered and not kept
+void create_review(CallPtr call);  // reviews.cc: kinds that are answered and not kept
 
 }  // namespace limpet::api

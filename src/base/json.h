@@ -114,7 +114,8 @@ class Ref {
   Ref set(std::string_view key, int64_t n) { return set(key, Value::number(n)); }
   Ref set(std::string_view key, int n) { return set(key, Value::number(n)); }
   Ref set(std::string_view key, bool b) { return set(key, Value::boolean(b)); }
-  // Like set for a key that is known to be absent: does not search, so that building a large map stays linear.
+  // Like set for a key that is known to be absent: does not search, so that building a large map stays
+  // linear.
   Ref add(std::string_view key, Value value);
   Ref ensure_object(std::string_view key);  // the object under key, made if absent or of another type
   Ref ensure_array(std::string_view key);

@@ -29,8 +29,8 @@ struct Node {
   std::string scalar;  // text as written, unquoted
   std::vector<Node> items;
   std::vector<Member> members;  // in order
-  int line = 0;                                // from 1
-  int column = 0;                              // from 1
+  int line = 0;                 // from 1
+  int column = 0;               // from 1
 
   const Node* find(std::string_view key) const;
 };

@@ -46,7 +46,8 @@ class IdentityPart final : public Part {
 
  private:
   void watch_addresses() {
-    auto watch = AddressWatch::make(device_.loop, AddressWatch::Of::addresses, settle_ms, [this] { renew(); });
+    auto watch =
+        AddressWatch::make(device_.loop, AddressWatch::Of::addresses, settle_ms, [this] { renew(); });
     if (!watch) {
       log::warning("changes of addresses are not noticed at once, going on", {{"error", watch.error()}});
       return;

@@ -430,8 +430,8 @@ void Container::write_status() {
   save_status();
 }
 
-// Whoever is connected has it already; a daemon that comes later reads the file. A full disk must not make the
-// file lie for good: it is tried again until it is written.
+// Whoever is connected has it already; a daemon that comes later reads the file. A full disk must not make
+// the file lie for good: it is tried again until it is written.
 void Container::save_status() {
   const bool saved = write_file_atomic(wire::status_name, status_.data(), status_.size()) == 0;
   status_retry_at_ = saved ? 0 : monotonic_ms() + status_retry_ms;

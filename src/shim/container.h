@@ -93,7 +93,7 @@ class Container {
   int init_status_ = 0;
   int64_t drain_deadline_ = 0;
   int64_t poweroff_deadline_ = 0;  // the device goes down: the container ends by then
-  int64_t status_retry_at_ = 0;  // the file could not be written: when to try again
+  int64_t status_retry_at_ = 0;    // the file could not be written: when to try again
   pid_t orphan_pid_[8] = {};
   int orphan_status_[8] = {};
   int orphans_ = 0;

@@ -1,4 +1,5 @@
-// Any bytes as a protobuf body: no crash, and an object that decodes encodes to something that decodes to the same.
+// Any bytes as a protobuf body: no crash, and an object that decodes encodes to something that decodes to the
+// same.
 #include <cstddef>
 #include <cstdint>
 #include <cstdlib>

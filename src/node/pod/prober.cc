@@ -27,7 +27,8 @@ std::string brief(std::string text) {
 uint16_t port_number(const std::string& text, json::Cursor container) {
   unsigned number = 0;
   const auto r = std::from_chars(text.data(), text.data() + text.size(), number);
-  if (r.ec == std::errc() && r.ptr == text.data() + text.size()) return number < 65536 ? static_cast<uint16_t>(number) : 0;
+  if (r.ec == std::errc() && r.ptr == text.data() + text.size())
+    return number < 65536 ? static_cast<uint16_t>(number) : 0;
   uint16_t found = 0;
   container["ports"].each([&](std::string_view, json::Cursor p) {
     if (p["name"].str_equals(text)) found = static_cast<uint16_t>(p["containerPort"].integer());
@@ -71,8 +72,11 @@ class Exec final : public Operation {
 
 class Http final : public Operation {
  public:
-  Http(loop::Loop& loop, const Handler& handler, const ProbeTarget& target, uint16_t port, int64_t timeout_ms, Done done)
-      : done_(std::move(done)), deadline_(loop, "http-probe"), client_(loop, target.dialer ? *target.dialer : plain_, options(timeout_ms)) {
+  Http(loop::Loop& loop, const Handler& handler, const ProbeTarget& target, uint16_t port, int64_t timeout_ms,
+       Done done)
+      : done_(std::move(done)),
+        deadline_(loop, "http-probe"),
+        client_(loop, target.dialer ? *target.dialer : plain_, options(timeout_ms)) {
     http::ClientRequest r;
     r.origin.host = handler.host.empty() ? target.pod_ip : handler.host;
     r.origin.port = port;
@@ -139,11 +143,15 @@ class Tcp final : public Operation {
 
 class Grpc final : public Operation {
  public:
-  Grpc(loop::Loop& loop, const std::string& host, uint16_t port, const std::string& service, int64_t timeout_ms, Done done)
-      : done_(std::move(done)), health_(strf("%s:%u", host.c_str(), unsigned{port}), service), deadline_(loop, "grpc-probe") {
+  Grpc(loop::Loop& loop, const std::string& host, uint16_t port, const std::string& service,
+       int64_t timeout_ms, Done done)
+      : done_(std::move(done)),
+        health_(strf("%s:%u", host.c_str(), unsigned{port}), service),
+        deadline_(loop, "grpc-probe") {
     const std::string what = strf("dial tcp %s:%u: ", host.c_str(), unsigned{port});
     deadline_.start(timeout_ms, [this, timeout_ms] {
-      end({false, strf("timeout: health rpc did not complete within %llds", static_cast<long long>(timeout_ms / 1000))});
+      end({false, strf("timeout: health rpc did not complete within %llds",
+                       static_cast<long long>(timeout_ms / 1000))});
     });
     connect_.tcp(loop, host, port, timeout_ms, [this, what](Result<std::unique_ptr<loop::Stream>> stream) {
       if (!stream) return end({false, what + stream.error().message});
@@ -193,25 +201,31 @@ class Later final : public Operation {
 
 }  // namespace
 
-std::unique_ptr<Operation> run_handler(loop::Loop& loop, Runtime& runtime, const Handler& handler, const ProbeTarget& target,
-                                       int64_t timeout_ms, Done done) {
+std::unique_ptr<Operation> run_handler(loop::Loop& loop, Runtime& runtime, const Handler& handler,
+                                       const ProbeTarget& target, int64_t timeout_ms, Done done) {
   const auto fails = [&](std::string why) {
     return std::make_unique<Later>(loop, 1, ProbeOutcome{false, std::move(why)}, std::move(done));
   };
   if (timeout_ms < 1) timeout_ms = 1000;
   switch (handler.kind) {
-    case Handler::Kind::exec: return std::make_unique<Exec>(runtime, handler, target, timeout_ms, std::move(done));
+    case Handler::Kind::exec:
+      return std::make_unique<Exec>(runtime, handler, target, timeout_ms, std::move(done));
     case Handler::Kind::sleep:
-      return std::make_unique<Later>(loop, handler.seconds * 1000 + 1, ProbeOutcome{true, ""}, std::move(done));
-    case Handler::Kind::none: return fails("no handler");
+      return std::make_unique<Later>(loop, handler.seconds * 1000 + 1, ProbeOutcome{true, ""},
+                                     std::move(done));
+    case Handler::Kind::none:
+      return fails("no handler");
     case Handler::Kind::http:
     case Handler::Kind::grpc:
-    case Handler::Kind::tcp: break;
+    case Handler::Kind::tcp:
+      break;
   }
   const uint16_t port = port_number(handler.port, target.container);
-  if (port == 0) return fails("\"" + handler.port + "\" is no port number and no name of a port of the container");
+  if (port == 0)
+    return fails("\"" + handler.port + "\" is no port number and no name of a port of the container");
   if (handler.kind == Handler::Kind::tcp) {
-    return std::make_unique<Tcp>(loop, handler.host.empty() ? target.pod_ip : handler.host, port, timeout_ms, std::move(done));
+    return std::make_unique<Tcp>(loop, handler.host.empty() ? target.pod_ip : handler.host, port, timeout_ms,
+                                 std::move(done));
   }
   if (handler.kind == Handler::Kind::grpc) {
     return std::make_unique<Grpc>(loop, target.pod_ip, port, handler.service, timeout_ms, std::move(done));

@@ -23,9 +23,9 @@ struct ProbeOutcome {
 };
 
 struct ProbeTarget {
-  std::string container_id;  // exec
-  std::string pod_ip;        // http, tcp, grpc; the device's own address with the host network
-  json::Cursor container;     // its ports, for handlers that name one; read before run_handler() returns
+  std::string container_id;        // exec
+  std::string pod_ip;              // http, tcp, grpc; the device's own address with the host network
+  json::Cursor container;          // its ports, for handlers that name one; read before run_handler() returns
   http::Dialer* dialer = nullptr;  // for HTTPS; without one such a probe fails
 };
 

@@ -75,7 +75,7 @@ struct ContainerRecord {
   // It ran when the device stopped: the same image again, without asking a registry that may not be in reach.
   bool interrupted = false;
   std::string checked_image;  // id of the image last checked because a program of it crashed; once is enough
-  int64_t failed_ms = 0;  // waiting after a failure: when it failed
+  int64_t failed_ms = 0;      // waiting after a failure: when it failed
 };
 
 // A step of setting up the pod that is done once and retried when it fails.
@@ -98,7 +98,7 @@ struct PodState {
   std::vector<std::string> ips;
   std::map<std::string, ContainerRecord> containers;
   std::optional<PodFailure> failure;
-  bool initialized = false;  // all init containers ran to their end in this sandbox
+  bool initialized = false;   // all init containers ran to their end in this sandbox
   bool end_reported = false;  // the API knows how the pod ended
   bool cleanup_busy = false;
   Step cleanup;           // only its back-off: what could not be undone is tried again

@@ -2,7 +2,8 @@
 //
 // emptyDir lives below the data directory (it survives a reboot with its pod) or, medium Memory, as a tmpfs
 // of its own; configMap, secret, downwardAPI and projected volumes are written below the runtime directory,
-// which is tmpfs, so that no secret reaches flash (volume_files.h). https://kubernetes.io/docs/concepts/storage/volumes/
+// which is tmpfs, so that no secret reaches flash (volume_files.h).
+// https://kubernetes.io/docs/concepts/storage/volumes/
 #pragma once
 
 #include <cstdint>

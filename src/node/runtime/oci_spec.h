@@ -34,8 +34,8 @@ struct SpecInput {
   std::string arch;
   bool cgroup_v2 = false;
   bool recursive_read_only = true;  // the kernel knows how to
-  bool bind_sysfs = false;        // the kernel lets us mount no sysfs of our own: the device's is shown
-  int min_oom_score_adj = -1000;  // lower ones are not permitted here
+  bool bind_sysfs = false;          // the kernel lets us mount no sysfs of our own: the device's is shown
+  int min_oom_score_adj = -1000;    // lower ones are not permitted here
   int64_t default_pids_limit = 1024;
 };
 

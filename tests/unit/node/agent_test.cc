@@ -72,7 +72,8 @@ TEST_CASE("what ran when the device stopped starts again without asking the regi
     bool ran, moved;  // the pod ran before; its tag names another image now
     int pulls;
   };
-  const Row rows[] = {{"ran", true, false, 0}, {"ran from another image", true, true, 1}, {"never ran", false, false, 1}};
+  const Row rows[] = {
+      {"ran", true, false, 0}, {"ran from another image", true, true, 1}, {"never ran", false, false, 1}};
   for (const Row& row : rows) {
     CAPTURE(row.name);
     World w;

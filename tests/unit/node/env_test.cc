@@ -34,9 +34,9 @@ TEST_CASE("references in text") {
     const char* text;
     const char* expect;
   };
-  const Row rows[] = {{"$(A)", "1"},          {"x$(A)y$(B)", "x1ytwo"}, {"$$(A)", "$(A)"}, {"$(C)", "$(C)"},
-                      {"$A", "$A"},           {"$(A", "$(A"},           {"$", "$"},        {"$$", "$"},
-                      {"$$$(A)", "$1"},       {"$()", "$()"},           {"", ""},          {"a$(A)$", "a1$"}};
+  const Row rows[] = {{"$(A)", "1"},    {"x$(A)y$(B)", "x1ytwo"}, {"$$(A)", "$(A)"}, {"$(C)", "$(C)"},
+                      {"$A", "$A"},     {"$(A", "$(A"},           {"$", "$"},        {"$$", "$"},
+                      {"$$$(A)", "$1"}, {"$()", "$()"},           {"", ""},          {"a$(A)$", "a1$"}};
   for (const Row& row : rows) {
     CAPTURE(row.text);
     CHECK(expand(row.text, env) == row.expect);
@@ -49,7 +49,8 @@ TEST_CASE("environments from all sources, and the words for what is missing") {
     const char* expect;  // or the error behind '!'
   };
   const Row rows[] = {
-      {R"~({"env":[{"name":"A","value":"1"},{"name":"B","value":"$(A)2"},{"name":"A","value":"3"}]})~", "A=3 B=12"},
+      {R"~({"env":[{"name":"A","value":"1"},{"name":"B","value":"$(A)2"},{"name":"A","value":"3"}]})~",
+       "A=3 B=12"},
       {R"~({"env":[{"name":"B","value":"$(A)"},{"name":"A","value":"1"}]})~", "B=$(A) A=1"},
       {R"~({"envFrom":[{"configMapRef":{"name":"cm"}}],"env":[{"name":"X","value":"$(color)"}]})~",
        "color=red shape=round X=red"},
@@ -64,7 +65,8 @@ TEST_CASE("environments from all sources, and the words for what is missing") {
        "!illegal base64 data at input byte 3"},
       {R"({"env":[{"name":"P","valueFrom":{"configMapKeyRef":{"name":"cm","key":"size"}}}]})",
        "!couldn't find key size in ConfigMap shop/cm"},
-      {R"({"env":[{"name":"P","valueFrom":{"configMapKeyRef":{"name":"cm","key":"size","optional":true}}}]})", ""},
+      {R"({"env":[{"name":"P","valueFrom":{"configMapKeyRef":{"name":"cm","key":"size","optional":true}}}]})",
+       ""},
       {R"({"env":[{"name":"N","valueFrom":{"fieldRef":{"fieldPath":"metadata.name"}}},
                   {"name":"L","valueFrom":{"fieldRef":{"fieldPath":"metadata.labels['app']"}}},
                   {"name":"Z","valueFrom":{"fieldRef":{"fieldPath":"metadata.annotations['a/b']"}}},

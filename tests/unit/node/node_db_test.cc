@@ -48,8 +48,9 @@ struct Rig {
 };
 
 SharedBytes pod(const char* uid, const char* phase, int version) {
-  return share(strf(R"({"metadata":{"uid":"%s","resourceVersion":"%d"},"spec":{"x":1},"status":{"phase":"%s","n":%d}})", uid,
-                    version, phase, version));
+  return share(strf(
+      R"({"metadata":{"uid":"%s","resourceVersion":"%d"},"spec":{"x":1},"status":{"phase":"%s","n":%d}})",
+      uid, version, phase, version));
 }
 
 }  // namespace
@@ -111,7 +112,8 @@ TEST_CASE("a damaged file is set aside and begun anew, wherever the damage is") 
     for (size_t i = at; i < at + 64; i++) bytes[i] = static_cast<char>(~bytes[i]);
     REQUIRE(write_file_atomic(rig.path, bytes, 0600).has_value());
     db = rig.open();
-    // Either the damage was seen, and the file is aside, or it hit bytes that carry nothing; never a wrong pod.
+    // Either the damage was seen, and the file is aside, or it hit bytes that carry nothing; never a wrong
+    // pod.
     if (db->pods().empty()) {
       CHECK(access((rig.path + ".damaged-1").c_str(), F_OK) == 0);
     } else {

@@ -179,9 +179,14 @@ TEST_CASE("the signal that asks to stop is the pod's, else the image's") {
     const char* name;
     int number;
   };
-  const Row rows[] = {{"SIGUSR1", SIGUSR1},           {"SIGQUIT", SIGQUIT},         {"SIGIOT", SIGABRT},
-                      {"SIGRTMIN", SIGRTMIN},         {"SIGRTMIN+3", SIGRTMIN + 3}, {"SIGRTMAX", SIGRTMAX},
-                      {"SIGRTMAX-14", SIGRTMAX - 14}, {"SIGSYS", SIGSYS}};
+  const Row rows[] = {{"SIGUSR1", SIGUSR1},
+                      {"SIGQUIT", SIGQUIT},
+                      {"SIGIOT", SIGABRT},
+                      {"SIGRTMIN", SIGRTMIN},
+                      {"SIGRTMIN+3", SIGRTMIN + 3},
+                      {"SIGRTMAX", SIGRTMAX},
+                      {"SIGRTMAX-14", SIGRTMAX - 14},
+                      {"SIGSYS", SIGSYS}};
   for (const Row& row : rows) {
     CAPTURE(row.name);
     World w;
@@ -242,10 +247,12 @@ TEST_CASE("what cannot be started for want of its program has its image checked,
     w.start_daemon();
     w.runtime.start_error = Error{Errc::internal, row.message, 0};
     w.api.put_pod(pod());
-    REQUIRE(w.until([&] { return w.api.waiting("web") == "RunContainerError" ||
-                                 w.api.waiting("web") == "CrashLoopBackOff"; }));
+    REQUIRE(w.until([&] {
+      return w.api.waiting("web") == "RunContainerError" || w.api.waiting("web") == "CrashLoopBackOff";
+    }));
     w.settle();
-    const size_t before = w.images.repaired.size();  // the first retry comes at once, the next after a back-off
+    const size_t before =
+        w.images.repaired.size();  // the first retry comes at once, the next after a back-off
     w.advance_s(11);
     w.settle();
     CHECK(w.images.repaired.size() == (row.checked ? before + 1 : 0));
@@ -289,18 +296,22 @@ TEST_CASE("a token of the service account is projected, bound to the pod, and re
     body = call.body;
     asked++;
     if (refuse) return client::Reply{403, R"({"kind":"Status","message":"not yours"})"};
-    return client::Reply{201, R"({"spec":{"expirationSeconds":1000},"status":{"token":"t)" + std::to_string(asked) + R"("}})"};
+    return client::Reply{
+        201, R"({"spec":{"expirationSeconds":1000},"status":{"token":"t)" + std::to_string(asked) + R"("}})"};
   };
   w.start_daemon();
-  w.api.put_pod(pod("web", "u1",
-                    R"(,"serviceAccountName":"crab","volumes":[{"name":"v","projected":{"sources":[)"
-                    R"({"serviceAccountToken":{"path":"deep/token","audience":"tide","expirationSeconds":1000}}]}}])"));
+  w.api.put_pod(
+      pod("web", "u1",
+          R"(,"serviceAccountName":"crab","volumes":[{"name":"v","projected":{"sources":[)"
+          R"({"serviceAccountToken":{"path":"deep/token","audience":"tide","expirationSeconds":1000}}]}}])"));
   REQUIRE(w.until([&] { return w.api.count_event("FailedMount") == 1; }));
   refuse = false;
   w.advance_s(11);
   REQUIRE(w.runs("web"));
-  CHECK(body == R"({"apiVersion":"authentication.k8s.io/v1","kind":"TokenRequest","spec":{"expirationSeconds":1000,)"
-                R"("audiences":["tide"],"boundObjectRef":{"apiVersion":"v1","kind":"Pod","name":"web","uid":"u1"}}})");
+  CHECK(
+      body ==
+      R"({"apiVersion":"authentication.k8s.io/v1","kind":"TokenRequest","spec":{"expirationSeconds":1000,)"
+      R"("audiences":["tide"],"boundObjectRef":{"apiVersion":"v1","kind":"Pod","name":"web","uid":"u1"}}})");
   const auto token = [&] {
     const auto text = read_file(w.dir + "/run/volumes/u1/v/deep/token", 100);
     return text ? *text : text.error().message;

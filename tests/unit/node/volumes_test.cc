@@ -18,12 +18,14 @@ using namespace limpet::node;
 namespace {
 
 PodSpec pod(const std::string& volumes, const char* more = "") {
-  return read_pod_spec(share(R"({"metadata":{"name":"web","namespace":"shop","uid":"u","labels":{"b":"2","a":"1"}},"spec":{"volumes":)" +
-                             volumes + more + "}}"));
+  return read_pod_spec(share(
+      R"({"metadata":{"name":"web","namespace":"shop","uid":"u","labels":{"b":"2","a":"1"}},"spec":{"volumes":)" +
+      volumes + more + "}}"));
 }
 
 SharedBytes find(std::string_view kind, std::string_view name) {
-  if (kind == "configmaps" && name == "cm") return share(R"({"data":{"color":"red","shape":"round"},"binaryData":{"bin":"AAE="}})");
+  if (kind == "configmaps" && name == "cm")
+    return share(R"({"data":{"color":"red","shape":"round"},"binaryData":{"bin":"AAE="}})");
   if (kind == "configmaps" && name == "cm2") return share(R"({"data":{"color":"blue"}})");
   if (kind == "secrets" && name == "s") return share(R"({"data":{"key":"aHVudGVyMg=="}})");
   return nullptr;
@@ -79,8 +81,10 @@ TEST_CASE("plans of volumes, and the words for what cannot be") {
       {R"([{"name":"v","emptyDir":{}}])", "v:dir"},
       {R"([{"name":"v","emptyDir":{"medium":"Memory","sizeLimit":"1Mi"}}])", "v:memory(1048576)"},
       {R"([{"name":"v","hostPath":{"path":"/x","type":"File"}}])", "v:host(/x,File)"},
-      {R"([{"name":"v","configMap":{"name":"cm","defaultMode":256}}])", "v:[bin 400 2][color 400 3][shape 400 5]"},
-      {R"([{"name":"v","configMap":{"name":"cm","items":[{"key":"color","path":"a/b","mode":384}]}}])", "v:[a/b 600 3]"},
+      {R"([{"name":"v","configMap":{"name":"cm","defaultMode":256}}])",
+       "v:[bin 400 2][color 400 3][shape 400 5]"},
+      {R"([{"name":"v","configMap":{"name":"cm","items":[{"key":"color","path":"a/b","mode":384}]}}])",
+       "v:[a/b 600 3]"},
       {R"([{"name":"v","secret":{"secretName":"s"}}])", "v:[key 644 7]"},
       {R"([{"name":"v","secret":{"secretName":"none","optional":true}}])", "v:"},
       {R"([{"name":"v","configMap":{"name":"none"}}])",
@@ -144,7 +148,8 @@ TEST_CASE("what a container puts into its volume leads no write out of it") {
   char outside[] = "/tmp/limpet-outside-XXXXXX";
   REQUIRE(mkdtemp(outside));
   const auto plans = [&](const char* name) {
-    return *plan_volumes(pod(std::string(R"([{"name":"v","configMap":{"name":")") + name + R"("}}])"), {}, find);
+    return *plan_volumes(pod(std::string(R"([{"name":"v","configMap":{"name":")") + name + R"("}}])"), {},
+                         find);
   };
   const auto first = make_volumes(plans("cm"), scratch.dirs());
   REQUIRE(first.has_value());
@@ -190,7 +195,8 @@ TEST_CASE("removal never follows a link out") {
   REQUIRE(mkdtemp(outside));
   const std::string kept = std::string(outside) + "/kept";
   REQUIRE(write_file_atomic(kept, "x", 0600).has_value());
-  const auto paths = make_volumes(*plan_volumes(pod(R"([{"name":"v","emptyDir":{}}])"), {}, find), scratch.dirs());
+  const auto paths =
+      make_volumes(*plan_volumes(pod(R"([{"name":"v","emptyDir":{}}])"), {}, find), scratch.dirs());
   REQUIRE(paths.has_value());
   REQUIRE(symlink(outside, (paths->at("v") + "/link").c_str()) == 0);
   CHECK(remove_volumes(scratch.dirs()).has_value());
@@ -223,10 +229,15 @@ TEST_CASE("host paths are what their type says") {
     const char* type;
     bool ok;
   };
-  const Row rows[] = {{base, "Directory", true},       {base + "/file", "Directory", false},
-                      {base + "/file", "File", true},  {base + "/none", "File", false},
-                      {base + "/new", "DirectoryOrCreate", true}, {base + "/fresh", "FileOrCreate", true},
-                      {"/dev/null", "CharDevice", true}, {base, "Socket", false}, {base + "/later", "", true}};
+  const Row rows[] = {{base, "Directory", true},
+                      {base + "/file", "Directory", false},
+                      {base + "/file", "File", true},
+                      {base + "/none", "File", false},
+                      {base + "/new", "DirectoryOrCreate", true},
+                      {base + "/fresh", "FileOrCreate", true},
+                      {"/dev/null", "CharDevice", true},
+                      {base, "Socket", false},
+                      {base + "/later", "", true}};
   for (const Row& row : rows) {
     CAPTURE(row.path);
     CAPTURE(row.type);
@@ -242,10 +253,13 @@ TEST_CASE("host paths are what their type says") {
 TEST_CASE("group ownership of volumes") {
   if (geteuid() != 0) return;
   Scratch scratch;
-  const auto paths = make_volumes(*plan_volumes(pod(R"([{"name":"v","secret":{"secretName":"s","defaultMode":256}}])",
-                                                    R"(,"securityContext":{"fsGroup":4242})"), {}, find), scratch.dirs());
+  const auto paths =
+      make_volumes(*plan_volumes(pod(R"([{"name":"v","secret":{"secretName":"s","defaultMode":256}}])",
+                                     R"(,"securityContext":{"fsGroup":4242})"),
+                                 {}, find),
+                   scratch.dirs());
   REQUIRE(paths.has_value());
-  struct stat st {};
+  struct stat st{};
   REQUIRE(stat((paths->at("v") + "/key").c_str(), &st) == 0);
   CHECK(st.st_gid == 4242);
   CHECK((st.st_mode & 07777) == 0440);
@@ -256,5 +270,6 @@ TEST_CASE("what a pod mentions") {
     "containers":[{"env":[{"valueFrom":{"configMapKeyRef":{"name":"c1"}}}],"envFrom":[{"secretRef":{"name":"s1"}}]}],
     "initContainers":[{"envFrom":[{"configMapRef":{"name":"c1"}}]}],
     "volumes":[{"secret":{"secretName":"s2"}},{"projected":{"sources":[{"configMap":{"name":"c2"}}]}}]}})"));
-  CHECK(names == std::vector<std::string>{"configmaps/c1", "configmaps/c2", "secrets/pull", "secrets/s1", "secrets/s2"});
+  CHECK(names == std::vector<std::string>{"configmaps/c1", "configmaps/c2", "secrets/pull", "secrets/s1",
+                                          "secrets/s2"});
 }

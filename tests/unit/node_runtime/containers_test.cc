@@ -181,7 +181,8 @@ TEST_CASE("with the host's network nothing below /sys can be written") {
     int seen = 0;
     for (std::string line; std::getline(mounts, line); ++seen) {
       CAPTURE(line);
-      if (line.find(" /sys/fs/cgroup tmpfs ") != std::string::npos) continue;  // version 1: the container's own, made for it
+      if (line.find(" /sys/fs/cgroup tmpfs ") != std::string::npos)
+        continue;  // version 1: the container's own, made for it
       CHECK(line.find(" ro,") != std::string::npos);
     }
     CHECK_GT(seen, 1);
@@ -392,7 +393,8 @@ TEST_CASE("a runtime that hangs, dies, lies or is missing is reported and cleane
   struct Case {
     const char* create;  // what the fake does on `create`
     const char* message;
-    int64_t timeout_ms = 60'000;  // short only where it is to pass; what must end in time has all the time there is
+    int64_t timeout_ms =
+        60'000;  // short only where it is to pass; what must end in time has all the time there is
   };
   const Case cases[] = {
       {"sleep 1000", "did not come back within 3000 ms and was killed", 3000},

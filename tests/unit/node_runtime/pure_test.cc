@@ -253,7 +253,8 @@ TEST_CASE("sysfs is a fresh one, or the device's with everything below it read-o
     CAPTURE(row.mount);
     ContainerConfig c = simple();
     c.privileged = row.privileged;
-    CHECK_EQ(json::parse(spec_text(c, {.host_network = true}, true, row.bind))->ref()["mounts"].at(5).dump(), row.mount);
+    CHECK_EQ(json::parse(spec_text(c, {.host_network = true}, true, row.bind))->ref()["mounts"].at(5).dump(),
+             row.mount);
   }
 }
 
@@ -271,7 +272,8 @@ TEST_CASE("a read-only mount, and one with all below it") {
                       {false, Recursive::if_possible, "rw"}};
   for (const Row& row : rows) {
     ContainerConfig c = simple();
-    c.mounts = {{.source = "/v", .target = "/a", .read_only = row.read_only, .recursive_read_only = row.recursive}};
+    c.mounts = {
+        {.source = "/v", .target = "/a", .read_only = row.read_only, .recursive_read_only = row.recursive}};
     CHECK_EQ(spec_of(c).ref()["mounts"].at(7)["options"].at(2).str(), row.option);
   }
 }

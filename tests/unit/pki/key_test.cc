@@ -57,8 +57,8 @@ TEST_CASE("only unencrypted P-256 keys are taken") {
         Row{"genpkey -algorithm ed25519", false},
         Row{"genpkey -algorithm EC -pkeyopt ec_paramgen_curve:P-256 -aes128 -pass pass:x", false}}) {
     CAPTURE(row.arguments);
-    REQUIRE(shell("openssl " + std::string(row.arguments) + " -out " + dir.file("k") + " 2>/dev/null || openssl " +
-                  row.arguments + " > " + dir.file("k")));
+    REQUIRE(shell("openssl " + std::string(row.arguments) + " -out " + dir.file("k") +
+                  " 2>/dev/null || openssl " + row.arguments + " > " + dir.file("k")));
     auto key = PrivateKey::from_pem(read_file(dir.file("k"), 65536).value(), random);
     CHECK(key.has_value() == row.ok);
     if (!row.ok) continue;

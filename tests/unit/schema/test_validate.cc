@@ -262,7 +262,8 @@ TEST_CASE("ephemeral containers come in by their own way only") {
     "imagePullPolicy":"Always","terminationMessagePolicy":"File"}],"ephemeralContainers":[{"name":"e","image":"i",
     "imagePullPolicy":"Always","terminationMessagePolicy":"File"}]}})");
   REQUIRE(pod.has_value());
-  CHECK(joined(validate_create(resource("pods"), *pod)) == "spec.ephemeralContainers: Forbidden: cannot be set on create");
+  CHECK(joined(validate_create(resource("pods"), *pod)) ==
+        "spec.ephemeralContainers: Forbidden: cannot be set on create");
   CHECK(validate_ephemeral_containers(*pod).empty());
   pod->ref()["spec"]["ephemeralContainers"].at(0).set("name", "c");
   CHECK_FALSE(validate_ephemeral_containers(*pod).empty());

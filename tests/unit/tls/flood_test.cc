@@ -114,7 +114,8 @@ TEST_CASE("beyond the bound nobody is let in when all have begun; too much at on
   flood.connect(std::string(60'000, '\x16'));
   REQUIRE(flood.failed(2));
   CHECK(flood.errors[1].message.ends_with("what it sent is not TLS"));
-  CHECK(flood.settles([&] { return flood.stats().connections == 0; }));  // steps on the pool end by themselves
+  CHECK(
+      flood.settles([&] { return flood.stats().connections == 0; }));  // steps on the pool end by themselves
 }
 
 TEST_CASE("a client that keeps a server waiting is let go, before and after its first bytes") {

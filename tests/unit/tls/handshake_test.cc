@@ -288,7 +288,7 @@ TEST_CASE("the queue is bounded, and a handshake that is dropped makes no callba
                                             if (!r && r.error().code == Errc::exhausted) refused++;
                                           }));
   }
-  CHECK(calls == 0);  // never from inside wrap_client
+  CHECK(calls == 0);                             // never from inside wrap_client
   CHECK(bench.engine.stats().connections == 0);  // waiting costs no session
   // Two run, three wait, five are refused (all begin in one turn of the loop).
   loop::Timer timer(bench.loop, "test");
