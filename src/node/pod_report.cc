@@ -9,6 +9,7 @@
 #include "base/log.h"
 #include "base/unique_fd.h"
 #include "node/container_starter.h"
+#include "node/pod/image_damage.h"
 #include "node/pod/status.h"
 #include "node/pod_worker.h"
 #include "node/pod_worker_probes.h"
@@ -102,6 +103,19 @@ std::string PodWorker::termination_message(const ContainerSpec& spec, const Cont
     return tail_of_log(log_path(spec.name, false), 80, 2048);
   }
   return status.message;
+}
+
+// Most programs that are no more what they were fail after the runtime has let go: what is said of it is in
+// the log.
+void PodWorker::note_damage(const std::string& name, const ContainerStatus& status) {
+  ContainerRecord& r = record(name);
+  if (signal_hints_at_damage(status.signal) && !r.image_id.empty() && r.checked_image != r.image_id) {
+    r.checked_image = r.image_id;
+    r.damage_evidence = strf("the container was ended by signal %d", status.signal);
+  }
+  if (status.exit_code == 0 || status.signal != 0 || r.kill_deadline_ms != 0) return;
+  const std::string last = tail_of_log(log_path(name, false), 2, 1024);
+  if (output_hints_at_damage(last)) r.damage_evidence = last.substr(0, last.find_last_not_of('\n') + 1);
 }
 
 void PodWorker::adopt_history(const std::map<std::string, int>& restart_counts) {

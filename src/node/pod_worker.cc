@@ -278,6 +278,7 @@ void PodWorker::exited(const std::string& name, const ContainerStatus& status) {
   stop_probes(name);
   hooks_.erase(name);
   kill_timers_.erase(name);
+  note_damage(name, status);
   r.kill_deadline_ms = 0;
   // There is nothing left for a post-start hook to wait for.
   if (const auto it = starters_.find(name); it != starters_.end() && it->second->in_hook())
@@ -291,10 +292,6 @@ void PodWorker::exited(const std::string& name, const ContainerStatus& status) {
                       spec ? termination_message(*spec, status) : status.message,
                       status.started_at,
                       status.finished_at};
-  if (signal_hints_at_damage(status.signal) && !r.image_id.empty() && r.checked_image != r.image_id) {
-    r.checked_image = r.image_id;
-    r.damage_evidence = strf("the container was ended by signal %d", status.signal);
-  }
   r.phase = ContainerRecord::Phase::exited;
   r.exited_ms = services_.clock.monotonic_ms();
   r.started = r.ready = false;

@@ -84,6 +84,7 @@ class PodWorker : public std::enable_shared_from_this<PodWorker> {
   void kill_now(const std::string& name);
   void exited(const std::string& name, const ContainerStatus& status);
   std::string termination_message(const ContainerSpec& spec, const ContainerStatus& status) const;
+  void note_damage(const std::string& name, const ContainerStatus& status);
   void remove_old_run(std::string id);
 
   void start_probes(const std::string& name);

@@ -10,8 +10,8 @@ import tarfile
 import threading
 
 sys.path.insert(0, os.environ["LIMPET_SOURCE"] + "/tests/lib")
-from case import case, expect, expect_equal, expect_match, run, skip
-from limpet import pod, pod_device
+from case import case, eventually, expect, expect_equal, expect_match, run, skip
+from limpet import container_status, is_ready, pod, pod_device
 import busybox_image
 
 device = pod_device()
@@ -111,6 +111,20 @@ def damaged_layer():
         damage(glob.glob(device.data_dir + "/image*/layers/*/fs/precious")[0])
         good(f"image pull {image}")
         expect_equal(output(f"hurt-{number + 1}", image, "head -c 5 /precious"), "value")
+
+
+@case
+def damaged_program():
+    """A program that lost its contents under a pod: the device checks the image by itself, and the pod runs again."""
+    image = push("worn", [layer(("worn", "#!/bin/sh\nexec sleep 100000\n"))])
+    container = {"image": image, "command": ["/worn"]}
+    device.create(pod("worn-before", container=container))
+    device.wait_ready_pod("worn-before", 60)
+    os.truncate(glob.glob(device.data_dir + "/image*/layers/*/fs/worn")[0], 0)
+    device.create(pod("worn-after", container=container))
+    device.wait_pod("worn-after", lambda p: is_ready(p) and container_status(p)["restartCount"] == 1, 60)
+    for reason in ("CheckingImage", "CheckedImage"):
+        eventually(lambda: any(f" {reason} " in e for e in device.events("worn-after")), 20, reason)
 
 
 @case

@@ -271,6 +271,38 @@ TEST_CASE("what cannot be started for want of its program has its image checked,
   }
 }
 
+TEST_CASE("what the runtime or a loader leaves in the log speaks for damage, what programs say does not") {
+  struct Row {
+    const char* line;
+    int exit_code;
+    bool checked;
+  };
+  const Row rows[] = {
+      {R"({"msg":"exec container process `/bin/sh`: Exec format error","level":"error"})", 1, true},
+      {"exec /bin/sh: exec format error", 1, true},
+      {"exec /bin/sh: no such file or directory", 255, true},
+      {"app: error while loading shared libraries: libc.so.6: file too short", 127, true},
+      {"exec /bin/sh: exec format error", 0, false},
+      {"cat: /data/x: No such file or directory", 1, false},
+      {"exec /bin/sh went well", 1, false},
+  };
+  for (const Row& row : rows) {
+    CAPTURE(row.line);
+    World w;
+    w.start_daemon();
+    w.api.put_pod(pod());
+    REQUIRE(w.runs("web"));
+    const std::string id = w.runtime.running("app");
+    const std::string log = w.runtime.containers.at(id).config.log_path;
+    REQUIRE(make_directories(log.substr(0, log.rfind('/')), 0755).has_value());
+    REQUIRE(write_file_atomic(log, std::string("2026-01-01T00:00:00.000000000Z stderr F ") + row.line + "\n", 0600)
+                .has_value());
+    w.runtime.exit(id, row.exit_code);
+    REQUIRE(w.until([&] { return w.runtime.started.size() == 2; }));
+    CHECK(w.images.repaired.size() == (row.checked ? 1 : 0));
+  }
+}
+
 TEST_CASE("a program that crashes on its own code has its image checked once") {
   World w;
   w.start_daemon();

@@ -147,6 +147,10 @@ TEST_CASE("what a container puts into its volume leads no write out of it") {
   Scratch scratch;
   char outside[] = "/tmp/limpet-outside-XXXXXX";
   REQUIRE(mkdtemp(outside));
+  const auto text = [](const std::string& path) {
+    const auto read = read_file(path, 100);
+    return read ? *read : read.error().message;
+  };
   const auto plans = [&](const char* name) {
     return *plan_volumes(pod(std::string(R"([{"name":"v","configMap":{"name":")") + name + R"("}}])"), {},
                          find);
@@ -164,11 +168,11 @@ TEST_CASE("what a container puts into its volume leads no write out of it") {
   unlink((dir + "/color").c_str());
   REQUIRE(symlink(outside, (dir + "/color").c_str()) == 0);
   REQUIRE(make_volumes(plans("cm2"), scratch.dirs()).has_value());
-  CHECK(*read_file(dir + "/color", 100) == "blue");
+  CHECK(text(dir + "/color") == "blue");
   unlink((dir + "/color").c_str());
   REQUIRE(mkdir((dir + "/color").c_str(), 0755) == 0);
   REQUIRE(make_volumes(plans("cm"), scratch.dirs()).has_value());
-  CHECK(*read_file(dir + "/color", 100) == "red");
+  CHECK(text(dir + "/color") == "red");
 
   // And a process that swaps a version under way for a link, as fast as it can.
   failpoint::arm("node.volume.file=sleep:3");
@@ -184,7 +188,7 @@ TEST_CASE("what a container puts into its volume leads no write out of it") {
   // Whatever was left there: the next change is a good one.
   REQUIRE(make_volumes(plans("cm2"), scratch.dirs()).has_value());
   REQUIRE(make_volumes(plans("cm"), scratch.dirs()).has_value());
-  CHECK(*read_file(dir + "/color", 100) == "red");
+  CHECK(text(dir + "/color") == "red");
   CHECK(list_directory(dir).size() == 5);  // ..data, its version, three names
   (void)remove_tree(outside).has_value();
 }
