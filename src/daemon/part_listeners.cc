@@ -1,8 +1,10 @@
 // The ways in: HTTPS for everybody, the unix socket for the device's own command. First to stop, last to
 // start.
+#include <malloc.h>
 #include <sys/stat.h>
 #include <unistd.h>
 
+#include <algorithm>
 #include <list>
 
 #include "api/server.h"
@@ -23,6 +25,7 @@ namespace {
 constexpr size_t socket_connections = 32;
 // Beyond the limit so many handshakes still take place to tell the client why; more are closed at once.
 constexpr size_t refusals_at_once = 4;
+constexpr size_t crowd_size = 16;
 constexpr int64_t drain_ms = 5'000;
 
 // What the transport itself refuses, in the form that clients of the API read.
@@ -78,6 +81,7 @@ class ListenersPart final : public Part {
     tcp_.reset();
     unix_.reset();
     handshakes_.clear();
+    trim_.forget();
     unlink(device_.paths.socket.c_str());
     // The API ends its watches, which lets the servers drain.
     device_.api->stop();
@@ -146,7 +150,16 @@ class ListenersPart final : public Part {
                                  log::debug("connection refused", {{"peer", address}, {"error", s.error()}});
                                }
                                handshakes_.erase(slot);
+                               if (handshakes_.empty()) crowd_is_gone();
                              });
+    crowd_ = std::max(crowd_, handshakes_.size());
+  }
+
+  // What many at once needed is freed in pieces between what stays, and the allocator keeps it: on a small
+  // device it goes back. On the pool, since it takes a while.
+  void crowd_is_gone() {
+    if (std::exchange(crowd_, 0) < crowd_size || trim_.busy()) return;
+    trim_.start(device_.loop, [] { malloc_trim(0); }, [] {});
   }
 
   void accept_local(std::unique_ptr<loop::Stream> stream) {
@@ -167,6 +180,8 @@ class ListenersPart final : public Part {
   std::unique_ptr<http::Server> https_, socket_;
   std::unique_ptr<loop::Listener> tcp_, unix_;
   std::list<std::unique_ptr<tls::Handshake>> handshakes_;
+  size_t crowd_ = 0;  // most handshakes at once since there were none
+  loop::Work trim_;
 };
 
 }  // namespace
