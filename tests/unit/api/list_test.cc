@@ -60,8 +60,8 @@ struct Writer {
     wait();
   }
   void wait() {
-    s.loop.defer([this, stop = stop] {
-      if (*stop) return;
+    s.loop.defer([this, stopped = stop] {
+      if (*stopped) return;
       last.answer->over ? write() : wait();
     });
   }
