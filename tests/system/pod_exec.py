@@ -59,6 +59,13 @@ def much_output():
 
 
 @case
+def a_reader_that_is_slow():
+    """Nothing of the end is lost while the client still waits for who reads its output."""
+    script = "kubectl exec target -c main -- sh -c 'head -c 20000000 /dev/zero' | (sleep 3; wc -c)"
+    expect_equal(device.run(["sh", "-c", script])[1].strip(), "20000000")
+
+
+@case
 def on_a_terminal():
     shell = terminal("exec -it target -c main -- sh", rows=33, columns=99)
     try:
