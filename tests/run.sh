@@ -10,6 +10,7 @@
 #   fuzz       each fuzz target for a few seconds over its corpus, with clang
 #   lint       a build with clang, every warning an error
 #   debian13   the unit suite in a Debian 13 root (g++ 14, mbedTLS 3.6, llhttp)
+#   fresh      packaging/quickstart.sh --once and the suites of CI in new Debian 12 and 13 roots: an hour
 #   vm         tests/vm/*: a Debian 13 guest of 128 MB under QEMU with systemd and cgroup v2, whose plug is pulled
 #              VM_CYCLES times under a write load (default 3); needs no KVM
 #
@@ -25,8 +26,8 @@ while [ $# -gt 0 ]; do
     -k) filter=${2:?-k needs a FILTER}; shift ;;
     -j) jobs=${2:?-j needs a number}; shift ;;
     -h | --help) sed -n '2,/^set -euo/{/^set/!s/^# \{0,1\}//p}' "$0"; exit 0 ;;
-    unit | asan | system | fuzz | lint | debian13 | vm) suites+=("$1") ;;
-    *) echo "tests/run.sh: unknown suite $1 (unit asan system fuzz lint debian13 vm)" >&2; exit 2 ;;
+    unit | asan | system | fuzz | lint | debian13 | fresh | vm) suites+=("$1") ;;
+    *) echo "tests/run.sh: unknown suite $1 (unit asan system fuzz lint debian13 fresh vm)" >&2; exit 2 ;;
   esac
   shift
 done
@@ -36,7 +37,7 @@ has() { [[ " ${suites[*]} " == *" $1 "* ]]; }
 groups=(build)
 has system && groups+=(run test)
 if has asan || has fuzz || has lint; then groups+=(fuzz); fi
-if has debian13; then groups+=(debootstrap); fi
+if has debian13 || has fresh; then groups+=(debootstrap); fi
 packaging/deps.sh "${groups[@]}"
 # Where there is no QEMU to be had, that suite alone is skipped.
 if has vm; then packaging/deps.sh vm || true; fi
@@ -94,6 +95,9 @@ for suite in "${suites[@]}"; do
       ;;
     debian13)
       tests/lib/debian13.sh "$results" "$filter" || true
+      ;;
+    fresh)
+      tests/lib/fresh.sh "$results" || true
       ;;
     vm)
       mkdir -p build/vm

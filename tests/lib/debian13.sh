@@ -2,18 +2,18 @@
 # The unit suite in a Debian 13 root: debian13.sh RESULTS_DIR FILTER. Called by tests/run.sh. The root is made once
 # below build/ and kept.
 set -euo pipefail
-. "$(dirname "$0")/debian13_root.sh"
+. "$(dirname "$0")/debian_root.sh"
 results=$(realpath "$1") filter=$2
 root=$(realpath build)/debian13
 skip() { echo "SKIP debian13: $1"; echo "SKIP $1" >>"$results/debian13.tally"; exit 0; }
 fail() { echo "FAIL debian13: $1"; echo "FAIL $1" >>"$results/debian13.tally"; exit 1; }
-reason=$(debian13_reason)
+reason=$(debian_reason)
 [ -z "$reason" ] || skip "$reason"
 
-debian13_bootstrap "$root" "$results/debootstrap.log" || fail "debootstrap"
-debian13_sources "$root"
-debian13_compile "$root" || fail "build"
-debian13_enter "$root" '
+debian_bootstrap trixie "$root" "$results/debootstrap.log" || fail "debootstrap"
+debian_sources "$root"
+debian_compile "$root" || fail "build"
+debian_enter "$root" '
   set -e
   mkdir -p /tmp/results
   rm -f /tmp/results/*

@@ -5,9 +5,9 @@
 #   DIR/disk                 ext4: Debian 13 with systemd, crun, nftables; limpet as its unit file wants it; tests/vm/root
 #
 # The Debian part is made once and kept until its recipe changes; limpet is built from the sources as they are now, in the Debian 13 root of
-# tests/lib/debian13_root.sh. Exit code 77 with a last line: cannot be made here, and why.
+# tests/lib/debian_root.sh. Exit code 77 with a last line: cannot be made here, and why.
 set -euo pipefail
-. tests/lib/debian13_root.sh
+. tests/lib/debian_root.sh
 dir=$(realpath "$1") logs=$(realpath "$2")
 root=$dir/root builder=$(realpath build)/debian13
 programs="daemon/limpetd shim/limpet-shim unpack/limpet-unpack cli/limpet"
@@ -27,7 +27,7 @@ idle_units="getty.target systemd-logind.service apt-daily.timer apt-daily-upgrad
 drivers="virtio_pci virtio_blk ext4"
 
 cannot() { echo "$1"; exit 77; }
-reason=$(debian13_reason)
+reason=$(debian_reason)
 [ -z "$reason" ] || cannot "$reason"
 [ "$(dpkg --print-architecture)" = amd64 ] || cannot "the guest is made on amd64 only"
 for tool in qemu-system-x86_64 qemu-img mke2fs; do
@@ -37,8 +37,8 @@ done
 # Only the kernel's files: its package would make an initramfs that finds any disk of any machine.
 make_debian() {
   rm -rf "$root"
-  debian13_bootstrap "$root" "$logs/debootstrap.log"
-  debian13_enter "$root" '
+  debian_bootstrap trixie "$root" "$logs/debootstrap.log"
+  debian_enter "$root" '
     set -e
     printf "#!/bin/sh\nexit 101\n" >/usr/sbin/policy-rc.d
     chmod 755 /usr/sbin/policy-rc.d
@@ -123,10 +123,10 @@ if [ "$(cat "$dir/debian.stamp" 2>/dev/null)" != "$stamp" ]; then
   echo "$stamp" >"$dir/debian.stamp"
 fi
 make_initrd
-debian13_bootstrap "$builder" "$logs/debootstrap.log"
-debian13_sources "$builder"
+debian_bootstrap trixie "$builder" "$logs/debootstrap.log"
+debian_sources "$builder"
 # shellcheck disable=SC2086
-debian13_compile "$builder" $(printf 'src/%s ' $programs)
+debian_compile "$builder" $(printf 'src/%s ' $programs)
 install_limpet
 rm -f "$dir/disk"
 mke2fs -q -t ext4 -m 0 -L guest -d "$root" "$dir/disk" 2G
