@@ -1,5 +1,6 @@
 #include "http/spdy_connection.h"
 
+#include "http/frame_input.h"
 #include "http/spdy.h"
 
 namespace limpet::http {
@@ -7,7 +8,6 @@ namespace {
 
 constexpr int64_t leave_timeout_ms = 30'000;
 constexpr int64_t close_timeout_ms = 5000;
-constexpr size_t max_unread = 64 * 1024;          // while reading is paused
 constexpr size_t max_queued_answers = 64 * 1024;  // a client that asks and does not read gets no more answers
 
 }  // namespace
@@ -16,7 +16,11 @@ constexpr size_t max_queued_answers = 64 * 1024;  // a client that asks and does
 class SpdyConnection::Impl : public std::enable_shared_from_this<SpdyConnection::Impl> {
  public:
   Impl(loop::Loop& loop, std::unique_ptr<loop::Stream> stream, size_t max_streams)
-      : loop_(loop), stream_(std::move(stream)), session_(max_streams), leave_timer_(loop, "spdy-close") {}
+      : loop_(loop),
+        stream_(std::move(stream)),
+        session_(max_streams),
+        input_(stream_),
+        leave_timer_(loop, "spdy-close") {}
 
   void start() {
     const auto weak = weak_from_this();
@@ -72,9 +76,7 @@ class SpdyConnection::Impl : public std::enable_shared_from_this<SpdyConnection:
   }
 
   void pause(bool paused) {
-    if (paused_ == paused || !stream_) return;
-    paused_ = paused;
-    if (paused) return;  // bytes gather in unread_ up to its bound
+    if (!stream_ || !input_.pause(paused) || paused) return;
     const auto weak = weak_from_this();
     loop_.defer([weak] {
       if (auto self = weak.lock()) self->pump();
@@ -95,36 +97,20 @@ class SpdyConnection::Impl : public std::enable_shared_from_this<SpdyConnection:
 
   void received(std::string_view bytes) {
     if (closing_) return;  // nothing of it concerns anyone any more
-    if (paused_ || pumping_ || !unread_.empty()) {
-      unread_.append(bytes);
-      if (unread_.size() > max_unread) stream_->read_stop();
-      return;
-    }
-    read_frames(bytes);
-    if (stream_) unread_.assign(bytes);
+    const auto self = shared_from_this();
+    input_.received(bytes, [this](std::string_view& input) { return step(input); });
   }
 
   void pump() {
-    if (paused_ || pumping_ || !stream_) return;
-    std::string bytes = std::exchange(unread_, std::string());
-    std::string_view view = bytes;
-    read_frames(view);
-    if (!stream_) return;
-    if (!view.empty()) unread_.insert(0, view);
-    if (!paused_) stream_->read_start();
-  }
-
-  // Handles frames until the input ends, the owner pauses, or the connection is over.
-  void read_frames(std::string_view& input) {
     const auto self = shared_from_this();
-    pumping_ = true;
-    while (stream_ && !paused_ && !closing_ && step(input)) {
-    }
-    if (closing_) input = {};
-    pumping_ = false;
+    input_.resume([this](std::string_view& input) { return step(input); });
   }
 
   bool step(std::string_view& input) {
+    if (closing_) {
+      input = {};
+      return false;
+    }
     const auto events = events_;
     switch (session_.next(input)) {
       case SpdySession::Step::need_more:
@@ -173,7 +159,7 @@ class SpdyConnection::Impl : public std::enable_shared_from_this<SpdyConnection:
       loop::close_gently(loop_, std::move(stream_), close_timeout_ms, farewell == Farewell::peer_done);
     }
     stream_.reset();
-    unread_ = std::string();
+    input_.clear();
     const auto events = events_;
     if (events->on_close) events->on_close(why);
   }
@@ -186,12 +172,10 @@ class SpdyConnection::Impl : public std::enable_shared_from_this<SpdyConnection:
   loop::Loop& loop_;
   std::unique_ptr<loop::Stream> stream_;  // null: over
   SpdySession session_;
-  std::string unread_;
+  FrameInput input_;
   loop::Timer leave_timer_;
   size_t unsent_ = 0;  // at the last look after close()
   std::shared_ptr<Events> events_ = std::make_shared<Events>();
-  bool paused_ = false;
-  bool pumping_ = false;  // frames are being handled further up the stack
   bool closing_ = false;
 };
 

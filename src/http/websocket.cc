@@ -1,13 +1,13 @@
 #include "http/websocket.h"
 
 #include "base/random.h"
+#include "http/frame_input.h"
 #include "http/websocket_frames.h"
 
 namespace limpet::http {
 namespace {
 
 constexpr int64_t close_timeout_ms = 5000;
-constexpr size_t max_unread = 64 * 1024;        // while reading is paused
 constexpr size_t max_queued_pongs = 64 * 1024;  // a peer that pings and does not read gets no more answers
 
 // Shared with itself: callbacks may destroy the WebSocket, and with it everything but this.
@@ -18,7 +18,7 @@ class Socket : public std::enable_shared_from_this<Socket> {
         stream_(std::move(stream)),
         setup_(std::move(setup)),
         reader_(setup_.role == WebSocketRole::server),
-        unread_(std::move(setup_.received)),
+        input_(stream_, std::move(setup_.received)),
         close_timer_(loop, "websocket-close") {}
 
   void start() {
@@ -70,7 +70,7 @@ class Socket : public std::enable_shared_from_this<Socket> {
     if (!stream_ || sent_close_) return;
     send(Opcode::close, close_payload(code, reason));
     sent_close_ = true;
-    paused_ = false;  // the peer's answer must be read
+    input_.pause(false);  // the peer's answer must be read
     stream_->read_start();
     close_timer_.start(close_timeout_ms, [this] { vanished(); });
     const auto weak = weak_from_this();
@@ -80,9 +80,7 @@ class Socket : public std::enable_shared_from_this<Socket> {
   }
 
   void pause(bool paused) {
-    if (paused_ == paused || sent_close_ || !stream_) return;
-    paused_ = paused;
-    if (paused) return;  // bytes gather in unread_ up to its bound
+    if (sent_close_ || !stream_ || !input_.pause(paused) || paused) return;
     const auto weak = weak_from_this();
     loop_.defer([weak] {
       if (auto self = weak.lock()) self->pump();
@@ -104,32 +102,13 @@ class Socket : public std::enable_shared_from_this<Socket> {
 
  private:
   void received(std::string_view bytes) {
-    if (paused_ || pumping_ || !unread_.empty()) {
-      unread_.append(bytes);
-      if (unread_.size() > max_unread) stream_->read_stop();
-      return;
-    }
-    read_frames(bytes);
-    if (stream_) unread_.assign(bytes);
+    const auto self = shared_from_this();
+    input_.received(bytes, [this](std::string_view& input) { return step(input); });
   }
 
   void pump() {
-    if (paused_ || pumping_ || !stream_) return;
-    std::string bytes = std::exchange(unread_, std::string());
-    std::string_view view = bytes;
-    read_frames(view);
-    if (!stream_) return;
-    if (!view.empty()) unread_.insert(0, view);
-    if (!paused_) stream_->read_start();
-  }
-
-  // Handles frames until the input ends, the owner pauses, or the connection is over.
-  void read_frames(std::string_view& input) {
     const auto self = shared_from_this();
-    pumping_ = true;
-    while (stream_ && !paused_ && step(input)) {
-    }
-    pumping_ = false;
+    input_.resume([this](std::string_view& input) { return step(input); });
   }
 
   bool step(std::string_view& input) {
@@ -174,7 +153,7 @@ class Socket : public std::enable_shared_from_this<Socket> {
     close_timer_.stop();
     if (code != 1006) loop::close_gently(loop_, std::move(stream_), close_timeout_ms);
     stream_.reset();
-    unread_ = std::string();
+    input_.clear();
     const auto events = events_;
     if (events->on_close) events->on_close(code, reason);
   }
@@ -188,11 +167,9 @@ class Socket : public std::enable_shared_from_this<Socket> {
   std::unique_ptr<loop::Stream> stream_;  // null: over
   WebSocketSetup setup_;
   FrameReader reader_;
-  std::string unread_;
+  FrameInput input_;
   loop::Timer close_timer_;
   std::shared_ptr<WebSocket::Events> events_ = std::make_shared<WebSocket::Events>();
-  bool paused_ = false;
-  bool pumping_ = false;  // frames are being handled further up the stack
   bool sent_close_ = false;
 };
 

@@ -1,10 +1,8 @@
 #include "controllers/deployment/controller.h"
 
-#include "controllers/calls.h"
 #include "controllers/deployment/reconcile.h"
 #include "controllers/deployment/set.h"
-#include "controllers/driver.h"
-#include "controllers/expectations.h"
+#include "controllers/shell.h"
 
 namespace limpet::controllers::deployment {
 namespace {
@@ -21,19 +19,10 @@ std::string deployment_path(const Object& o) {
 
 }  // namespace
 
-struct Controller::Impl {
-  Context context;
-  Caches& caches;
-  Calls calls;
-  Expectations expected;
-  Driver driver;
-
+struct Controller::Impl : Shell {
   Impl(const Context& c, Caches& all)
-      : context(c),
-        caches(all),
-        calls(c.client),
-        driver(c.timing, kName,
-               [this](const std::string& key, Driver::Done done) { sync(key, std::move(done)); }) {
+      : Shell(c, all, kName,
+              [this](const std::string& key, Driver::Done done) { sync(key, std::move(done)); }) {
     caches.deployments.listen([this](const DeploymentView* old, const DeploymentView* now) {
       driver.add((now ? now : old)->key());
     });
@@ -41,8 +30,6 @@ struct Controller::Impl {
         [this](const ReplicaSetView* old, const ReplicaSetView* now) { set_changed(old, now); });
     caches.pods.listen([this](const PodView* old, const PodView* now) { pod_changed(old, now); });
   }
-
-  int64_t now_ms() { return context.timing.now_ms(); }
 
   void wake_owner(const ReplicaSetView& set) {
     if (set.controller.kind == kKind) driver.add(set.ns + "/" + set.controller.name);
@@ -165,13 +152,6 @@ struct Controller::Run : std::enable_shared_from_this<Run> {
     });
   }
 
-  void expect(int kind, const client::Reply& reply) {
-    if (const int64_t version = version_of(reply)) {
-      c.expected.expect_version(key, kind, version, c.now_ms());
-      c.driver.add_after(key, Expectations::kLongestMs);
-    }
-  }
-
   void claim_set(const ReplicaSetView& set, bool take, Next next) {
     std::string body = take ? adopt_patch(set, d, kVersion, kKind) : release_patch(set, d);
     c.calls.patch_lists(
@@ -179,7 +159,7 @@ struct Controller::Run : std::enable_shared_from_this<Run> {
         [self = shared_from_this(), next](Result<client::Reply> reply) {
           if (!reply && reply.error().code != Errc::not_found)
             return next(std::unexpected(std::move(reply).error().with("claim a replica set")));
-          if (reply) self->expect(kSets, *reply);
+          if (reply) self->c.wrote(self->key, kSets, *reply);
           next({});
         });
   }
@@ -191,7 +171,7 @@ struct Controller::Run : std::enable_shared_from_this<Run> {
                       return next(std::unexpected(
                           std::move(reply).error().with("change replica set " + change.before.name)));
                     }
-                    self->expect(kSets, *reply);
+                    self->c.wrote(self->key, kSets, *reply);
                     if (change.resized()) {
                       self->tell_size(change.before.name, change.before.replicas, change.replicas);
                     }
@@ -211,8 +191,7 @@ struct Controller::Run : std::enable_shared_from_this<Run> {
         [self = shared_from_this(), &set, next](Result<client::Reply> reply) {
           if (!reply && reply.error().code != Errc::not_found && reply.error().code != Errc::conflict)
             return next(std::unexpected(std::move(reply).error().with("delete " + set.name)));
-          self->c.expected.expect_gone(self->key, set.key(), set.uid, self->c.now_ms());
-          self->c.driver.add_after(self->key, Expectations::kLongestMs);
+          self->c.removed(self->key, set);
           next({});
         });
   }
@@ -224,7 +203,7 @@ struct Controller::Run : std::enable_shared_from_this<Run> {
                     if (!reply && reply.error().code == Errc::not_found) return next({});  // gone meanwhile
                     if (!reply)
                       return next(std::unexpected(std::move(reply).error().with("write the status")));
-                    self->expect(kDeployments, *reply);
+                    self->c.wrote(self->key, kDeployments, *reply);
                     next({});
                   });
   }
@@ -239,7 +218,7 @@ struct Controller::Run : std::enable_shared_from_this<Run> {
   }
 
   void created(const client::Reply& reply, const Next& next) {
-    expect(kSets, reply);
+    c.wrote(key, kSets, reply);
     const NewSet& set = *plan.create;
     if (set.replicas > 0) tell_size(set.name, 0, set.replicas);
     report(status_created(d, set.name, c.context.timing.wall()), set.revision, next);
@@ -252,7 +231,7 @@ struct Controller::Run : std::enable_shared_from_this<Run> {
                   if (!reply) return next(std::unexpected(reply.error()));
                   const ReplicaSetView set = read_replica_set(json::Cursor(reply->body));
                   if (set.controller.uid == self->d.uid && set.template_digest == self->d.template_digest) {
-                    self->expect(kSets, *reply);
+                    self->c.wrote(self->key, kSets, *reply);
                     return next({});
                   }
                   self->report(status_collided(self->d), "", next);

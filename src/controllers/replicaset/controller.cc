@@ -2,11 +2,9 @@
 
 #include <algorithm>
 
-#include "controllers/calls.h"
-#include "controllers/driver.h"
-#include "controllers/expectations.h"
 #include "controllers/replicaset/pod.h"
 #include "controllers/replicaset/reconcile.h"
+#include "controllers/shell.h"
 
 namespace limpet::controllers::replicaset {
 namespace {
@@ -14,6 +12,7 @@ namespace {
 constexpr const char* kName = "replicaset-controller";
 constexpr const char* kKind = "ReplicaSet";
 constexpr const char* kVersion = "apps/v1";
+constexpr int kPods = 0;  // the only cache that is waited for
 
 std::string pods_path(const Object& set) { return "/api/v1/namespaces/" + set.ns + "/pods"; }
 std::string set_path(const Object& set) {
@@ -22,26 +21,15 @@ std::string set_path(const Object& set) {
 
 }  // namespace
 
-struct Controller::Impl {
-  Context context;
-  Caches& caches;
-  Calls calls;
-  Expectations expected;
-  Driver driver;
-
+struct Controller::Impl : Shell {
   Impl(const Context& c, Caches& all)
-      : context(c),
-        caches(all),
-        calls(c.client),
-        driver(c.timing, kName,
-               [this](const std::string& key, Driver::Done done) { sync(key, std::move(done)); }) {
+      : Shell(c, all, kName,
+              [this](const std::string& key, Driver::Done done) { sync(key, std::move(done)); }) {
     caches.pods.listen([this](const PodView* old, const PodView* now) { pod_changed(old, now); });
     caches.replica_sets.listen([this](const ReplicaSetView* old, const ReplicaSetView* now) {
       driver.add((now ? now : old)->key());
     });
   }
-
-  int64_t now_ms() { return context.timing.now_ms(); }
 
   // ---- whose pod is it
 
@@ -177,7 +165,7 @@ struct Controller::Run : std::enable_shared_from_this<Run> {
     c.calls.patch_lists(pods_path(set) + "/" + pod.name, std::move(body),
                         [self = shared_from_this(), next, adopt](Result<client::Reply> reply) {
                           if (reply) {
-                            self->expect(*reply);
+                            self->c.wrote(self->key, kPods, *reply);
                             return next({});
                           }
                           // A pod that is gone or replaced needs nothing any more.
@@ -186,13 +174,6 @@ struct Controller::Run : std::enable_shared_from_this<Run> {
                           if (gone) return next({});
                           next(std::unexpected(std::move(reply).error().with("claim a pod")));
                         });
-  }
-
-  void expect(const client::Reply& reply) {
-    if (const int64_t version = version_of(reply)) {
-      c.expected.expect_version(key, 0, version, c.now_ms());
-      c.driver.add_after(key, Expectations::kLongestMs);
-    }
   }
 
   // ---- creations, in batches that double
@@ -213,7 +194,7 @@ struct Controller::Run : std::enable_shared_from_this<Run> {
 
   void created(Result<client::Reply> reply) {
     if (reply) {
-      expect(*reply);
+      c.wrote(key, kPods, *reply);
       return say(false, "SuccessfulCreate",
                  "Created pod: " + json::Cursor(reply->body)["metadata"]["name"].str());
     }
@@ -244,10 +225,9 @@ struct Controller::Run : std::enable_shared_from_this<Run> {
     if (reply) {
       // A pod that ends in its own time is answered with its new version, one that is gone is not.
       if (json::Cursor(reply->body)["metadata"]["deletionTimestamp"]) {
-        expect(*reply);
+        c.wrote(key, kPods, *reply);
       } else {
-        c.expected.expect_gone(key, pod.key(), pod.uid, c.now_ms());
-        c.driver.add_after(key, Expectations::kLongestMs);
+        c.removed(key, pod);
       }
       return say(false, "SuccessfulDelete", "Deleted pod: " + pod.name);
     }
