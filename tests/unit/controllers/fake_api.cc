@@ -24,13 +24,13 @@ client::Reply failure(int code, const std::string& reason, const std::string& me
   return {code, w.take()};
 }
 
-const schema::Resource& resource_of(const std::string& plural) {
+const schema::Resource& resource_of(std::string_view plural) {
   const schema::Resource* r = schema::find_resource(plural == "pods" ? "" : "apps", "v1", plural);
-  REQUIRE_MESSAGE(r != nullptr, plural);
+  REQUIRE_MESSAGE(r != nullptr, std::string(plural));
   return *r;
 }
 
-std::string plural_of(const std::string& key) { return key.substr(0, key.find('/')); }
+std::string_view plural_of(std::string_view key) { return key.substr(0, key.find('/')); }
 
 }  // namespace
 
