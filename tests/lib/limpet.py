@@ -297,7 +297,9 @@ class Device:
         for directory in (self.run_dir + "/pods", self.run_dir + "/runtime", self.data_dir + "/containers",
                           self.data_dir + "/pods", self.logs_dir):
             if os.path.isdir(directory):
-                out += [f"file {os.path.join(directory, name)}" for name in os.listdir(directory)]
+                # crun (that of Debian 13 is one) keeps what it compiled of seccomp profiles, one file for each different one.
+                names = [name for name in os.listdir(directory) if name != ".cache"]
+                out += [f"file {os.path.join(directory, name)}" for name in names]
         return out
 
     # ---- the API ----
