@@ -1,22 +1,64 @@
 #include "api/openapi.h"
 
+#include "api/context.h"
+#include "loop/loop.h"
 #include "schema/openapi.h"
 #include "schema/types.h"
 
 namespace limpet::api {
 namespace {
 
-// A document that the client may have already.
-void answer(const CallPtr& call, std::string (*make)(std::string_view, std::string_view),
-            std::string_view group, std::string_view version, std::string_view type = "application/json") {
+using Make = std::string (*)(std::string_view group, std::string_view version);
+
+// Documents are made on the pool: one takes longer than a turn of the loop may. They are pure functions of
+// constant tables.
+class Document : public Session {
+ public:
+  Document(CallPtr call, Make make, std::string_view type)
+      : call_(std::move(call)), make_(make), type_(type) {}
+
+  void start(std::string group, std::string version) {
+    auto body = std::make_shared<std::string>();
+    work_.start(
+        call_->core.loop,
+        [make = make_, body, group = std::move(group), version = std::move(version)] {
+          *body = make(group, version);
+          schema::release_docs();
+        },
+        [this, body] { finish(std::move(*body)); });
+  }
+  void stop() override {
+    work_.forget();
+    call_->fail(status::unavailable("the server is shutting down", 1));
+    call_->core.finish(this);
+  }
+
+ private:
+  void finish(std::string body) {
+    if (body.empty()) {
+      call_->fail(status::no_such_path());
+    } else {
+      call_->respond(200, std::move(body), type_);
+    }
+    call_->core.finish(this);
+  }
+
+  CallPtr call_;
+  Make make_;
+  std::string_view type_;
+  loop::Work work_;
+};
+
+// A document that the client may have already. `type` is a constant.
+void answer(const CallPtr& call, Make make, std::string_view group, std::string_view version,
+            std::string_view type = "application/json") {
   const std::string_view form = type == "application/json" ? "\"" : "-protobuf\"";
   const std::string tag = "\"" + std::string(schema::openapi_hash()).append(form);
   call->add_header("ETag", tag);
   if (call->request().headers.get("If-None-Match") == tag) return call->respond(304, "");
-  std::string body = make(group, version);
-  schema::release_docs();
-  if (body.empty()) return call->fail(status::no_such_path());
-  call->respond(200, std::move(body), type);
+  auto document = std::make_shared<Document>(call, make, type);
+  call->core.keep(document);
+  document->start(std::string(group), std::string(version));
 }
 
 // The protobuf form of v2 is what kubectl wants before it sends a List (`kubectl apply` of what `get -o yaml`
