@@ -1,9 +1,12 @@
 #!/usr/bin/env python3
-# timeout: 900
+# timeout: 14400
 """kill -9 of the daemon at random moments while objects are written and pods come and go: no acknowledged write is lost,
-no container is restarted, none is orphaned. KILLS in the environment says how often, SEED repeats a run."""
+no container is restarted, none is orphaned. Every third death is at a failpoint of the code, in turn, wherever the work
+comes past it. KILLS in the environment says how often, SEED repeats a run."""
 import os
+import pathlib
 import random
+import re
 import sys
 import threading
 import time
@@ -15,8 +18,11 @@ from limpet import config_map, container_status, pod, pod_device
 KILLS = int(os.environ.get("KILLS", "50"))
 SEED = int(os.environ.get("SEED", str(int(time.time()))))
 STEADY = ["steady-1", "steady-2", "steady-3"]
+SOURCES = pathlib.Path(os.environ["LIMPET_SOURCE"], "src")
+POINTS = sorted({name for file in SOURCES.rglob("*.cc") for name in re.findall(r'LIMPET_FAILPOINT\("([a-z._]+)"', file.read_text())})
 print("SEED", SEED, "KILLS", KILLS)
 chance = random.Random(SEED)
+chance.shuffle(POINTS)
 device = pod_device()
 device.create(*[pod(name, "i=0; while true; do echo $((i=i+1)); sleep 0.2; done") for name in STEADY])
 for steady in STEADY:
@@ -91,11 +97,22 @@ def steady_state():
 
 def come_and_go(kill):
     """Pods that are being made and deleted when the daemon dies."""
+    for name in [n for n in device.names("/api/v1/namespaces/default/pods") if n.startswith("brief-")]:
+        device.api("DELETE", f"/api/v1/namespaces/default/pods/{name}", check=False)
     for number in range(2):
         device.create(pod(f"brief-{kill}-{number}"))
-    if kill:
-        for number in range(2):
-            device.api("DELETE", f"/api/v1/namespaces/default/pods/brief-{kill - 1}-{number}", check=False)
+
+
+def die_at(point):
+    """The daemon again, so that it kills itself at this place. True when it did."""
+    device.kill()
+    try:
+        device.start_daemon(environment={"LIMPET_FAILPOINTS": f"{point}=kill@{chance.choice([1, 1, 2, 5])}"})
+        come_and_go(f"at-{point.replace('.', '-').replace('_', '-')}")
+        eventually(lambda: device.process.poll() is not None, 2)
+    except (Failure, OSError):
+        pass  # it died early, or work does not come past that place
+    return device.process.poll() == -9
 
 
 def pause(writers, going):
@@ -122,12 +139,17 @@ def restarted(writers):
 def holds_on():
     before = steady_state()
     writers = restarted([Writer(0), Writer(1), Writer(2)])
+    reached = []
     for kill in range(KILLS):
-        come_and_go(kill)
-        if kill % 2:  # at a random moment of full work, whenever that is reached; else at a random moment at all
-            begun = [writer.serial for writer in writers]
-            eventually(lambda: all(w.serial >= b + 5 for w, b in zip(writers, begun)), 60, "every writer is at work")
-        time.sleep(chance.uniform(0, 0.8))
+        if kill % 3 == 2 and kill < KILLS - 1:
+            point = POINTS[kill // 3 % len(POINTS)]
+            reached += [point] if die_at(point) else []
+        else:
+            come_and_go(kill)
+            if kill % 3 == 1:  # at a random moment of full work, whenever that is reached; else at a random moment at all
+                begun = [writer.serial for writer in writers]
+                eventually(lambda: all(w.serial >= b + 5 for w, b in zip(writers, begun)), 60, "every writer is at work")
+            time.sleep(chance.uniform(0, 0.8))
         device.kill()
         pause(writers, False)
         device.start_daemon()
@@ -139,7 +161,8 @@ def holds_on():
         writers = restarted(writers)
     pause(writers, False)
     total = sum(writer.serial for writer in writers)
-    print(f"{KILLS} kills, {total} writes asked for")
+    print(f"{KILLS} kills, {total} writes asked for; died at {', '.join(sorted(set(reached)))}")
+    expect(len(reached) > KILLS // 15, f"only at {reached} did it die by itself")
     expect(total > KILLS * 5, "too few writes for the test to say anything")
     for name in STEADY:
         device.wait_ready_pod(name)

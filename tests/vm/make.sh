@@ -11,6 +11,7 @@ set -euo pipefail
 dir=$(realpath "$1") logs=$(realpath "$2")
 root=$dir/root builder=$(realpath build)/debian13
 programs="daemon/limpetd shim/limpet-shim unpack/limpet-unpack cli/limpet"
+writer=tests/unit/store/store_kill  # of crash_images.py
 # No recommended packages: what is here is what a small device has. The libraries are those limpet links.
 packages="systemd systemd-sysv udev kmod procps crun nftables iproute2 busybox-static
   libuv1t64 libcjson1 libyaml-0-2 libsqlite3-0 libmbedtls21 libarchive13t64 libzstd1 zlib1g libllhttp9.2"
@@ -101,6 +102,7 @@ install_limpet() {
     install -s -m 755 "$builder/build-cache/b/src/$program" "$root/usr/local/bin/${program#*/}"
   done
   install -D -m 644 packaging/limpetd.service "$root/etc/systemd/system/limpetd.service"
+  install -D -s -m 755 "$builder/build-cache/b/$writer" "$root/usr/local/lib/limpet-guest/store_kill"
   # The image of the examples, as an archive of the device: there is no registry.
   mkdir -p "$root/var/lib/limpet/images"
   python3 packaging/busybox_image.py archive "$root/var/lib/limpet/images/busybox.tar" 127.0.0.1:5000/busybox:1
@@ -126,7 +128,7 @@ make_initrd
 debian_bootstrap trixie "$builder" "$logs/debootstrap.log"
 debian_sources "$builder"
 # shellcheck disable=SC2086
-debian_compile "$builder" $(printf 'src/%s ' $programs)
+debian_compile "$builder" $(printf 'src/%s ' $programs) $writer
 install_limpet
 rm -f "$dir/disk"
 mke2fs -q -t ext4 -m 0 -L guest -d "$root" "$dir/disk" 2G
