@@ -71,7 +71,8 @@ def check_limits():
 def a_only_version_2_is_there():
     kinds = guest.run("sed 's/.* - //' /proc/self/mountinfo | cut -d ' ' -f 1 | grep cgroup | sort | uniq -c").split()
     expect_equal(kinds, ["1", "cgroup2"])
-    expect_match("crun", guest.kubectl("get nodes -o wide"))
+    # The Node comes a moment after the API is ready.
+    eventually(lambda: "crun" in guest.kubectl("get nodes -o wide"), 60, "the Node says that its runtime is crun")
 
 
 @case

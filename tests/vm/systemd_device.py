@@ -10,7 +10,7 @@ import urllib.request
 
 sys.path.insert(0, os.path.dirname(os.path.realpath(__file__)))
 from guest import POD_PORT, Guest
-from case import case, expect, expect_equal, expect_match, run
+from case import case, eventually, expect, expect_equal, expect_match, run
 
 guest = Guest().start()
 
@@ -57,7 +57,8 @@ def a_service_starts_and_says_ready():
                          "WatchdogUSec": "30s", "Delegate": "yes", "OOMScoreAdjust": "-900"})
     guest.fetch_kubeconfig()
     expect_equal(guest.kubectl("get --raw /readyz"), "ok")
-    expect_match(r"^guest\s+Ready", guest.kubectl("get nodes"))
+    # The Node comes a moment after the API is ready.
+    eventually(lambda: re.search(r"^guest\s+Ready", guest.kubectl("get nodes"), re.MULTILINE), 60, "the Node is Ready")
     expect_match(r"\S", guest.run("limpet status"))
 
 
