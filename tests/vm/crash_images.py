@@ -22,7 +22,7 @@ from guest import FILES, Guest, NoDevice
 from case import Failure, case, eventually, expect, run
 
 IMAGES = int(os.environ.get("CRASH_IMAGES", "60"))
-TRANSACTIONS = max(100, IMAGES // 4)  # some images of each
+TRANSACTIONS = max(1000, IMAGES * 2)  # sixteen in a commit: about as many writes and flushes as images, or more
 SEED = int(os.environ.get("SEED", time.time()))
 DISK_MB = 32
 ROOT = os.path.realpath(os.path.join(FILES, "..", "debian13"))  # where the writer was built and can run
@@ -76,7 +76,7 @@ class Rig:
             "-blockdev", f"driver=file,node-name=data-file,filename={disk}",
             "-blockdev", f"driver=file,node-name=log-file,filename={self.log}",
             "-blockdev", "driver=blklogwrites,node-name=logged,file=data-file,log=log-file,log-sector-size=512",
-            "-device", "virtio-blk-pci,drive=logged,write-cache=on",
+            "-device", "virtio-blk-pci,drive=logged,write-cache=on,addr=0x1e",
             "-chardev", f"socket,id=acks,path={self.port},server=on,wait=off",
             "-device", "virtserialport,chardev=acks,name=acks"])
 
@@ -115,7 +115,7 @@ class Rig:
         acks = self.record()
         rng = random.Random(SEED)
         log = BlockLog(self.log)
-        expect(len(log.entries) > TRANSACTIONS, f"only {len(log.entries)} writes and flushes were logged")
+        expect(len(log.entries) > TRANSACTIONS // 4, f"only {len(log.entries)} writes and flushes were logged")
         print(f"{acks.heard[-1][1]} transactions, {len(log.entries)} writes and flushes", flush=True)
         for end in sorted(rng.randrange(1, len(log.entries) + 1) for _ in range(IMAGES)):
             log.crash(self.base, self.image, end, rng)
