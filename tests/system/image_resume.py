@@ -11,13 +11,15 @@ import tarfile
 sys.path.insert(0, os.environ["LIMPET_SOURCE"] + "/tests/lib")
 from case import case, eventually, expect, expect_equal, expect_match, run, skip
 from limpet import pod, pod_device
-from reboot import other_boot, same_boot
+from reboot import mount_run, reboot, same_boot
 from slow_registry import SlowRegistry
 import busybox_image
 
 MIB = 1 << 20
 SIZE = 24 * MIB
 LINK = "127.0.0.1:5005"
+RUN = os.path.join(os.environ["TEST_TMP"], "device", "run")
+mount_run(RUN)
 device = pod_device(registries={"insecure": ["127.0.0.1:5000", LINK]}, images={"maxParallelPulls": 1})
 if not os.path.exists(device.programs + "/limpet"):
     device.close()
@@ -88,8 +90,8 @@ def a_stopped_a_killed_and_a_rebooted_daemon():
     device.kill()
     device.start_daemon()
     fetched(16 * MIB)
-    device.kill()
-    other_boot(device)
+    reboot(device, RUN)
+    device.registry.start().wait()
     device.start_daemon()
     # A reboot may cost what came since the last mark, 4 MiB at most; a stop or kill what is in the buffers.
     whole("stopped", image, 3 * MIB + 4 * MIB)
