@@ -1,9 +1,13 @@
 """Rows of memory and CPU."""
-import glob
-import os
-import ssl
 import http.client
+import io
+import json
+import os
+import shutil
+import socket
+import ssl
 import subprocess
+import tarfile
 import threading
 import time
 
@@ -11,8 +15,7 @@ import busybox_image
 from case import Failure, eventually
 from limpet import BUILD, PROGRAMS, SCRATCH, pod
 from measure import (Missing, Running, all_of_ours, cpu_seconds, credentials, delete_pods, load, note, peer_program,
-                     pss_kb, pss_of_all, row, settled, start_pods, tree_of)
-import shutil
+                     pss_kb, row, settled, start_pods, tree_of)
 
 
 class Containerd:
@@ -102,9 +105,14 @@ class Watcher(threading.Thread):
         host, _, port = given["--connect"].rpartition(":")
         self.connection = http.client.HTTPSConnection(host, int(port), context=context, timeout=600)
         self.connection.request("GET", path)
+        self.socket = self.connection.sock
         self.answer = self.connection.getresponse()
         self.lines = 0
         self.start()
+
+    def end(self):
+        self.socket.shutdown(socket.SHUT_RDWR)  # its thread reads: a close would wait for it
+        self.join()
 
     def run(self):
         try:
@@ -124,7 +132,7 @@ def memory_1k_objects_mb():
         eventually(lambda: all(w.lines >= 1000 for w in watchers), 60, "all watchers were told")
         value = settled(lambda: pss_kb(device.process.pid)) / 1024
         for watcher in watchers:
-            watcher.connection.close()
+            watcher.end()
         return value
 
 
@@ -132,8 +140,6 @@ class ZstdImage(busybox_image.Image):
     """busybox with a layer that is 50 MB in zstd."""
 
     def __init__(self, megabytes):
-        import io
-        import tarfile
         if not shutil.which("zstd"):
             raise Missing("no zstd")
         layer = io.BytesIO()
@@ -146,7 +152,6 @@ class ZstdImage(busybox_image.Image):
         super().__init__(above=[layer.getvalue()])
         self.layers[1] = subprocess.run(["zstd", "-3", "-q", "-c"], input=layer.getvalue(), check=True,
                                         stdout=subprocess.PIPE).stdout
-        import json
         manifest = json.loads(self.manifest)
         manifest["mediaType"] = "application/vnd.oci.image.manifest.v1+json"
         manifest["layers"][1] = {"mediaType": "application/vnd.oci.image.layer.v1.tar+zstd",

@@ -238,7 +238,7 @@ TEST_CASE("ps") {
   d.json("GET /limpet/v1/images", R"({"images":[],"pulls":[
     {"reference":"docker.io/library/app:1","running":true,"done":13107200,"total":52428800,"layersDone":1,"layers":3}]})");
   CHECK_EQ(d.limpet({"ps"}), exit_done);
-  CHECK(has(d.out, "pulling: docker.io/library/app:1, 12 MiB of 50 MiB (25%), 1 of 3 layers\n"));
+  CHECK(has(d.out, "pulling: docker.io/library/app:1, 12 MiB of 50 MiB (25%), 1 of 3 layers"));
   d.json("GET /api/v1/namespaces/default/pods", pod_list({web_pod, waiting, elsewhere}));
   CHECK_EQ(d.limpet({"ps", "-o", "json"}), exit_done);
   const auto rows = json::parse(d.out);
