@@ -48,6 +48,12 @@ Sha256Digest Sha256::finish() {
   return out;
 }
 
+Sha256 Sha256::copy() const {
+  Sha256 out;
+  mbedtls_sha256_clone(&out.state_->ctx, &state_->ctx);
+  return out;
+}
+
 std::string Sha256::finish_hex() {
   Sha256Digest d = finish();
   return hex({reinterpret_cast<const char*>(d.data()), d.size()});

@@ -22,6 +22,8 @@ class Sha256 {
   // The digest of everything fed so far; starts over afterwards.
   Sha256Digest finish();
   std::string finish_hex();  // 64 lower-case characters
+  // Another one that was fed the same, so that a digest can be had on the way.
+  Sha256 copy() const;
 
  private:
   struct State;

@@ -11,6 +11,7 @@
 #include "cli/commands.h"
 #include "cli/format.h"
 #include "cli/progress.h"
+#include "cli/pulls.h"
 
 namespace limpet::cli {
 namespace {
@@ -121,6 +122,9 @@ Outcome<int> run_image_ls(Context& context) {
     return failed(exit_failed, "what answers on " + context.daemon.socket_path() + " gave no list of images");
   }
   if (context.arguments.json) return print(context, images.dump() + "\n");
+  const json::Ref pulls = answer->ref()["pulls"];
+  for (json::Ref pull : pulls) (void)context.output.err("pulling " + printable(pull_text(pull)) + "\n");
+  if (images.size() == 0 && pulls.size() > 0) return exit_done;
   if (images.size() == 0) {
     (void)context.output.err("limpet: no images on this device\n");
     return exit_done;

@@ -1,6 +1,9 @@
 // limpet ps.
+#include <algorithm>
+
 #include "cli/format.h"
 #include "cli/pods.h"
+#include "cli/pulls.h"
 
 namespace limpet::cli {
 namespace {
@@ -46,6 +49,20 @@ std::string as_table(const std::vector<PodLine>& pods, bool with_namespace, Wall
   return table.text(width);
 }
 
+// What containers wait for whose image is on its way. A daemon of before tells nothing of pulls.
+Outcome<int> show_pulls(Context& context, const std::vector<PodLine>& pods) {
+  const bool waits = std::any_of(pods.begin(), pods.end(),
+                                 [](const PodLine& p) { return p.phase == "Pending" && !p.node.empty(); });
+  if (!waits) return exit_done;
+  const auto images = context.daemon.get("/limpet/v1/images");
+  if (!images) return exit_done;
+  for (json::Ref pull : images->ref()["pulls"]) {
+    if (!context.output.out(labelled("pulling:", pull_text(pull), 0, context.output.width)))
+      return failed(exit_failed, "");
+  }
+  return exit_done;
+}
+
 }  // namespace
 
 Outcome<int> run_ps(Context& context) {
@@ -67,7 +84,7 @@ Outcome<int> run_ps(Context& context) {
     if (!context.output.out(labelled(p.name + ":", p.why, 0, context.output.width)))
       return failed(exit_failed, "");
   }
-  return exit_done;
+  return show_pulls(context, *pods);
 }
 
 }  // namespace limpet::cli

@@ -1,6 +1,7 @@
 // limpet status.
 #include "cli/format.h"
 #include "cli/pods.h"
+#include "cli/pulls.h"
 #include "schema/columns.h"
 
 namespace limpet::cli {
@@ -52,6 +53,7 @@ class Page {
     if (pods.done) counts += strf(", %zu completed", pods.done);
     if (!all) counts += "; see: limpet ps -A";
     line("pods", counts, all ? Colour::none : Colour::yellow);
+    for (json::Ref pull : status_["pulls"]) line("pulling", pull_text(pull));
     line("store", strf("%lld objects, revision %lld, %s", number(store["objects"]), number(store["revision"]),
                        human_size(store["fileBytes"].integer() + store["walBytes"].integer()).c_str()));
     const int64_t total = disk["totalBytes"].integer(), free = disk["freeBytes"].integer();

@@ -115,6 +115,34 @@ void describe_http(api::MetricsText& out, const http::ServerCounters& https,
   }
 }
 
+void describe_images(api::MetricsText& out, const image::Traffic& traffic,
+                     const std::vector<image::PullStatus>& pulls, uint64_t pulled, uint64_t failed) {
+  out.family("limpet_image_received_bytes_total", "counter", "Bytes received from registries and mirrors.");
+  for (const auto& [registry, bytes] : traffic.received)
+    out.sample("limpet_image_received_bytes_total", {{"registry", registry}}, number(bytes));
+  out.one("limpet_image_resumed_bytes_total", "counter",
+          "Bytes of interrupted downloads that were not fetched again.", number(traffic.resumed));
+  out.one("limpet_image_discarded_bytes_total", "counter", "Bytes of downloads that had to be begun anew.",
+          number(traffic.discarded));
+  out.one("limpet_image_resumes_total", "counter", "Downloads gone on with where they broke off.",
+          number(traffic.breaks));
+  out.family("limpet_image_pulls_total", "counter", "Pulls that ended.");
+  out.sample("limpet_image_pulls_total", {{"result", "ok"}}, number(pulled));
+  out.sample("limpet_image_pulls_total", {{"result", "failed"}}, number(failed));
+  uint64_t running = 0, done = 0, total = 0;
+  for (const image::PullStatus& p : pulls) {
+    running += p.running ? 1 : 0;
+    done += p.done;
+    total += p.total;
+  }
+  out.family("limpet_image_pulls", "gauge", "Pulls by state.");
+  out.sample("limpet_image_pulls", {{"state", "running"}}, number(running));
+  out.sample("limpet_image_pulls", {{"state", "waiting"}}, number(pulls.size() - running));
+  out.one("limpet_image_pull_done_bytes", "gauge", "Of the pulls under way, what is here.", number(done));
+  out.one("limpet_image_pull_total_bytes", "gauge", "Of the pulls under way, as far as known.",
+          number(total));
+}
+
 void describe_process(api::MetricsText& out) {
   rusage usage{};
   getrusage(RUSAGE_SELF, &usage);

@@ -3,6 +3,8 @@
 
 #include "api/metrics.h"
 #include "http/server.h"
+#include "image/traffic.h"
+#include "image/types.h"
 #include "loop/loop.h"
 #include "node/agent.h"
 #include "store/store.h"
@@ -19,6 +21,9 @@ void describe_http(api::MetricsText& out, const http::ServerCounters& https,
                    const http::ServerCounters& socket);
 // Pods and containers: how many in which state, restarts, CPU and memory by container.
 void describe_pods(api::MetricsText& out, const node::Agent& agent, node::Runtime& runtime);
+// What images cost in bytes of the link, and the pulls.
+void describe_images(api::MetricsText& out, const image::Traffic& traffic,
+                     const std::vector<image::PullStatus>& pulls, uint64_t pulled, uint64_t failed);
 // This process: memory, descriptors, CPU time, from /proc/self.
 void describe_process(api::MetricsText& out);
 

@@ -1,9 +1,11 @@
 // The images of the device, and the node agent's view of them.
 #include <unistd.h>
 
+#include "api/server.h"
 #include "base/atomic_file.h"
 #include "base/log.h"
 #include "daemon/local_api.h"
+#include "daemon/metrics.h"
 #include "daemon/parts.h"
 #include "image/http_api.h"
 #include "image/images.h"
@@ -49,6 +51,12 @@ class NodeImages final : public node::Images {
   std::unique_ptr<node::Operation> pull(node::PullRequest request,
                                         std::function<void(Result<node::ImageRoot>)> done) override {
     image::PullOptions options{std::move(request.reference), std::move(request.docker_configs), nullptr};
+    options.progress = [tally = image::PullTally(),
+                        progress = std::move(request.progress)](const image::LayerProgress& news) mutable {
+      tally.add(news);
+      const image::PullStatus sum = tally.sum();
+      if (progress) progress({sum.done, sum.total, sum.layers_done, sum.layers});
+    };
     return carry(store_.pull(std::move(options), [done = std::move(done)](Result<image::ImageRoot> r) {
       if (!r) return done(std::unexpected(std::move(r).error()));
       done(root_for_node(std::move(*r)));
@@ -98,12 +106,18 @@ class ImagesPart final : public Part {
     api_ = std::make_unique<image::HttpApi>(device_.loop, *store_);
     device_.images = images_.get();
     device_.local->serve("images", [this](http::ExchangePtr e) { api_->handle(e); });
+    device_.local->describe("pulls", [this](json::Writer& w) { image::render_pulls(w, *store_); });
+    device_.api->metrics().add("images", [this](api::MetricsText& out) {
+      describe_images(out, store_->traffic(), store_->pulls(), store_->pulled(), store_->failed());
+    });
     return {};
   }
 
   void stop(loop::Task done) override {
     device_.images = nullptr;
     if (device_.local) device_.local->serve("images", nullptr);
+    if (device_.local) device_.local->describe("pulls", {});
+    if (device_.api) device_.api->metrics().add("images", {});
     api_.reset();
     images_.reset();
     store_.reset();

@@ -16,6 +16,7 @@ DocumentFetch::DocumentFetch(Transport& transport, std::vector<SessionPtr> sessi
       max_bytes_(max_bytes),
       done_(std::move(done)) {
   LIMPET_ASSERT(!sessions_.empty());
+  while (session_ + 1 < sessions_.size() && transport_.rests(*sessions_[session_])) ++session_;
   ask();
 }
 
@@ -61,6 +62,7 @@ void DocumentFetch::failed(Error error, bool answered) {
   error_final_ = error_final_ || definite;
   for (++session_; session_ < sessions_.size(); ++session_) {
     const Session& next = *sessions_[session_];
+    if (transport_.rests(next)) continue;
     const bool same_place = next.origin.host == tried.origin.host && next.primary == tried.primary;
     const bool other_user =
         refused && next.credential != tried.credential && next.origin.tls == tried.origin.tls;

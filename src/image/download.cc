@@ -1,13 +1,10 @@
 #include "image/download.h"
 
-#include <fcntl.h>
-#include <sys/stat.h>
+#include <algorithm>
+#include <charconv>
+#include <optional>
 
-#include <cerrno>
-
-#include "base/failpoint.h"
-#include "base/sha256.h"
-#include "base/unique_fd.h"
+#include "image/partial.h"
 
 namespace limpet::image {
 namespace {
@@ -15,68 +12,44 @@ namespace {
 constexpr size_t piece = 128 * 1024;       // handed to the pool at once
 constexpr size_t high_water = 512 * 1024;  // the connection rests above
 constexpr int max_tries = 5;
+constexpr int max_mirror_tries = 2;  // while there is another to ask
 constexpr int64_t retry_delay_ms = 500;
+// How much a power cut may cost: what came since the last mark. Marks cost a sync each.
+constexpr uint64_t mark_bytes = 4 * 1024 * 1024;
+constexpr uint64_t slow_mark_bytes = 128 * 1024;
+constexpr int64_t slow_mark_ms = 10'000;
+
+// Where the bytes of a 206 begin: "bytes 100-199/200". nullopt when it cannot be told, or does not fit.
+std::optional<uint64_t> range_start(std::string_view value, uint64_t total) {
+  if (!value.starts_with("bytes ")) return std::nullopt;
+  value.remove_prefix(6);
+  uint64_t first = 0, of = 0;
+  const auto parsed = std::from_chars(value.data(), value.data() + value.size(), first);
+  const size_t slash = value.find('/');
+  if (parsed.ec != std::errc() || slash == std::string_view::npos) return std::nullopt;
+  const std::string_view size = value.substr(slash + 1);
+  if (size == "*") return first;
+  const auto whole = std::from_chars(size.data(), size.data() + size.size(), of);
+  if (whole.ec != std::errc() || of != total) return std::nullopt;
+  return first;
+}
 
 }  // namespace
 
 struct Download::File {
-  std::string path, target;
-  std::string wanted;  // hex
-  uint64_t wanted_size = 0;
-  UniqueFd fd;
-  Sha256 hash;
-  uint64_t size = 0;
+  Partial partial;
   std::string chunk;
+  bool cut = false;   // before the chunk: what is there counts for nothing
+  bool mark = false;  // after the chunk
   Result<> result;
 
-  // Opens what there is and hashes it, so that the download goes on behind it.
-  Result<> open_existing() {
-    fd.reset(::open(path.c_str(), O_RDWR | O_CREAT | O_CLOEXEC | O_NOFOLLOW, 0600));
-    if (!fd) return fail_errno(errno, "open " + path);
-    std::string buffer(piece, '\0');
-    size = 0;
-    hash = Sha256();
-    while (true) {
-      const ssize_t n = read(fd.get(), buffer.data(), buffer.size());
-      if (n < 0 && errno == EINTR) continue;
-      if (n < 0) return fail_errno(errno, "read " + path);
-      if (n == 0) break;
-      hash.update({buffer.data(), static_cast<size_t>(n)});
-      size += static_cast<uint64_t>(n);
-    }
-    return size > wanted_size ? truncate() : Result<>{};
-  }
-
-  Result<> truncate() {
-    size = 0;
-    hash = Sha256();
-    if (ftruncate(fd.get(), 0) != 0 || lseek(fd.get(), 0, SEEK_SET) != 0)
-      return fail_errno(errno, "truncate " + path);
-    return {};
-  }
-
-  Result<> append() {
-    if (LIMPET_FAILPOINT("image.blob.write")) return fail(Errc::io, "failpoint image.blob.write");
-    std::string_view left = chunk;
-    while (!left.empty()) {
-      const ssize_t n = write(fd.get(), left.data(), left.size());
-      if (n < 0 && errno == EINTR) continue;
-      if (n < 0) return fail_errno(errno, "write " + path);
-      left.remove_prefix(static_cast<size_t>(n));
-    }
-    hash.update(chunk);
-    size += chunk.size();
+  explicit File(Partial p) : partial(std::move(p)) {}
+  Result<> write() {
+    if (cut) CHECK_OK(partial.truncate());
+    cut = false;
+    CHECK_OK(partial.append(chunk));
     chunk.clear();
-    return {};
-  }
-
-  // corrupt: the bytes are not those of the digest.
-  Result<> commit() {
-    if (hash.finish_hex() != wanted) return fail(Errc::corrupt, "the bytes received do not match the digest");
-    if (fsync(fd.get()) != 0) return fail_errno(errno, "sync " + path);
-    if (LIMPET_FAILPOINT("image.blob.rename")) return fail(Errc::io, "failpoint image.blob.rename");
-    if (rename(path.c_str(), target.c_str()) != 0) return fail_errno(errno, "rename " + path);
-    return {};
+    return mark ? partial.mark() : Result<>{};
   }
 };
 
@@ -88,53 +61,71 @@ Download::Download(Transport& transport, const Store& store, std::vector<Session
       size_(size),
       progress_(std::move(progress)),
       done_(std::move(done)),
+      file_(std::make_shared<File>(Partial(store, digest_, size_))),
       timer_(transport.loop(), "image.download") {
-  file_ = std::make_shared<File>();
-  file_->path = store.partial_path(digest_);
-  file_->target = store.blob_path(digest_);
-  file_->wanted = digest_hex(digest_);
-  file_->wanted_size = size_;
-  open();
+  while (session_ + 1 < sessions_.size() && transport_.rests(*sessions_[session_])) ++session_;
+  work_.start(
+      transport_.loop(), [file = file_] { file->result = file->partial.open(); }, [this] { opened(); });
 }
 
 Download::~Download() = default;
 
-void Download::open() {
-  work_.start(
-      transport_.loop(), [file = file_] { file->result = file->open_existing(); },
-      [this] {
-        if (!file_->result) return finish(file_->result);
-        if (progress_) progress_(file_->size);
-        if (file_->size == size_) return commit();
-        ask();
-      });
+void Download::opened() {
+  if (!file_->result) return finish(file_->result);
+  const uint64_t there = file_->partial.size();
+  inherited_ = there > 0;
+  marked_ms_ = transport_.clock().monotonic_ms();
+  if (progress_) progress_(there);
+  if (there < size_) return ask();
+  transport_.traffic().resumed += there;
+  commit();
 }
 
 void Download::ask() {
   end_.reset();
-  received_at_ = file_->size;
-  fetch_ = std::make_unique<Fetch>(transport_, sessions_[session_],
-                                   FetchRequest{"blobs/" + digest_, "", file_->size},
-                                   FetchEvents{[this](int status, const http::Headers&) { answer(status); },
-                                               [this](std::string_view bytes) { received(bytes); },
-                                               [this](Result<> result) { ended(std::move(result)); }});
+  answered_ = false;
+  taken_ = received_at_ = file_->cut ? 0 : file_->partial.size();
+  fetch_ = std::make_unique<Fetch>(
+      transport_, sessions_[session_], FetchRequest{"blobs/" + digest_, "", taken_},
+      FetchEvents{[this](int status, const http::Headers& headers) { answer(status, headers); },
+                  [this](std::string_view bytes) { received(bytes); },
+                  [this](Result<> result) { ended(std::move(result)); }});
 }
 
-// 200 to a request for the rest: the server sends all of it, from the start.
-void Download::answer(int status) {
-  if (status == 206 || file_->size == 0) return;
-  if (auto cut = file_->truncate(); !cut) return finish(std::move(cut));
-  received_at_ = 0;
+void Download::answer(int status, const http::Headers& headers) {
+  answered_ = true;
+  if (status == 206) {
+    const auto start = range_start(headers.get("Content-Range"), size_);
+    if (start == taken_) {
+      if (taken_ > 0) ++transport_.traffic().breaks;
+      transport_.traffic().resumed += taken_;
+      return;
+    }
+    fetch_.reset();
+    end_ = std::make_unique<Result<>>(
+        fail(Errc::conflict, "the registry sent other bytes than it was asked for"));
+    return settle();
+  }
+  // 200 to a request for the rest: the server sends all of it, from the start.
+  if (taken_ > 0) drop();
+  taken_ = received_at_ = 0;
+}
+
+// What there is counts for nothing; it goes when the first byte of what follows is written.
+void Download::drop() {
+  if (!file_->cut) transport_.traffic().discarded += file_->partial.size();
+  file_->cut = true;
 }
 
 void Download::received(std::string_view bytes) {
-  if (file_->size + file_->chunk.size() + pending_.size() + bytes.size() > size_) {
+  if (taken_ + bytes.size() > size_) {
     fetch_.reset();
     pending_.clear();
     end_ = std::make_unique<Result<>>(fail(Errc::corrupt, "more bytes than the manifest says"));
     if (!writing_) settle();
     return;
   }
+  taken_ += bytes.size();
   pending_.append(bytes);
   if (pending_.size() >= piece) flush();
   if (pending_.size() >= high_water && !paused_) {
@@ -146,15 +137,21 @@ void Download::received(std::string_view bytes) {
 void Download::flush() {
   if (writing_ || pending_.empty()) return;
   writing_ = true;
+  const int64_t now = transport_.clock().monotonic_ms();
+  const uint64_t there = file_->cut ? 0 : file_->partial.size();
+  const uint64_t unmarked = there + pending_.size() - (file_->cut ? 0 : file_->partial.marked());
+  const bool slow = unmarked >= slow_mark_bytes && now - marked_ms_ >= slow_mark_ms;
+  file_->mark = taken_ < size_ && (unmarked >= mark_bytes || slow);
+  if (file_->mark) marked_ms_ = now;
   file_->chunk = std::move(pending_);
   pending_.clear();
-  work_.start(transport_.loop(), [file = file_] { file->result = file->append(); }, [this] { flushed(); });
+  work_.start(transport_.loop(), [file = file_] { file->result = file->write(); }, [this] { flushed(); });
 }
 
 void Download::flushed() {
   writing_ = false;
   if (!file_->result) return finish(file_->result);
-  if (progress_) progress_(file_->size);
+  if (progress_) progress_(file_->partial.size());
   if (end_) return settle();
   if (pending_.size() >= piece) flush();
   if (paused_ && pending_.size() < high_water) {
@@ -174,43 +171,54 @@ void Download::settle() {
   paused_ = false;
   const Result<> result = *end_;
   fetch_.reset();
-  if (result && file_->size == size_) return commit();
+  if (result && !file_->cut && file_->partial.size() == size_) return commit();
   if (result) return next_try({Errc::unavailable, "the registry sent fewer bytes than the manifest says", 0});
-  if (result.error().code == Errc::corrupt || result.error().code == Errc::conflict) {
-    if (auto cut = file_->truncate(); !cut) return finish(std::move(cut));
-  }
+  if (result.error().code == Errc::corrupt) drop();
   next_try(result.error());
 }
 
+// To the next session that is worth asking; false when there is none.
+bool Download::next_session() {
+  size_t next = session_ + 1;
+  while (next < sessions_.size() && transport_.rests(*sessions_[next])) ++next;
+  if (next >= sessions_.size()) return false;
+  session_ = next;
+  tries_ = 0;
+  inherited_ = inherited_ || (!file_->cut && file_->partial.size() > 0);
+  return true;
+}
+
 void Download::next_try(Error error) {
-  if (file_->size > received_at_) tries_ = 0;  // it goes forward, however slowly
-  const bool broken =
-      error.code == Errc::unavailable || error.code == Errc::timeout || error.code == Errc::conflict;
-  if (broken && file_->size > 0 && ++tries_ < max_tries) {
+  const bool some = !file_->cut && file_->partial.size() > 0;
+  if (some && file_->partial.size() > received_at_) tries_ = 0;  // it goes forward, however slowly
+  const bool broken = error.code == Errc::unavailable || error.code == Errc::timeout;
+  const bool last = session_ + 1 == sessions_.size();
+  const int tries = last ? max_tries : max_mirror_tries;
+  const bool rests = !last && transport_.rests(*sessions_[session_]);
+  if (broken && (some || answered_) && !rests && ++tries_ < tries) {
     timer_.start(retry_delay_ms << tries_, [this] { ask(); });
     return;
   }
-  if (++session_ < sessions_.size()) {
-    tries_ = 0;
+  if (next_session()) return ask();
+  // This one does not go on where we are: from the start, then.
+  if (error.code == Errc::conflict && some) {
+    drop();
     return ask();
   }
   finish(std::unexpected(std::move(error)));
 }
 
+// Whole, and wrong. What an earlier attempt or another source brought may be to blame, or who sent the rest.
 void Download::start_over() {
-  if (auto cut = file_->truncate(); !cut) return finish(std::move(cut));
-  if (!corrupt_once_) {
-    corrupt_once_ =
-        true;  // a partial file of before may have been damaged on disk: once more, from the start
-    session_ = 0;
-    return ask();
-  }
+  drop();
+  if (std::exchange(inherited_, false)) return ask();
+  if (next_session()) return ask();
   finish(fail(Errc::corrupt, "the bytes received do not match the digest"));
 }
 
 void Download::commit() {
   work_.start(
-      transport_.loop(), [file = file_] { file->result = file->commit(); },
+      transport_.loop(), [file = file_] { file->result = file->partial.commit(); },
       [this] {
         if (!file_->result && file_->result.error().code == Errc::corrupt) return start_over();
         finish(file_->result);
@@ -220,6 +228,12 @@ void Download::commit() {
 void Download::finish(Result<> result) {
   timer_.stop();
   fetch_.reset();
+  if (!result && std::exchange(file_->cut, false)) {  // what is wrong is not kept
+    work_.start(
+        transport_.loop(), [file = file_] { file->partial.remove(); },
+        [this, error = std::move(result).error()] { finish(std::unexpected(error)); });
+    return;
+  }
   const Done done = std::move(done_);
   if (!result) {
     done(std::unexpected(std::move(result).error().with("blob " + digest_)));

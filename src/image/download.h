@@ -1,8 +1,9 @@
 // One blob from a registry into the store: streamed to a partial file with back-pressure, hashed on the way,
 // resumed where it broke off, verified, synced, renamed.
 //
-// Works through the sessions in order. The bytes pass the loop in pieces; the file is written on the pool. A
-// partial file survives the daemon and is taken up again.
+// Works through the sessions in order, each going on where the one before broke off; mirrors that were silent
+// lately are passed over. The bytes pass the loop in pieces; the file is written on the pool. A partial file
+// (partial.h) survives the daemon and the device and is taken up again.
 #pragma once
 
 #include <functional>
@@ -28,14 +29,16 @@ class Download {
 
  private:
   struct File;  // touched by the pool only while work is under way
-  void open();
+  void opened();
   void ask();
-  void answer(int status);
+  void answer(int status, const http::Headers& headers);
+  void drop();
   void received(std::string_view bytes);
   void flush();
   void flushed();
   void ended(Result<> result);
   void settle();
+  bool next_session();
   void next_try(Error error);
   void start_over();
   void commit();
@@ -54,11 +57,14 @@ class Download {
   std::string pending_;  // received, not yet given to the pool
   bool paused_ = false;
   bool writing_ = false;
-  bool corrupt_once_ = false;
+  bool answered_ = false;          // this try
+  bool inherited_ = false;         // some of the bytes are not of this attempt, or not of this source
   std::unique_ptr<Result<>> end_;  // of the fetch, while bytes are still being written
   size_t session_ = 0;
   int tries_ = 0;             // without progress, at this session
-  uint64_t received_at_ = 0;  // size of the file at the beginning of this try
+  uint64_t taken_ = 0;        // bytes of the blob that came so far, written or not
+  uint64_t received_at_ = 0;  // what was there at the beginning of this try
+  int64_t marked_ms_ = 0;
 };
 
 }  // namespace limpet::image

@@ -68,6 +68,7 @@ void Fetch::attempt() {
   http::ClientRequest r;
   r.origin = url_.origin;
   r.target = url_.target;
+  r.first_byte_timeout_ms = transport_.patience_ms(*session_);
   r.headers.add("User-Agent", "limpet/" LIMPET_VERSION);
   if (!request_.accept.empty()) r.headers.add("Accept", request_.accept);
   if (request_.offset > 0) {
@@ -78,9 +79,11 @@ void Fetch::attempt() {
   }
   status_ = 0;
   error_body_.clear();
+  asked_ms_ = transport_.clock().monotonic_ms();
   call_ = transport_.client_for(url_.origin)
               .send(std::move(r), {[this](const http::MessageHead& h) { head(h); },
                                    [this](std::string_view bytes) {
+                                     transport_.traffic().receive(session_->origin.authority(), bytes.size());
                                      if (delivering_) return events_.on_data(bytes);
                                      error_body_.append(bytes.substr(0, max_error_body - error_body_.size()));
                                    },
@@ -133,6 +136,7 @@ Error Fetch::status_error() const {
 
 bool Fetch::retry_later() {
   if (status_ != 429 && status_ != 408 && status_ < 500) return false;
+  if (!session_->primary) return false;  // a busy mirror is not waited for: there is another to ask
   if (retries_ == max_retries) return false;
   const int64_t wait = std::max(first_delay_ms << retries_, retry_after_ms(headers_.get("Retry-After")));
   ++retries_;
@@ -142,6 +146,7 @@ bool Fetch::retry_later() {
 
 void Fetch::ended(Result<> result) {
   if (!result) {
+    transport_.silent(*session_, transport_.clock().monotonic_ms() - asked_ms_);
     Error e = transport_error(std::move(result).error());
     return finish(std::unexpected(std::move(e).with("failed to do request: Get \"" + shown_url() + "\"")));
   }

@@ -65,6 +65,7 @@ class Fetch {
   bool delivering_ = false;
   bool answered_ = false;
   bool authorised_ = false;  // this session's answer to a challenge was tried
+  int64_t asked_ms_ = 0;
   int redirects_ = 0;
   int retries_ = 0;
 };

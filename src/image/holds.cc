@@ -3,6 +3,11 @@
 #include <algorithm>
 
 namespace limpet::image {
+namespace {
+
+constexpr size_t max_recent = 256;
+
+}  // namespace
 
 Holds::Hold::Hold(Holds& owner, std::optional<Image> image, loop::Task ready)
     : owner_(owner), image_(std::move(image)), ready_(std::move(ready)), timer_(owner.loop_, "image.hold") {
@@ -12,7 +17,12 @@ Holds::Hold::Hold(Holds& owner, std::optional<Image> image, loop::Task ready)
 
 Holds::Hold::~Hold() {
   std::erase(owner_.holds_, this);
-  if (!image_) owner_.timer_.start(0, [free = &owner_.free_] { (*free)(); });
+  if (image_) {
+    std::erase_if(owner_.recent_, [this](const Image& i) { return i.id == image_->id; });
+    if (owner_.recent_.size() < max_recent) owner_.recent_.push_back(std::move(*image_));
+  } else {
+    owner_.timer_.start(0, [free = &owner_.free_] { (*free)(); });
+  }
 }
 
 bool Holds::begin_removal() {

@@ -7,6 +7,7 @@
 #include <functional>
 #include <memory>
 #include <optional>
+#include <utility>
 #include <vector>
 
 #include "image/store.h"
@@ -52,6 +53,8 @@ class Holds {
   bool begin_removal();
   void end_removal();
   std::vector<Image> images() const;
+  // Those that were held at some time since the last call, and are no more.
+  std::vector<Image> take_recent() { return std::exchange(recent_, {}); }
   bool holds(const std::string& image_id) const;
 
  private:
@@ -59,6 +62,7 @@ class Holds {
   loop::Task free_;
   loop::Timer timer_;
   std::vector<Hold*> holds_;
+  std::vector<Image> recent_;  // one of each id
   bool removing_ = false;
 };
 

@@ -61,6 +61,17 @@ std::string progress_line(const LayerProgress& p) {
 
 }  // namespace
 
+void render_pulls(json::Writer& w, const ImageStore& store) {
+  w.begin_array();
+  for (const PullStatus& p : store.pulls()) {
+    w.begin_object().field("reference", p.reference).field("running", p.running);
+    w.field("done", static_cast<int64_t>(p.done)).field("total", static_cast<int64_t>(p.total));
+    w.field("layersDone", static_cast<int64_t>(p.layers_done));
+    w.field("layers", static_cast<int64_t>(p.layers)).end_object();
+  }
+  w.end_array();
+}
+
 // A call that takes its time. It is given up when the client goes.
 struct HttpApi::Running {
   http::ExchangePtr exchange;
@@ -105,7 +116,9 @@ void HttpApi::list(const http::ExchangePtr& exchange) {
         .field("inUse", image.in_use);
     w.end_object();
   }
-  w.end_array().end_object();
+  w.end_array().key("pulls");
+  render_pulls(w, store_);
+  w.end_object();
   respond(exchange, 200, w.take() + "\n");
 }
 

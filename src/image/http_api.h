@@ -1,9 +1,10 @@
 // The images of the device over the unix socket, for the limpet command.
 //
-//   GET    /limpet/v1/images {"images":[{"id","references","repoDigests","size","pinned","inUse"}]} POST
-//   /limpet/v1/images/pull?reference=NAME      a line of JSON per event, the last one the result POST
-//   /limpet/v1/images/import                   body {"path":"/...","pinned":false}; likewise DELETE
-//   /limpet/v1/images?reference=NAME           {"ok":true}
+//   GET    /limpet/v1/images {"images":[{"id","references","repoDigests","size","pinned",
+//                                                  "inUse"}],"pulls":[...]}, see render_pulls
+//   POST   /limpet/v1/images/pull?reference=NAME   a line of JSON per event, the last one the result
+//   POST   /limpet/v1/images/import                body {"path":"/...","pinned":false}; likewise
+//   DELETE /limpet/v1/images?reference=NAME        {"ok":true}
 //
 // Lines of a pull: {"layer":"sha256:...","phase":"downloading","done":N,"total":N}, then
 // {"ok":true,"image":"sha256:...", "references":[...]} or {"ok":false,"code":"not_found","message":"..."}.
@@ -15,10 +16,14 @@
 #include <memory>
 #include <string_view>
 
+#include "base/json.h"
 #include "http/message.h"
 #include "image/images.h"
 
 namespace limpet::image {
+
+// [{"reference","running","done","total","layersDone","layers"}]: pulls under way, or waiting for their turn.
+void render_pulls(json::Writer& w, const ImageStore& store);
 
 class HttpApi {
  public:

@@ -50,7 +50,7 @@ Result<> ImageStore::open(std::string* warning) {
     return std::unexpected(std::move(index).error());
   }
   for (const Image& image : images_) seen(image.id);
-  drop({}, leftover_age_seconds, {});
+  drop({}, leftover_age_ms, {});
   collect_timer_.repeat(300'000, [this] { collect(); });
   return {};
 }
@@ -139,6 +139,9 @@ std::unique_ptr<Operation> ImageStore::pull(PullOptions options,
   const uint64_t id = next_id_++;
   for (const auto& pull : pulls_) {
     if (pull->key != key) continue;
+    for (const LayerProgress& news : pull->tally.layers()) {  // what the others were told before
+      if (options.progress) options.progress(news);
+    }
     pull->waiters.push_back({id, std::move(options.progress), std::move(done)});
     return std::make_unique<PullTicket>(*this, id);
   }
@@ -167,6 +170,7 @@ void ImageStore::start_pulls() {
     p.pull = std::make_unique<Pull>(
         context(), p.reference, p.docker_configs, p.check,
         [&p](const LayerProgress& progress) {
+          p.tally.add(progress);
           for (const SharedPull::Waiter& w : p.waiters) {
             if (w.progress) w.progress(progress);
           }
@@ -175,7 +179,18 @@ void ImageStore::start_pulls() {
   }
 }
 
+std::vector<PullStatus> ImageStore::pulls() const {
+  std::vector<PullStatus> out;
+  for (const auto& pull : pulls_) {
+    out.push_back(pull->tally.sum());
+    out.back().reference = pull->reference.text();
+    out.back().running = pull->pull != nullptr;
+  }
+  return out;
+}
+
 void ImageStore::pull_done(SharedPull& pull, Result<Image> result) {
+  ++(result ? pulled_ : failed_);
   const auto it = std::find_if(pulls_.begin(), pulls_.end(), [&](const auto& p) { return p.get() == &pull; });
   finishing_.push_back(std::move(*it));
   pulls_.erase(it);

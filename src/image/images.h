@@ -84,6 +84,11 @@ class ImageStore {
   void set_in_use(std::vector<std::string> ids_and_references);
 
   std::vector<ImageInfo> list() const;
+  // The pulls under way and those that wait, in the order they came.
+  std::vector<PullStatus> pulls() const;
+  uint64_t pulled() const { return pulled_; }  // pulls that came to an end, since the start
+  uint64_t failed() const { return failed_; }
+  const Traffic& traffic() { return transport_.traffic(); }
   // Takes the name away, and the image with its last name. conflict while a pod uses it.
   [[nodiscard]] std::unique_ptr<Operation> remove(const std::string& reference,
                                                   std::function<void(Result<>)> done);
@@ -107,7 +112,7 @@ class ImageStore {
   // Waits for its turn to be taken off the disk.
   struct Removal {
     std::vector<Image> condemned;
-    int64_t max_age_seconds = 0;
+    int64_t max_age_ms = 0;
     std::vector<loop::Task> done;
   };
   struct Save {
@@ -127,7 +132,7 @@ class ImageStore {
   void record(Image image, std::function<void(Result<>)> done);
   void save(std::function<void(Result<>)> done);
   void write_index();
-  void drop(std::vector<Image> condemned, int64_t max_age_seconds, loop::Task done);
+  void drop(std::vector<Image> condemned, int64_t max_age_ms, loop::Task done);
   void start_removal();
   void sweep_removed(std::vector<std::string> paths, std::vector<loop::Task> done);
   bool in_use(const Image& image) const;
@@ -152,10 +157,13 @@ class ImageStore {
   std::vector<std::unique_ptr<SharedPull>> pulls_;
   std::vector<std::unique_ptr<SharedPull>> finishing_;
   uint64_t next_id_ = 1;
+  uint64_t pulled_ = 0, failed_ = 0;
   std::vector<Save> saves_;
   uint64_t change_ = 0;
   bool saving_ = false;
   std::optional<Removal> removal_;
+  std::shared_ptr<Store::Leftovers> leftovers_ = std::make_shared<Store::Leftovers>();  // the removals' own
+  int64_t swept_ms_ = 0;
   bool collecting_ = false;  // the disk was too full and is not yet empty enough
   loop::Work save_work_, collect_work_;
   loop::Timer collect_timer_, pull_timer_;

@@ -5,8 +5,9 @@
 
 namespace limpet::image {
 
-constexpr int64_t leftover_age_seconds =
-    24 * 3600;  // unfinished work younger than this may be taken up again
+// Unfinished work that somebody asked for within this time may be taken up again: a link that is down over a
+// long weekend costs nothing twice.
+constexpr int64_t leftover_age_ms = 7 * 24 * 3600 * int64_t{1000};
 
 // An archive with its size and time, by which a changed one is told; and its path again.
 std::string archive_note(const std::string& path);
@@ -24,6 +25,7 @@ struct ImageStore::SharedPull {
   std::vector<std::string> docker_configs;
   Check check = Check::presence;
   std::vector<Waiter> waiters;
+  PullTally tally;
   std::unique_ptr<Pull> pull;  // null: waits for its turn
 
   bool drop(uint64_t waiter) {

@@ -100,8 +100,10 @@ class Import final : public Operation {
       r.keep_blob = !pinned_;
       r.again = true;
       ++missing_;
-      layers_.push_back(
-          owner_.jobs_.make(std::move(r), [this](Result<> result) { layer_done(std::move(result)); }));
+      layers_.push_back(owner_.jobs_.make(std::move(r), [this, i](Result<> result) {
+        if (!result) result = std::unexpected(std::move(result).error().with(images_[at_].files[i]));
+        layer_done(std::move(result));
+      }));
     }
     layer_done({});
   }

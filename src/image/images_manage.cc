@@ -6,7 +6,8 @@
 namespace limpet::image {
 namespace {
 
-constexpr int64_t pressed_age_seconds = 600;  // leftovers older than this go when the disk is full
+constexpr int64_t sweep_every_ms = 6 * 3600 * int64_t{1000};  // for leftovers, while there is space
+constexpr int64_t pressed_age_ms = 600'000;  // leftovers older than this go when the disk is full
 
 }  // namespace
 
@@ -16,10 +17,10 @@ void ImageStore::configure_collection(int high_percent, int low_percent) {
 }
 
 // What several ask for while it cannot be done is done at once.
-void ImageStore::drop(std::vector<Image> condemned, int64_t max_age_seconds, loop::Task done) {
-  if (!removal_) removal_ = Removal{{}, max_age_seconds, {}};
+void ImageStore::drop(std::vector<Image> condemned, int64_t max_age_ms, loop::Task done) {
+  if (!removal_) removal_ = Removal{{}, max_age_ms, {}};
   for (Image& image : condemned) removal_->condemned.push_back(std::move(image));
-  removal_->max_age_seconds = std::min(removal_->max_age_seconds, max_age_seconds);
+  removal_->max_age_ms = std::min(removal_->max_age_ms, max_age_ms);
   if (done) removal_->done.push_back(std::move(done));
   start_removal();
 }
@@ -31,8 +32,10 @@ void ImageStore::start_removal() {
   what.needed = images_;
   for (Image& image : holds_.images()) what.needed.push_back(std::move(image));
   what.condemned = std::move(removal_->condemned);
-  what.max_age_seconds = removal_->max_age_seconds;
-  what.now_seconds = clock_.wall().seconds;
+  what.max_age_ms = removal_->max_age_ms;
+  what.now_ms = clock_.monotonic_ms();
+  what.asked = holds_.take_recent();
+  swept_ms_ = what.now_ms;
   if (in_use_) {
     what.running.emplace();
     std::copy_if(images_.begin(), images_.end(), std::back_inserter(*what.running),
@@ -40,7 +43,10 @@ void ImageStore::start_removal() {
   }
   auto gone = std::make_shared<std::vector<std::string>>();
   collect_work_.start(
-      loop_, [gone, store = store_, what = std::move(what)] { *gone = store.take_out(what); },
+      loop_,
+      [gone, store = store_, what = std::move(what), known = leftovers_] {
+        *gone = store.take_out(what, *known);
+      },
       [this, gone, done = std::move(removal_->done)]() mutable {
         holds_.end_removal();
         sweep_removed(std::move(*gone), std::move(done));
@@ -77,7 +83,7 @@ bool ImageStore::collect_one() {
   std::erase_if(images_, [&](const Image& image) { return image.id == gone.id; });
   last_seen_ms_.erase(gone.id);
   // Also when the index cannot be written, for want of space perhaps: what it says too much is no harm.
-  save([this, gone](const Result<>&) { drop({gone}, leftover_age_seconds, [this] { collect(); }); });
+  save([this, gone](const Result<>&) { drop({gone}, leftover_age_ms, [this] { collect(); }); });
   return true;
 }
 
@@ -86,10 +92,13 @@ void ImageStore::collect() {
   const int used = options_.disk_used(store_.root());
   if (used > options_.gc_high_percent) collecting_ = true;
   if (used <= options_.gc_low_percent) collecting_ = false;
-  if (!collecting_) return;
+  if (!collecting_) {
+    if (clock_.monotonic_ms() - swept_ms_ >= sweep_every_ms) drop({}, leftover_age_ms, {});
+    return;
+  }
   if (collect_one()) return;
   collecting_ = false;
-  drop({}, pressed_age_seconds, {});
+  drop({}, pressed_age_ms, {});
 }
 
 class ImageStore::RemoveOperation final : public Operation {
@@ -126,7 +135,7 @@ std::unique_ptr<Operation> ImageStore::remove(const std::string& reference,
   }
   auto operation = std::make_unique<RemoveOperation>(std::move(done));
   save([this, condemned, tell = operation->done](Result<> saved) {
-    if (!condemned.empty()) drop(condemned, leftover_age_seconds, {});
+    if (!condemned.empty()) drop(condemned, leftover_age_ms, {});
     if (*tell) std::exchange(*tell, {})(std::move(saved));
   });
   return operation;

@@ -77,7 +77,7 @@ class ImageStore::RepairOperation final : public Operation {
 
   void finish(Result<> result) {
     hold_.reset();
-    owner_.drop({}, leftover_age_seconds, {});  // what was damaged, where nobody stands on it
+    owner_.drop({}, leftover_age_ms, {});  // what was damaged, where nobody stands on it
     const auto done = std::move(done_);
     done(std::move(result));
   }

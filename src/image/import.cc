@@ -33,8 +33,17 @@ class Archive {
     auto docker = document("manifest.json", max_manifest_bytes);
     if (docker) {
       CHECK_OK(take_docker(*docker));
+    } else if (docker.error().code != Errc::not_found) {
+      return std::unexpected(std::move(docker).error());
     } else if (layout) {
       CHECK_OK(take_index(*layout, "", 0));
+    } else if (layout.error().code != Errc::not_found) {
+      return std::unexpected(std::move(layout).error());
+    } else if (document("repositories", max_manifest_bytes)) {
+      return fail(
+          Errc::unsupported,
+          "an archive of Docker before 1.10: it has a file \"repositories\" and no manifest.json; load "
+          "it into a newer Docker and write it again with docker save");
     } else {
       return fail(Errc::invalid_argument, "no image archive: neither index.json nor manifest.json is in it");
     }
@@ -51,6 +60,8 @@ class Archive {
     how.resolve = RESOLVE_BENEATH | RESOLVE_NO_MAGICLINKS;
     UniqueFd fd(static_cast<int>(syscall(SYS_openat2, root_.get(), path.c_str(), &how, sizeof how)));
     struct stat st{};
+    if (!fd && errno == EXDEV) return fail(Errc::invalid_argument, path + " leads out of the archive");
+    if (!fd && errno == ENOENT) return fail(Errc::not_found, path + " is not in the archive");
     if (!fd || fstat(fd.get(), &st) != 0) return fail_errno(errno, "open " + path);
     if (!S_ISREG(st.st_mode)) return fail(Errc::invalid_argument, path + " is not a file");
     return fd;
@@ -78,6 +89,17 @@ class Archive {
     TRY(std::string bytes, document(blob_name(digest), limit));
     if (sha256_hex(bytes) != digest_hex(digest)) return fail(Errc::corrupt, "blob " + digest + " is damaged");
     return bytes;
+  }
+
+  // The digest that a file's name says it has: blobs/sha256/HEX, or HEX.json of a configuration; else empty.
+  static std::string digest_in(std::string_view path) {
+    if (path.ends_with(".json")) path.remove_suffix(5);
+    if (const size_t slash = path.rfind('/'); slash != path.npos) {
+      if (path.substr(0, slash) != "blobs/sha256") return "";
+      path.remove_prefix(slash + 1);
+    }
+    std::string digest = "sha256:" + std::string(path);
+    return valid_digest(digest) ? digest : "";
   }
 
   struct Taken {
@@ -153,17 +175,19 @@ class Archive {
     CHECK_OK(store_.write_blob(image.id, config_bytes));
     const std::vector<std::string> chains = chain_ids(config->diff_ids);
     std::vector<bool> intact;
+    std::vector<std::string> files;
     for (size_t i = 0; i < chains.size(); ++i) {
       const Descriptor& d = manifest.layers[i];
       image.layers.push_back({chains[i], config->diff_ids[i], d.digest, d.media_type, d.size});
       intact.push_back(store_.layer_intact(image.layers.back(), Check::contents));
+      files.push_back(blob_name(d.digest));
       if (!intact.back()) CHECK_OK(take_layer(image.layers.back(), blob_name(d.digest)));
     }
     if (auto reference = parse_reference(name)) {
       image.references = {reference->text()};
       image.repo_digests = {reference->name() + "@" + digest};
     }
-    return add(std::move(image), std::move(intact));
+    return add(std::move(image), std::move(intact), std::move(files));
   }
 
   // Not again what is here already.
@@ -177,7 +201,7 @@ class Archive {
 
   Result<> take_docker(const std::string& bytes) {
     TRY(const json::Value value, json::parse(bytes, {.allow_duplicates = true}));
-    if (!value.ref().is_array()) return fail(Errc::corrupt, "bad manifest.json: not a list");
+    if (!value.ref().is_array()) return fail(Errc::corrupt, "bad manifest.json: not a list of images");
     for (const json::Ref entry : value.ref()) CHECK_OK(take_docker_image(entry));
     return {};
   }
@@ -185,19 +209,24 @@ class Archive {
   Result<> take_docker_image(json::Ref entry) {
     const std::string config_path(entry["Config"].str());
     TRY(const std::string config_bytes, document(config_path, max_config_bytes));
+    const std::string digest = "sha256:" + sha256_hex(config_bytes), named = digest_in(config_path);
+    if (!named.empty() && digest != named)
+      return fail(Errc::corrupt, config_path + " does not match its digest");
     const json::Ref layers = entry["Layers"];
     if (layers.size() > max_layers) return fail(Errc::too_large, "the image has more than 128 layers");
     auto config = parse_config(config_bytes, layers.size(), host_);
     if (!config && config.error().code == Errc::not_found) return {};
-    if (!config) return std::unexpected(std::move(config).error());
+    if (!config) return std::unexpected(std::move(config).error().with(config_path));
     Image image;
-    image.id = "sha256:" + sha256_hex(config_bytes);
+    image.id = digest;
     image.config_size = config_bytes.size();
     CHECK_OK(store_.write_blob(image.id, config_bytes));
     const std::vector<std::string> chains = chain_ids(config->diff_ids);
     std::vector<bool> intact;
+    std::vector<std::string> files;
     for (size_t i = 0; i < chains.size(); ++i) {
-      TRY(const Taken taken, take_file(std::string(layers.at(i).str()), ""));
+      files.emplace_back(layers.at(i).str());
+      TRY(const Taken taken, take_file(files.back(), digest_in(files.back())));
       image.layers.push_back({chains[i], config->diff_ids[i], taken.digest,
                               "application/vnd.oci.image.layer.v1.tar", taken.size});
       intact.push_back(store_.layer_intact(image.layers.back(), Check::contents));
@@ -205,13 +234,13 @@ class Archive {
     for (const json::Ref tag : entry["RepoTags"]) {
       if (auto reference = parse_reference(tag.str())) image.references.push_back(reference->text());
     }
-    return add(std::move(image), std::move(intact));
+    return add(std::move(image), std::move(intact), std::move(files));
   }
 
-  Result<> add(Image image, std::vector<bool> intact) {
+  Result<> add(Image image, std::vector<bool> intact, std::vector<std::string> files) {
     if (image.layers.empty()) return fail(Errc::corrupt, "an image without layers");
     if (images_.size() == max_images) return fail(Errc::too_large, "more than 256 images in the archive");
-    images_.push_back({std::move(image), std::move(intact)});
+    images_.push_back({std::move(image), std::move(intact), std::move(files)});
     return {};
   }
 

@@ -2,7 +2,9 @@
 // compressed.
 //
 // The archive is unpacked by the locked-down child first; here only its small documents are read and its
-// blobs verified and taken over. Sources: image-spec image-layout.md; Docker's image archive (manifest.json).
+// blobs verified and taken over. Sources: image-spec image-layout.md; Docker's image archive (manifest.json
+// of image-spec v1.2 in moby). Archives of Docker before 1.10, which have only `repositories`, are refused by
+// name.
 #pragma once
 
 #include <string>
@@ -16,7 +18,8 @@ namespace limpet::image {
 
 struct ArchivedImage {
   Image image;
-  std::vector<bool> intact;  // per layer: whether the store has it, with all its contents
+  std::vector<bool> intact;        // per layer: whether the store has it, with all its contents
+  std::vector<std::string> files;  // per layer: what it is called in the archive
 };
 // Takes what is in `directory` (an unpacked archive on the store's file system) into the store and says which
 // images there were, ready to have their layers made. Blocking; for the pool. Errors name the file.

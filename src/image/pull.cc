@@ -149,6 +149,7 @@ void Pull::make_layers(const std::vector<bool>& intact) {
     }
     r.again = check_ != Check::presence;
     r.progress = progress_;
+    if (progress_) progress_({r.layer.digest, 0, r.layer.size, LayerProgress::Phase::waiting});
     wanted.push_back(std::move(r));
   }
   missing_ = wanted.size();

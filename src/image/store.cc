@@ -276,19 +276,39 @@ struct Names {
   }
 };
 
+// Which of the names in two folders go: those that are condemned, and those that were left over too long.
+class Sorter {
+ public:
+  Sorter(const Store::Unneeded& what, Store::Leftovers& known) : what_(what), known_(known) {}
+  ~Sorter() { known_ = std::move(left_); }
+
+  bool goes(const std::string& path, bool needed, bool condemned, bool asked) {
+    if (needed) return false;
+    if (condemned) return true;
+    const auto seen = known_.find(path);
+    const int64_t since = seen == known_.end() || asked ? what_.now_ms : seen->second;
+    if (what_.now_ms - since >= what_.max_age_ms) return true;
+    left_.emplace(path, since);
+    return false;
+  }
+
+ private:
+  const Store::Unneeded& what_;
+  Store::Leftovers& known_;
+  Store::Leftovers left_;
+};
+
 }  // namespace
 
-std::vector<std::string> Store::take_out(const Unneeded& what) const {
-  const Names needed(*this, what.needed), condemned(*this, what.condemned);
-  const auto old = [&](const std::string& path) {
-    struct stat st{};
-    return lstat(path.c_str(), &st) == 0 && (st.st_mtime + what.max_age_seconds < what.now_seconds ||
-                                             st.st_mtime > what.now_seconds + what.max_age_seconds);
-  };
+std::vector<std::string> Store::take_out(const Unneeded& what, Leftovers& known) const {
+  const Names needed(*this, what.needed), condemned(*this, what.condemned), asked(*this, what.asked);
+  Sorter sorter(what, known);
   for (const char* sub : {"/blobs/", "/ingest/"}) {
-    for (const std::string& name : names_in(root_ + sub)) {
-      const std::string path = root_ + sub + name;
-      if (!needed.blobs.contains(name) && (condemned.blobs.contains(name) || old(path)))
+    for (const std::string& file : names_in(root_ + sub)) {
+      const std::string path = root_ + sub + file;
+      const std::string name = file.substr(0, file.find('.'));
+      if (sorter.goes(path, needed.blobs.contains(name), condemned.blobs.contains(name),
+                      asked.blobs.contains(name)))
         (void)unlink(path.c_str());
     }
   }
@@ -306,7 +326,9 @@ std::vector<std::string> Store::take_out(const Unneeded& what) const {
   };
   for (const std::string& name : names_in(root_ + "/layers")) {
     const std::string path = root_ + "/layers/" + name;
-    if (needed.layers.contains(path) || !(condemned.layers.contains(path) || old(path))) continue;
+    if (!sorter.goes(path, needed.layers.contains(path), condemned.layers.contains(path),
+                     asked.layers.contains(path)))
+      continue;
     if (LIMPET_FAILPOINT("image.layer.remove")) return gone;
     take(path);
   }

@@ -2,7 +2,7 @@
 // images there are.
 //
 //   blobs/HEX            configurations, manifests and compressed layers, whole and verified
-//   ingest/HEX           a blob being downloaded; kept over interruptions and resumed
+//   ingest/HEX           a blob being downloaded, with its note; kept over interruptions and resumed
 //   layers/HEX24/fs      an unpacked layer, named by the start of its chain id
 //   layers/HEX24/layer.json  what it is, with evidence to check it by; written last: without it it is none
 //   damaged/HEX24.N      what a layer was before it was made again, while containers may stand on it
@@ -13,6 +13,7 @@
 #pragma once
 
 #include <cstdint>
+#include <map>
 #include <optional>
 #include <set>
 #include <string>
@@ -64,6 +65,7 @@ class Store {
 
   std::string blob_path(const std::string& digest) const;
   std::string partial_path(const std::string& digest) const;
+  static constexpr const char* note_suffix = ".note";  // of the evidence beside a partial blob (partial.h)
   std::string layer_dir(const std::string& chain_id) const;
   std::string layer_root(const std::string& chain_id) const { return layer_dir(chain_id) + "/fs"; }
   std::string temporary(const std::string& name) const { return root_ + "/tmp/" + name; }
@@ -97,14 +99,19 @@ class Store {
   struct Unneeded {
     std::vector<Image> needed;     // what these have stays, whatever else is said
     std::vector<Image> condemned;  // what these have goes
-    // Anything else goes when it is older than this: partial downloads and layers of pulls that broke off.
-    int64_t max_age_seconds = 0;
-    int64_t now_seconds = 0;
+    std::vector<Image> asked;      // what these have was wanted since the last time
+    // Anything else is left over from pulls that broke off (partial blobs, layers), may be taken up again,
+    // and goes when nobody asked for it during so long. By the monotonic clock: after a start without a
+    // battery the date says nothing about the age of a file.
+    int64_t max_age_ms = 0;
+    int64_t now_ms = 0;
     // Images of running containers, below which damaged layers stay; nullopt: nobody knows yet.
     std::optional<std::vector<Image>> running;
   };
+  // Since when each path below the root is left over, as far as calls of take_out have seen.
+  using Leftovers = std::map<std::string, int64_t>;
   // Takes it out of sight. What is returned is to be removed with remove_tree.
-  std::vector<std::string> take_out(const Unneeded& what) const;
+  std::vector<std::string> take_out(const Unneeded& what, Leftovers& known) const;
 
  private:
   Result<> keep_damaged(const std::string& from, const std::string& layer) const;

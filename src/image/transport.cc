@@ -11,6 +11,9 @@ namespace limpet::image {
 namespace {
 
 constexpr size_t max_tokens = 64;
+constexpr size_t max_mirrors = 256;
+constexpr int64_t costly_silence_ms = 1000;  // a mirror that refuses at once may be asked again at once
+constexpr int64_t mirror_rest_ms = 60'000;
 
 std::string host_part(const std::string& authority) {
   if (authority.starts_with('[')) return authority.substr(1, authority.find(']') - 1);
@@ -132,6 +135,7 @@ Result<> Transport::configure(TransportOptions options) {
   http_proxied_ = options_.http_proxy.empty() ? nullptr : make_client(options_.http_proxy);
   https_proxied_ = options_.https_proxy.empty() ? nullptr : make_client(options_.https_proxy);
   tokens_.clear();
+  resting_until_ms_.clear();
   return {};
 }
 
@@ -150,8 +154,20 @@ bool Transport::listed_insecure(const http::Origin& origin) const {
 }
 
 void Transport::answered(const http::Origin& origin) {
+  if (!resting_until_ms_.empty()) resting_until_ms_.erase(origin.key());
   if (plain_.size() < 256 && listed_insecure(origin))
     plain_[strf("%s:%u", origin.host.c_str(), origin.port)] = !origin.tls;
+}
+
+void Transport::silent(const Session& session, int64_t waited_ms) {
+  if (session.primary || waited_ms < costly_silence_ms || resting_until_ms_.size() >= max_mirrors) return;
+  resting_until_ms_[session.origin.key()] = clock_.monotonic_ms() + mirror_rest_ms;
+}
+
+bool Transport::rests(const Session& session) const {
+  if (session.primary) return false;
+  const auto it = resting_until_ms_.find(session.origin.key());
+  return it != resting_until_ms_.end() && clock_.monotonic_ms() < it->second;
 }
 
 void Transport::add_sessions(std::vector<SessionPtr>& out, const Session& base, const Reference& image,

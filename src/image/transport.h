@@ -14,6 +14,7 @@
 #include "http/client.h"
 #include "image/auth.h"
 #include "image/reference.h"
+#include "image/traffic.h"
 #include "loop/loop.h"
 #include "tls/tls.h"
 
@@ -26,6 +27,7 @@ struct TransportOptions {
   std::string ca_pem;                                       // empty: the system's authorities
   std::string http_proxy, https_proxy;                      // URLs
   std::vector<std::string> no_proxy;                        // hosts, ".domain", "a.b.c.d/n", "*"
+  int64_t mirror_patience_ms = 10'000;                      // from the request to a mirror to its first byte
 };
 
 // Whether a host is reached without the proxy, by no_proxy and because loopback always is.
@@ -64,12 +66,21 @@ class Transport {
   http::Client& client_for(const http::Origin& origin);
   // This address answered; of the schemes of an insecure registry it is the one to begin with next time.
   void answered(const http::Origin& origin);
+  // It did not, after so long. A mirror that cost its time-out is left alone for a while.
+  void silent(const Session& session, int64_t waited_ms);
+  // Whether to pass over it: a mirror that was silent lately. Never the registry itself.
+  bool rests(const Session& session) const;
+  std::optional<int64_t> patience_ms(const Session& session) const {
+    return session.primary ? std::nullopt : std::optional(options_.mirror_patience_ms);
+  }
 
   // Tokens by realm, scope and user, while they are valid.
   std::string cached_token(const std::string& key);
   void keep_token(const std::string& key, std::string authorization, int64_t lifetime_ms);
 
   loop::Loop& loop() { return loop_; }
+  Clock& clock() { return clock_; }
+  Traffic& traffic() { return traffic_; }
 
  private:
   class TlsDialer;
@@ -90,6 +101,8 @@ class Transport {
   std::unique_ptr<http::Client> direct_, http_proxied_, https_proxied_;
   std::map<std::string, Token> tokens_;
   std::map<std::string, bool> plain_;  // insecure registries by authority: whether plain HTTP answered
+  std::map<std::string, int64_t> resting_until_ms_;  // mirrors by origin; monotonic
+  Traffic traffic_;
 };
 
 }  // namespace limpet::image

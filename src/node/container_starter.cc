@@ -4,6 +4,8 @@
 #include <sys/stat.h>
 #include <unistd.h>
 
+#include <algorithm>
+
 #include "base/atomic_file.h"
 #include "base/failpoint.h"
 #include "base/log.h"
@@ -31,6 +33,15 @@ std::string new_id(Random& random) {
 std::string seconds_text(int64_t ms) {
   return ms < 1000 ? strf("%lldms", static_cast<long long>(ms))
                    : strf("%.3gs", static_cast<double>(ms) / 1000);
+}
+
+constexpr int64_t first_progress_ms = 30'000;
+constexpr int64_t max_progress_ms = 300'000;
+
+std::string progress_text(const PullProgress& p) {
+  const auto mib = [](uint64_t bytes) { return static_cast<double>(bytes) / (1 << 20); };
+  return strf("%.1f of %.1f MiB (%d%%), %zu of %zu layers", mib(p.done), mib(p.total),
+              static_cast<int>(100 * mib(p.done) / mib(p.total)), p.layers_done, p.layers);
 }
 
 // Pull secrets hold the registry credentials under one of two keys.
@@ -137,7 +148,16 @@ void ContainerStarter::pull() {
   auto& services = worker_.services_;
   services.events.normal(worker_.reference(spec_.name), "Pulling", "Pulling image \"" + spec_.image + "\"");
   const int64_t began_ms = services.clock.monotonic_ms();
-  PullRequest request{spec_.image, docker_configs(json::Cursor(*worker_.spec_.bytes), objects_)};
+  PullRequest request{spec_.image, docker_configs(json::Cursor(*worker_.spec_.bytes), objects_), {}};
+  request.progress = [this, next_ms = began_ms + first_progress_ms,
+                      wait_ms = first_progress_ms](const PullProgress& p) mutable {
+    const int64_t now = worker_.services_.clock.monotonic_ms();
+    if (now < next_ms || p.total == 0) return;
+    wait_ms = std::min(2 * wait_ms, max_progress_ms);
+    next_ms = now + wait_ms;
+    worker_.services_.events.normal(worker_.reference(spec_.name), "Pulling",
+                                    "Pulling image \"" + spec_.image + "\": " + progress_text(p));
+  };
   operation_ = services.images.pull(
       std::move(request), [this, began_ms](Result<ImageRoot> r) { pulled(std::move(r), began_ms); });
 }

@@ -2,6 +2,7 @@
 // networks.
 #pragma once
 
+#include <cstdint>
 #include <functional>
 #include <memory>
 #include <optional>
@@ -28,9 +29,15 @@ struct ImageRoot {
   std::string config_json;              // OCI image configuration
 };
 
+struct PullProgress {
+  uint64_t done = 0, total = 0;  // bytes
+  size_t layers_done = 0, layers = 0;
+};
+
 struct PullRequest {
-  std::string reference;                    // as in the pod
-  std::vector<std::string> docker_configs;  // bodies of .dockerconfigjson from imagePullSecrets
+  std::string reference;                              // as in the pod
+  std::vector<std::string> docker_configs;            // bodies of .dockerconfigjson from imagePullSecrets
+  std::function<void(const PullProgress&)> progress;  // optional; often; must not cancel the pull
 };
 
 class Images {

@@ -2,17 +2,15 @@
 # timeout: 180
 """A reboot with no network: every process gone, runtime files gone, no registry; every pod comes back by itself."""
 import os
-import subprocess
 import sys
 
 sys.path.insert(0, os.environ["LIMPET_SOURCE"] + "/tests/lib")
-from case import case, eventually, expect_equal, expect_match, run
+from case import case, expect_equal, expect_match, run
 from limpet import config_map, container_status, pod, pod_device, secret
+from reboot import mount_run, reboot
 
-# runDir is a tmpfs, as /run is: a reboot empties it.
 RUN = os.path.join(os.environ["TEST_TMP"], "device", "run")
-os.makedirs(RUN)
-subprocess.run(["mount", "-t", "tmpfs", "limpet-run", RUN], check=True)
+mount_run(RUN)
 device = pod_device()
 kubectl = device.kubectl
 NAMES = ["plain", "configured", "counted", "hosted"]
@@ -31,34 +29,11 @@ for name in NAMES:
 device.wait_status("finished", "Completed")
 
 
-def no_cgroups():
-    for directory in device.cgroup_directories(below=True):
-        os.rmdir(directory)  # an OSError: processes of it are not quite gone yet
-    return True
-
-
-def reboot():
-    device.kill()
-    device.kill_containers()
-    device.registry.stop()
-    for mount in reversed(device.mounts()):
-        subprocess.run(["umount", "-l", mount], check=True)
-    eventually(no_cgroups, 30, "the cgroups of what was killed are empty")
-    subprocess.run("ip link delete limpet0; nft flush ruleset", shell=True, check=False, stderr=subprocess.DEVNULL)
-    subprocess.run(["mount", "-t", "tmpfs", "limpet-run", RUN], check=True)
-    # Boot ids differ after a real reboot; here the same file says another one.
-    other = os.path.join(device.home, "boot_id")
-    with open("/proc/sys/kernel/random/uuid", encoding="utf-8") as source, open(other, "w", encoding="utf-8") as file:
-        file.write(source.read())
-    subprocess.run(["umount", "/proc/sys/kernel/random/boot_id"], check=False, stderr=subprocess.DEVNULL)
-    subprocess.run(["mount", "--bind", other, "/proc/sys/kernel/random/boot_id"], check=True)
-
-
 @case
 def comes_back():
     before = {name: container_status(device.pod(name)) for name in NAMES}
     for boot in (2, 3):
-        reboot()
+        reboot(device, RUN)
         device.start_daemon()
         for name in NAMES:
             device.wait_pod(name, lambda p: container_status(p)["containerID"] != before[name]["containerID"]

@@ -5,6 +5,7 @@
 #include <cstdlib>
 
 #include "base/atomic_file.h"
+#include "base/boot.h"
 #include "base/json.h"
 #include "node/runtime/bundle.h"
 #include "node/runtime/shim_protocol.h"
@@ -23,13 +24,6 @@ Result<std::string> read_json(const std::string& path) {
 
 }  // namespace
 
-std::string boot_id() {
-  Result<std::string> text = read_file("/proc/sys/kernel/random/boot_id", 64);
-  if (!text) return "";
-  while (!text->empty() && text->back() == '\n') text->pop_back();
-  return *text;
-}
-
 uint64_t process_start_time(int pid) {
   Result<std::string> stat = read_file("/proc/" + std::to_string(pid) + "/stat", 4096);
   if (!stat) return 0;
@@ -39,7 +33,7 @@ uint64_t process_start_time(int pid) {
 }
 
 bool ShimIdentity::alive() const {
-  if (pid <= 1 || start_time == 0 || boot_id != node::boot_id() || process_start_time(pid) != start_time)
+  if (pid <= 1 || start_time == 0 || boot_id != limpet::boot_id() || process_start_time(pid) != start_time)
     return false;
   // A zombie keeps its start time, but serves nobody.
   Result<std::string> stat = read_file("/proc/" + std::to_string(pid) + "/stat", 4096);

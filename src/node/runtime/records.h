@@ -17,7 +17,6 @@ std::string container_record(const ContainerConfig& config);
 Result<SandboxConfig> read_sandbox_record(const std::string& path, bool& this_boot);
 Result<ContainerConfig> read_container_record(const std::string& path, bool& this_boot);
 
-std::string boot_id();
 uint64_t process_start_time(int pid);  // clock ticks since boot, 0 when there is none
 
 struct ShimIdentity {

@@ -231,6 +231,15 @@ TEST_CASE("ps") {
            "web    proxy      CrashLoopBackOff  0         60m  10.42.0.2\n"
            "later  c          Unscheduled       0         -    -\n"
            "later: 0/1 nodes are available\n");
+  const std::string starting =
+      R"({"metadata":{"name":"new","namespace":"default"},"spec":{"nodeName":"edge","containers":[{"name":"c"}]},
+    "status":{"phase":"Pending","containerStatuses":[{"name":"c","state":{"waiting":{"reason":"ContainerCreating"}}}]}})";
+  d.json("GET /api/v1/namespaces/default/pods", pod_list({starting}));
+  d.json("GET /limpet/v1/images", R"({"images":[],"pulls":[
+    {"reference":"docker.io/library/app:1","running":true,"done":13107200,"total":52428800,"layersDone":1,"layers":3}]})");
+  CHECK_EQ(d.limpet({"ps"}), exit_done);
+  CHECK(has(d.out, "pulling: docker.io/library/app:1, 12 MiB of 50 MiB (25%), 1 of 3 layers"));
+  d.json("GET /api/v1/namespaces/default/pods", pod_list({web_pod, waiting, elsewhere}));
   CHECK_EQ(d.limpet({"ps", "-o", "json"}), exit_done);
   const auto rows = json::parse(d.out);
   REQUIRE(rows);
@@ -364,6 +373,8 @@ TEST_CASE("status fits, and tells what is wrong") {
       "node":{"name":"edge","addresses":["192.0.2.1","2001:db8:1111:2222:3333:4444:5555:6666","2001:db8:1111:2222:3333:4444:5555:7777"],"apiURL":"https://127.0.0.1:6443"},
       "notReady":[{"part":"node","reason":"the node is still taking over what runs and this takes a while longer than usual"}],
       "runtime":"runc 1.1.5","store":{"objects":12,"revision":99,"fileBytes":1048576,"walBytes":0},
+      "pulls":[{"reference":"r/app:1","running":true,"done":1048576,"total":4194304,"layersDone":0,"layers":2},
+               {"reference":"r/next:1","running":true},{"reference":"r/last:1","running":false}],
       "disk":{"path":"/var/lib/limpet","totalBytes":1000000000,"freeBytes":10000000},
       "certificates":[{"name":"ca","notAfter":"2036-01-01T00:00:00Z","daysLeft":3650},{"name":"serving","notAfter":"2025-01-01T00:00:00Z","daysLeft":-365}]})");
   d.json("GET /api/v1/pods", pod_list({web_pod}));
@@ -373,7 +384,8 @@ TEST_CASE("status fits, and tells what is wrong") {
   for (const char* part :
        {"edge, not ready", "node: the node is still", "9.9, up 25h, memory 6.0 MiB", "runc 1.1.5",
         "0 of 1 running; see: limpet ps -A", "12 objects, revision 99, 1.0 MiB", "9.5 MiB of 954 MiB free",
-        "serving expired on 2025-01-01"}) {
+        "serving expired on 2025-01-01", "r/app:1, 1.0 MiB of 4.0 MiB (25%), 0 of 2 layers",
+        "r/next:1, asking the registry", "r/last:1, waits for other pulls"}) {
     CAPTURE(part);
     CHECK(has(d.out, part));
   }
@@ -396,6 +408,11 @@ TEST_CASE("images") {
            "IMAGE                        ID            SIZE     USED\n"
            "docker.io/library/busybox:1  0123456789ab  2.0 MiB  yes\n"
            "<none>                       fe            1 B      no\n");
+  d.json("GET /limpet/v1/images",
+         R"({"images":[],"pulls":[{"reference":"r/app:1","running":true,"total":10,"done":5}]})");
+  CHECK_EQ(d.limpet({"image", "ls"}), exit_done);
+  CHECK_EQ(d.out, "");
+  CHECK(has(d.err, "pulling r/app:1, 5 B of 10 B (50%)"));
   const std::string pull = "POST /limpet/v1/images/pull?reference=a%3A1";
   const std::string layer = R"({"layer":"sha256:aa","phase":"complete","done":5,"total":5})"
                             "\n";

@@ -136,17 +136,37 @@ struct FakeRegistry {
     size_t from = 0;
     const std::string range(e->request().headers.get("Range"));
     if (range.starts_with("bytes=") && ranges) from = std::stoul(range.substr(6));
+    if (from > 0 && refused_ranges > 0) {
+      --refused_ranges;
+      return answer(e, 416, "");
+    }
     if (from > 0) ++resumed;
+    http::Headers partial;
+    if (from > 0) {
+      from -= std::min<size_t>(from, shifted);
+      partial.add("Content-Range", strf("bytes %zu-%zu/%zu", from, bytes.size() - 1, bytes.size()));
+    }
+    if (stall_after > 0 && bytes.size() - from > stall_after) {
+      partial.add("Content-Length", std::to_string(bytes.size() - from));
+      e->begin(from > 0 ? 206 : 200, std::move(partial));
+      e->write(std::string_view(bytes).substr(from, stall_after));
+      served += stall_after;
+      waiting = e;
+      return;
+    }
     if (cut_after > 0 && bytes.size() - from > cut_after && cuts > 0) {
       --cuts;
-      http::Headers h;
-      h.add("Content-Length", std::to_string(bytes.size() - from));
-      e->begin(from > 0 ? 206 : 200, std::move(h));
+      partial.add("Content-Length", std::to_string(bytes.size() - from));
+      e->begin(from > 0 ? 206 : 200, std::move(partial));
       e->write(std::string_view(bytes).substr(from, cut_after));
+      served += cut_after;
       e->abort();
       return;
     }
-    answer(e, from > 0 ? 206 : 200, bytes.substr(from));
+    served += bytes.size() - from;
+    std::vector<http::Header> headers;
+    if (from > 0) headers.push_back({"Content-Range", std::string(partial.get("Content-Range"))});
+    answer(e, from > 0 ? 206 : 200, bytes.substr(from), std::move(headers));
   }
 
   // Answers who asked for the blob that is held.
@@ -175,6 +195,10 @@ struct FakeRegistry {
   std::string held;  // digest of a blob that is not answered until release()
   http::ExchangePtr waiting;
   size_t cut_after = 0;
+  size_t stall_after = 0;  // bytes of a blob, then silence
+  size_t shifted = 0;      // answers to ranges begin so much too early
+  int refused_ranges = 0;  // answered with 416
+  uint64_t served = 0;     // bytes of blobs
   int cuts = 0, busy = 0, resumed = 0;
   bool ranges = true;
   bool dead = false;  // cuts every connection

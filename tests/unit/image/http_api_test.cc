@@ -79,7 +79,7 @@ TEST_CASE("pull, list and remove over the socket") {
   w.registry.add("app", "v1", {tar_of({{.name = "f", .data = "x"}})});
   const std::string name = w.registry.authority() + "/app:v1";
   const std::string query = "?reference=" + http::percent_encode(name);
-  CHECK_EQ(w.ask("GET", "/limpet/v1/images").body, "{\"images\":[]}\n");
+  CHECK_EQ(w.ask("GET", "/limpet/v1/images").body, "{\"images\":[],\"pulls\":[]}\n");
   const http::Response pulled = w.ask("POST", "/limpet/v1/images/pull" + query);
   CHECK_EQ(pulled.status, 200);
   CHECK(pulled.body.find(R"("phase":"complete")") != std::string::npos);
@@ -93,6 +93,37 @@ TEST_CASE("pull, list and remove over the socket") {
   CHECK_GT(list->ref()["images"].at(0)["size"].integer(), 1024);
   CHECK_EQ(w.ask("DELETE", "/limpet/v1/images" + query).status, 200);
   CHECK_EQ(w.ask("DELETE", "/limpet/v1/images" + query).status, 404);
+}
+
+TEST_CASE("how far pulls are over the socket, and what they cost") {
+  World w;
+  const std::string layer = tar_of({{.name = "big", .data = std::string(1 << 20, 'x')}});
+  w.registry.add("app", "v1", {layer, tar_of({{.name = "f", .data = "x"}})});
+  w.registry.stall_after = 512 * 1024;
+  const std::string name = w.registry.authority() + "/app:v1";
+  uint64_t loaded = 0;
+  auto pull = w.store->pull({name, {}, [&](const LayerProgress& p) { loaded = std::max(loaded, p.done); }},
+                            [](const Result<ImageRoot>&) { FAIL("it cannot end"); });
+  REQUIRE(w.loop.run_until([&] { return loaded >= 256 * 1024; }, 30000));
+  const auto answer = json::parse(w.ask("GET", "/limpet/v1/images").body);
+  REQUIRE(answer.has_value());
+  const json::Ref told = answer->ref()["pulls"].at(0);
+  CHECK_EQ(told["reference"].str(), name);
+  CHECK(told["running"].boolean());
+  CHECK_GE(told["done"].integer(), 256 * 1024);
+  CHECK_GE(told["total"].integer(), static_cast<int64_t>(layer.size()));
+  CHECK_EQ(told["layers"].integer(), 2);
+  const uint64_t received = w.store->traffic().received.at(w.registry.authority());
+  CHECK_GE(received, 512 * 1024);
+  // Somebody who joins later is told what the others were told before.
+  uint64_t told_late = 0;
+  auto late =
+      w.store->pull({name, {}, [&](const LayerProgress& p) { told_late = std::max(told_late, p.done); }},
+                    [](const Result<ImageRoot>&) { FAIL("it cannot end"); });
+  CHECK_GE(told_late, 256 * 1024);
+  late.reset();
+  pull.reset();
+  CHECK(w.store->pulls().empty());
 }
 
 TEST_CASE("errors over the socket") {

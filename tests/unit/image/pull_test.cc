@@ -138,43 +138,6 @@ TEST_CASE("credentials: bearer token, basic, wrong ones, none") {
   CHECK(refused.error().message.find("wrong") == std::string::npos);
 }
 
-TEST_CASE("a blob that breaks off is resumed, also by the next daemon") {
-  NEEDS_ROOT();
-  TempDir dir;
-  const std::string layer = tar_of({{.name = "big", .data = big(3 << 20)}});
-  Device device(dir.path + "/store");
-  FakeRegistry registry(device.loop);
-  registry.add("app", "v1", {layer});
-  const std::string name = registry.authority() + "/app:v1";
-  SUBCASE("by the same pull") {
-    registry.cut_after = 1 << 20;
-    registry.cuts = 2;
-    const auto root = device.pull(name);
-    REQUIRE_MESSAGE(root.has_value(), root.error().message);
-    CHECK_EQ(registry.resumed, 2);
-    CHECK_EQ(text_of(root->lower_dirs[0] + "/big"), big(3 << 20));
-  }
-  SUBCASE("by a later one") {
-    Store layout(dir.path + "/store");
-    REQUIRE(
-        write_file_atomic(layout.partial_path(digest_of(layer)), layer.substr(0, 1 << 20), 0600).has_value());
-    REQUIRE(device.pull(name).has_value());
-    CHECK_EQ(registry.resumed, 1);
-  }
-  SUBCASE("from a damaged part") {
-    Store layout(dir.path + "/store");
-    REQUIRE(write_file_atomic(layout.partial_path(digest_of(layer)), std::string(1 << 20, 'x'), 0600)
-                .has_value());
-    REQUIRE(device.pull(name).has_value());
-  }
-  SUBCASE("where ranges are not known") {
-    registry.ranges = false;
-    registry.cut_after = 1 << 20;
-    registry.cuts = 1;
-    REQUIRE(device.pull(name).has_value());
-  }
-}
-
 TEST_CASE("bytes that do not match are refused and not kept") {
   NEEDS_ROOT();
   TempDir dir;

@@ -127,6 +127,31 @@ TEST_CASE("the end of a deleted pod is told before its object goes") {
   CHECK(status["containerStatuses"].at(0)["state"]["terminated"]["exitCode"].integer() == 143);
 }
 
+TEST_CASE("a pull that takes its time says in events how far it is, ever less often") {
+  World w;
+  w.images.present.clear();
+  w.images.hold = true;
+  w.start_daemon();
+  w.api.put_pod(pod("web"));
+  REQUIRE(w.until([&] { return w.images.pulls == 1; }));
+  uint64_t done = 0;
+  for (int s = 0; s < 600; ++s) {
+    w.clock.advance_ms(1000);
+    w.images.progress({done += 100'000, 60'000'000, 1, 3});
+  }
+  w.settle();
+  std::vector<std::string> told;
+  for (const std::string& m : w.api.event_messages) {
+    if (m.starts_with("Pulling image \"app:1\": ")) told.push_back(m.substr(m.find(": ") + 2));
+  }
+  // After 30, 90, 210 and 450 seconds.
+  REQUIRE_EQ(told.size(), 4);
+  CHECK_EQ(told.front(), "2.9 of 57.2 MiB (5%), 1 of 3 layers");
+  CHECK_EQ(told.back(), "42.9 of 57.2 MiB (75%), 1 of 3 layers");
+  for (auto& f : w.images.held) f();
+  CHECK(w.runs("web"));
+}
+
 TEST_CASE("deleted at any moment of its start, a pod leaves nothing behind") {
   struct Row {
     const char* name;

@@ -40,6 +40,7 @@ class FakeApi final : public client::Client {
   std::function<std::optional<client::Reply>(const client::Call&)> instead;  // scripted answers
   std::vector<std::string> writes;                                           // "PATCH pods/web/status"
   std::vector<std::string> events;                                           // reasons, in order
+  std::vector<std::string> event_messages;
 
   // ---- what users do
   void put_pod(const std::string& text) { store("pods", *json::parse(text)); }
@@ -183,6 +184,7 @@ class FakeApi final : public client::Client {
   }
   client::Reply take_event(const client::Call& call) {
     if (call.method == "POST") events.push_back(json::Cursor(call.body)["reason"].str());
+    if (call.method == "POST") event_messages.push_back(json::Cursor(call.body)["message"].str());
     return {201, "{}"};
   }
   client::Reply list(const std::string& resource, const std::string& name) {
@@ -377,6 +379,7 @@ class FakeImages final : public Images {
   std::optional<Error> pull_error;
   bool hold = false;
   int pulls = 0, cancelled = 0;
+  std::function<void(const PullProgress&)> progress;  // of the pull that was asked for last
   std::vector<std::string> in_use, repaired;
   std::optional<Error> repair_error;
   std::function<void()> on_repair;
@@ -388,6 +391,7 @@ class FakeImages final : public Images {
   }
   std::unique_ptr<Operation> pull(PullRequest request, std::function<void(Result<ImageRoot>)> done) override {
     pulls++;
+    progress = request.progress;
     auto token = std::make_unique<Token>();
     auto f = [this, alive = token->alive, reference = request.reference, done = std::move(done)] {
       if (!*alive) return void(cancelled++);

@@ -1,0 +1,208 @@
+"""Rows of memory and CPU."""
+import http.client
+import io
+import json
+import os
+import shutil
+import socket
+import ssl
+import subprocess
+import tarfile
+import threading
+import time
+
+import busybox_image
+from case import Failure, eventually
+from limpet import BUILD, PROGRAMS, SCRATCH, pod
+from measure import (Missing, Running, all_of_ours, cpu_seconds, credentials, delete_pods, load, note, peer_program,
+                     pss_kb, row, settled, start_pods, tree_of)
+
+
+class Containerd:
+    """Debian's containerd with its default plugins, alone."""
+
+    def __init__(self):
+        program = peer_program("containerd")
+        if not program:
+            raise Missing("no containerd")
+        self.home = os.path.join(SCRATCH, "containerd")
+        self.address = os.path.join(self.home, "sock")
+        os.makedirs(self.home, exist_ok=True)
+        environment = {**os.environ, "PATH": os.path.dirname(program) + ":" + os.environ["PATH"]}
+        self.environment = environment
+        with open(os.path.join(self.home, "log"), "wb") as log:
+            self.process = subprocess.Popen(
+                [program, "--root", self.home + "/root", "--state", self.home + "/state", "--address", self.address],
+                stdin=subprocess.DEVNULL, stdout=log, stderr=log, env=environment)
+
+    def ctr(self, *words, check=True, **options):
+        return subprocess.run([peer_program("ctr") or "ctr", "--address", self.address, *words], check=check,
+                              env=self.environment, stdin=subprocess.DEVNULL, stdout=subprocess.PIPE,
+                              stderr=subprocess.STDOUT, text=True, **options)
+
+    def __enter__(self):
+        eventually(lambda: self.ctr("version", check=False).returncode == 0, 30, "containerd answers")
+        return self
+
+    def __exit__(self, *_):
+        self.process.terminate()
+        self.process.wait()
+
+
+def containerd_idle_mb():
+    try:
+        with Containerd() as containerd:
+            return settled(lambda: pss_kb(containerd.process.pid)) / 1024
+    except (Missing, Failure) as reason:
+        note(f"idle_memory_mb: no peer: {reason}")
+        return None
+
+
+@row("MB", 10, "containerd alone")
+def idle_memory_mb():
+    with Running("idle") as device:
+        ours = settled(lambda: pss_kb(device.process.pid)) / 1024
+    return ours, containerd_idle_mb()
+
+
+@row("MB", 2, decimals=2)
+def idle_memory_growth_mb():
+    """What 10,000 requests and 100 pods that came and went leave, against the idle of before. The first request and
+    the first pod are part of before: what they need stays, and is asked for once."""
+    with Running("growth", registry=True) as device:
+        delete_pods(device, start_pods(device, 1, "warm"))
+        load(device, "--get", "/api/v1/namespaces/default", "--clients", 4, "--total", 100)
+        before = settled(lambda: pss_kb(device.process.pid))
+        load(device, "--get", "/api/v1/pods", "--clients", 8, "--total", 5000, "--seconds", 300)
+        load(device, "--get", "/api/v1/namespaces/default", "--clients", 8, "--total", 5000, "--seconds", 300)
+        for batch in range(10):
+            delete_pods(device, start_pods(device, 10, f"b{batch}-"))
+        time.sleep(10)
+        after = settled(lambda: pss_kb(device.process.pid))
+        note(f"idle_memory_growth_mb: {before / 1024:.2f} MB before, {after / 1024:.2f} after")
+        return (after - before) / 1024
+
+
+@row("kB", 300, decimals=0)
+def container_memory_kb():
+    with Running("many", registry=True) as device:
+        # One pod before, so that what the first needs (the image, the network) is not counted to each.
+        delete_pods(device, start_pods(device, 1, "warm"))
+        none = settled(lambda: all_of_ours(device))
+        start_pods(device, 20, "c")
+        return (settled(lambda: all_of_ours(device)) - none) / 20
+
+
+class Watcher(threading.Thread):
+    """One watch over TLS, read as it comes."""
+
+    def __init__(self, device, path):
+        super().__init__(daemon=True)
+        options = credentials(device)
+        given = dict(zip(options[::2], options[1::2]))
+        context = ssl.create_default_context(cafile=given["--ca"])
+        context.load_cert_chain(given["--cert"], given["--key"])
+        host, _, port = given["--connect"].rpartition(":")
+        self.connection = http.client.HTTPSConnection(host, int(port), context=context, timeout=600)
+        self.connection.request("GET", path)
+        self.socket = self.connection.sock
+        self.answer = self.connection.getresponse()
+        self.lines = 0
+        self.start()
+
+    def end(self):
+        self.socket.shutdown(socket.SHUT_RDWR)  # its thread reads: a close would wait for it
+        self.join()
+
+    def run(self):
+        try:
+            while self.answer.readline():
+                self.lines += 1
+        except (OSError, ValueError, http.client.HTTPException):
+            pass
+
+
+@row("MB", 18)
+def memory_1k_objects_mb():
+    """1,000 ConfigMaps of 1 KB, 10 pods, 5 watchers over TLS that were told of all of them."""
+    with Running("objects", registry=True) as device:
+        start_pods(device, 10)
+        watchers = [Watcher(device, "/api/v1/configmaps?watch=true") for _ in range(5)]
+        load(device, "--create", "/api/v1/namespaces/default/configmaps", "--bytes", 1000, "--clients", 4, "--total", 1000)
+        eventually(lambda: all(w.lines >= 1000 for w in watchers), 60, "all watchers were told")
+        value = settled(lambda: pss_kb(device.process.pid)) / 1024
+        for watcher in watchers:
+            watcher.end()
+        return value
+
+
+class ZstdImage(busybox_image.Image):
+    """busybox with a layer that is 50 MB in zstd."""
+
+    def __init__(self, megabytes):
+        if not shutil.which("zstd"):
+            raise Missing("no zstd")
+        layer = io.BytesIO()
+        with tarfile.open(fileobj=layer, mode="w") as tar:
+            entry = tarfile.TarInfo("noise")
+            # Of each two bytes one is noise: halves, as programs do.
+            data = os.urandom(megabytes << 20).hex().encode()
+            entry.size = len(data)
+            tar.addfile(entry, io.BytesIO(data))
+        super().__init__(above=[layer.getvalue()])
+        self.layers[1] = subprocess.run(["zstd", "-3", "-q", "-c"], input=layer.getvalue(), check=True,
+                                        stdout=subprocess.PIPE).stdout
+        manifest = json.loads(self.manifest)
+        manifest["mediaType"] = "application/vnd.oci.image.manifest.v1+json"
+        manifest["layers"][1] = {"mediaType": "application/vnd.oci.image.layer.v1.tar+zstd",
+                                 "digest": busybox_image.digest(self.layers[1]), "size": len(self.layers[1])}
+        self.manifest = busybox_image.encode(manifest)
+
+
+@row("MB", 32)
+def peak_memory_mb():
+    """The highest sum that was seen, of the daemon and everything it started, looking every 5 ms."""
+    with Running("peak", registry=True) as device:
+        image = ZstdImage(50)
+        image.push(f"http://{device.registry.address}", "large", "1")
+        peak, over = [0], threading.Event()
+
+        def watch():
+            while not over.wait(0.005):
+                peak[0] = max(peak[0], all_of_ours(device))
+
+        watcher = threading.Thread(target=watch)
+        watcher.start()
+        try:
+            device.create(pod("large", container={"image": f"{device.registry.address}/large:1"}))
+            device.wait_ready_pod("large", 300)
+        finally:
+            over.set()
+            watcher.join()
+        return peak[0] / 1024
+
+
+@row("%", 0.1, decimals=3)
+def idle_cpu_percent():
+    """Of one core, the daemon and its shims, 10 pods, in a minute."""
+    with Running("still", registry=True) as device:
+        start_pods(device, 10)
+        time.sleep(20)
+        pids = tree_of(device.process.pid) + device.shim_pids()
+        start, before = time.monotonic(), cpu_seconds(pids)
+        time.sleep(60)
+        return (cpu_seconds(pids) - before) / (time.monotonic() - start) * 100
+
+
+@row("MB", 5, decimals=2)
+def installed_mb():
+    total = 0
+    for program in PROGRAMS:
+        source = os.path.join(BUILD, program)
+        if not os.path.exists(source):
+            raise Failure(f"{program} is not built")
+        stripped = os.path.join(SCRATCH, "stripped")
+        shutil.copy(source, stripped)
+        subprocess.run(["strip", stripped], check=True)
+        total += os.path.getsize(stripped)
+    return total / (1 << 20)
