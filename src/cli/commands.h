@@ -19,6 +19,7 @@ struct Context {
 
 Outcome<int> run_status(Context& context);
 Outcome<int> run_ps(Context& context);
+Outcome<int> run_why(Context& context);
 Outcome<int> run_logs(Context& context);
 Outcome<int> run_exec(Context& context);
 Outcome<int> run_image_ls(Context& context);

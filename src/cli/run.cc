@@ -14,6 +14,7 @@ struct Runner {
 constexpr Runner runners[] = {
     {"status", run_status},
     {"ps", run_ps},
+    {"why", run_why},
     {"logs", run_logs},
     {"exec", run_exec},
     {"image ls", run_image_ls},

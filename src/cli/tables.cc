@@ -1,0 +1,131 @@
+// The tables of options and commands: what the parser, the help, completion and the manual page go by.
+#include <charconv>
+
+#include "cli/options.h"
+
+namespace limpet::cli {
+namespace {
+
+template <bool Arguments::* member>
+Result<> flag(Arguments& a, std::string_view) {
+  a.*member = true;
+  return {};
+}
+
+template <std::string Arguments::* member>
+Result<> text(Arguments& a, std::string_view value) {
+  if (value.empty()) return fail(Errc::invalid_argument, "the value is empty");
+  a.*member = value;
+  return {};
+}
+
+Result<> config(Arguments& a, std::string_view value) {
+  a.config_given = true;
+  return text<&Arguments::config>(a, value);
+}
+
+Result<> output(Arguments& a, std::string_view value) {
+  if (value != "json") return fail(Errc::invalid_argument, "the only output format is json");
+  a.json = true;
+  return {};
+}
+
+Result<> tail(Arguments& a, std::string_view value) {
+  int64_t lines = 0;
+  const auto [end, error] = std::from_chars(value.data(), value.data() + value.size(), lines);
+  if (error != std::errc() || end != value.data() + value.size() || lines < 0) {
+    return fail(Errc::invalid_argument, "a number of lines is wanted, as in --tail 50");
+  }
+  a.tail = lines;
+  return {};
+}
+
+Result<> since(Arguments& a, std::string_view value) {
+  TRY(a.since_s, parse_duration(value));
+  return {};
+}
+
+const Option option_table[] = {
+    {'o', "output", "json", "print JSON, for programs", "status ps why image/ls version", output},
+    {'n', "namespace", "NAME", "namespace of the pod (default: default)", "ps why logs exec",
+     text<&Arguments::ns>},
+    {'A', "all-namespaces", nullptr, "pods of every namespace", "ps", flag<&Arguments::all_namespaces>},
+    {'f', "follow", nullptr, "go on as the container writes", "logs", flag<&Arguments::follow>},
+    {0, "tail", "N", "only the last N lines", "logs", tail},
+    {0, "since", "TIME", "only what is younger: 90s, 15m, 1h30m, 2d", "logs", since},
+    {'p', "previous", nullptr, "of the container before its last restart", "logs",
+     flag<&Arguments::previous>},
+    {'t', "timestamps", nullptr, "the time before each line", "logs", flag<&Arguments::timestamps>},
+    {'c', "container", "NAME", "container of the pod (default: its first)", "logs exec",
+     text<&Arguments::container>},
+    {'i', "stdin", nullptr, "pass input on to the command", "exec", flag<&Arguments::in>},
+    {'t', "tty", nullptr, "give the command a terminal", "exec", flag<&Arguments::tty>},
+    {0, "socket", "PATH", "socket of limpetd (default: as configured)", nullptr, text<&Arguments::socket>},
+    {0, "config", "FILE", "limpetd's configuration, to find its socket", nullptr, config},
+    {'h', "help", nullptr, "this text", nullptr, flag<&Arguments::help>},
+};
+
+const Command command_table[] = {
+    {"status", "", "how the device and its limpetd are", nullptr,
+     "  limpet status\n"
+     "  limpet status -o json\n",
+     0, 0, false},
+    {"ps", "", "pods of this device and their containers",
+     "A name that is too long for its column stands on a line of its own; names are\n"
+     "never cut. The exit status does not depend on the state of the pods.\n",
+     "  limpet ps            pods of the namespace default\n"
+     "  limpet ps -A         of all namespaces\n"
+     "  limpet ps -A -o json\n",
+     0, 0, false},
+    {"why", "POD", "why a pod does not run, in plain words",
+     "Exit status 0: it runs well, has ended as it should, or is on its way with\n"
+     "nothing wrong; 1: something is wrong.\n",
+     "  limpet why web\n"
+     "  limpet why dns -n kube-system\n",
+     1, 1, false},
+    {"logs", "POD[/CONTAINER]", "what a container wrote", nullptr,
+     "  limpet logs web                 everything that is kept\n"
+     "  limpet logs web --tail 20 -f    the last lines, then what follows\n"
+     "  limpet logs web/proxy -p        of the container before its restart\n"
+     "  limpet logs dns -n kube-system --since 15m -t\n",
+     1, 1, false},
+    {"exec", "POD[/CONTAINER] -- COMMAND...", "run a command in a container",
+     "The exit status is the command's own.\n",
+     "  limpet exec web -- ls -l /data\n"
+     "  limpet exec -it web -- sh                a shell\n"
+     "  limpet exec -i web -- tar x < files.tar\n"
+     "  limpet exec web -c proxy -- cat /etc/hosts\n",
+     1, 1, true},
+    {"image ls", "", "images of this device", nullptr,
+     "  limpet image ls\n"
+     "  limpet image ls -o json\n",
+     0, 0, false},
+    {"image pull", "IMAGE", "fetch an image from its registry", nullptr,
+     "  limpet image pull docker.io/library/busybox:1\n"
+     "  limpet image pull registry.local:5000/app@sha256:...\n",
+     1, 1, false},
+    {"image import", "FILE", "take images from an OCI archive, - for standard input",
+     "FILE may be packed with gzip or zstd. What comes from standard input is put into\n"
+     "TMPDIR (default /var/tmp) first.\n",
+     "  limpet image import app.tar\n"
+     "  zcat app.tar.gz | limpet image import -\n",
+     1, 1, false},
+    {"image rm", "IMAGE", "remove an image that no pod uses", nullptr,
+     "  limpet image rm docker.io/library/busybox:1\n", 1, 1, false},
+    {"kubeconfig", "", "print the admin's kubeconfig (root only)",
+     "Whoever has it may do everything in the cluster.\n",
+     "  limpet kubeconfig > ~/.kube/config\n"
+     "  KUBECONFIG=<(limpet kubeconfig) kubectl get pods\n",
+     0, 0, false},
+    {"version", "", "versions of limpet and of limpetd", nullptr,
+     "  limpet version\n"
+     "  limpet version -o json\n",
+     0, 0, false},
+};
+
+}  // namespace
+
+std::span<const Option> options() { return option_table; }
+std::span<const Command> commands() { return command_table; }
+
+}  // namespace limpet::cli
