@@ -30,6 +30,7 @@ struct Arguments {
   bool follow = false, previous = false, timestamps = false;
   std::optional<int64_t> tail, since_s;
   std::string container;
+  std::string registry;
   bool in = false, tty = false;
   bool help = false;
 };

@@ -9,6 +9,7 @@ namespace {
 struct Runner {
   const char* name;
   Outcome<int> (*run)(Context&);
+  bool needs_limpetd = true;  // else it also works with a configuration that is wrong
 };
 
 constexpr Runner runners[] = {
@@ -21,6 +22,7 @@ constexpr Runner runners[] = {
     {"image pull", run_image_pull},
     {"image import", run_image_import},
     {"image rm", run_image_rm},
+    {"doctor", run_doctor, false},
     {"kubeconfig", run_kubeconfig},
     {"version", run_version},
 };
@@ -55,15 +57,16 @@ int run(const std::vector<std::string>& words, loop::Loop& loop, Output& output,
     (void)output.err(help_text(""));
     return exit_usage;
   }
-  auto socket = find_socket(arguments->socket, arguments->config, arguments->config_given);
-  if (!socket) {
-    complain(output, socket.error().message);
-    return socket.error().code;
-  }
-  Connection daemon(loop, *socket);
-  Context context{*arguments, daemon, output, clock};
   for (const Runner& r : runners) {
     if (arguments->command != r.name) continue;
+    auto socket = find_socket(arguments->socket, arguments->config, arguments->config_given);
+    if (!socket && !r.needs_limpetd) socket = find_socket("", arguments->config, false);
+    if (!socket) {
+      complain(output, socket.error().message);
+      return socket.error().code;
+    }
+    Connection daemon(loop, *socket);
+    Context context{*arguments, daemon, output, clock};
     const Outcome<int> ended = r.run(context);
     if (ended) return *ended;
     if (!ended.error().message.empty()) complain(output, ended.error().message);

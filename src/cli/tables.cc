@@ -46,7 +46,7 @@ Result<> since(Arguments& a, std::string_view value) {
 }
 
 const Option option_table[] = {
-    {'o', "output", "json", "print JSON, for programs", "status ps why image/ls version", output},
+    {'o', "output", "json", "print JSON, for programs", "status ps why doctor image/ls version", output},
     {'n', "namespace", "NAME", "namespace of the pod (default: default)", "ps why logs exec",
      text<&Arguments::ns>},
     {'A', "all-namespaces", nullptr, "pods of every namespace", "ps", flag<&Arguments::all_namespaces>},
@@ -60,6 +60,8 @@ const Option option_table[] = {
      text<&Arguments::container>},
     {'i', "stdin", nullptr, "pass input on to the command", "exec", flag<&Arguments::in>},
     {'t', "tty", nullptr, "give the command a terminal", "exec", flag<&Arguments::tty>},
+    {0, "registry", "HOST", "also try whether this registry is in reach", "doctor",
+     text<&Arguments::registry>},
     {0, "socket", "PATH", "socket of limpetd (default: as configured)", nullptr, text<&Arguments::socket>},
     {0, "config", "FILE", "limpetd's configuration, to find its socket", nullptr, config},
     {'h', "help", nullptr, "this text", nullptr, flag<&Arguments::help>},
@@ -112,6 +114,14 @@ const Command command_table[] = {
      1, 1, false},
     {"image rm", "IMAGE", "remove an image that no pod uses", nullptr,
      "  limpet image rm docker.io/library/busybox:1\n", 1, 1, false},
+    {"doctor", "", "looks for what is wrong with the device, also without limpetd",
+     "Each finding (ok, skipped, warning, problem) says what to do about it. It takes\n"
+     "some seconds where programs or registries do not answer.\n"
+     "Exit status 0: no problem; 1: at least one. As root it sees everything.\n",
+     "  limpet doctor\n"
+     "  limpet doctor --registry registry.example.com:5000\n"
+     "  limpet doctor -o json\n",
+     0, 0, false},
     {"kubeconfig", "", "print the admin's kubeconfig (root only)",
      "Whoever has it may do everything in the cluster.\n",
      "  limpet kubeconfig > ~/.kube/config\n"
