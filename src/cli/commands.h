@@ -26,6 +26,8 @@ Outcome<int> run_image_ls(Context& context);
 Outcome<int> run_image_pull(Context& context);
 Outcome<int> run_image_import(Context& context);
 Outcome<int> run_image_rm(Context& context);
+Outcome<int> run_restart(Context& context);
+Outcome<int> run_top(Context& context);
 Outcome<int> run_doctor(Context& context);
 Outcome<int> run_kubeconfig(Context& context);
 Outcome<int> run_version(Context& context);

@@ -22,6 +22,8 @@ constexpr Runner runners[] = {
     {"image pull", run_image_pull},
     {"image import", run_image_import},
     {"image rm", run_image_rm},
+    {"restart", run_restart},
+    {"top", run_top},
     {"doctor", run_doctor, false},
     {"kubeconfig", run_kubeconfig},
     {"version", run_version},

@@ -45,9 +45,21 @@ Result<> since(Arguments& a, std::string_view value) {
   return {};
 }
 
+Result<> watch(Arguments& a, std::string_view value) {
+  TRY(a.watch_s, parse_duration(value));
+  if (*a.watch_s > 3600) return fail(Errc::invalid_argument, "at most an hour");
+  return {};
+}
+
+Result<> sort_by(Arguments& a, std::string_view value) {
+  if (value != "cpu" && value != "memory") return fail(Errc::invalid_argument, "cpu or memory is wanted");
+  a.by_memory = value == "memory";
+  return {};
+}
+
 const Option option_table[] = {
-    {'o', "output", "json", "print JSON, for programs", "status ps why doctor image/ls version", output},
-    {'n', "namespace", "NAME", "namespace of the pod (default: default)", "ps why logs exec",
+    {'o', "output", "json", "print JSON, for programs", "status ps why doctor top image/ls version", output},
+    {'n', "namespace", "NAME", "namespace of the pod (default: default)", "ps why restart logs exec",
      text<&Arguments::ns>},
     {'A', "all-namespaces", nullptr, "pods of every namespace", "ps", flag<&Arguments::all_namespaces>},
     {'f', "follow", nullptr, "go on as the container writes", "logs", flag<&Arguments::follow>},
@@ -60,6 +72,8 @@ const Option option_table[] = {
      text<&Arguments::container>},
     {'i', "stdin", nullptr, "pass input on to the command", "exec", flag<&Arguments::in>},
     {'t', "tty", nullptr, "give the command a terminal", "exec", flag<&Arguments::tty>},
+    {0, "watch", "SECONDS", "look again every so many seconds, for an hour", "top", watch},
+    {0, "sort", "cpu|memory", "who stands first (default: cpu)", "top", sort_by},
     {0, "registry", "HOST", "also try whether this registry is in reach", "doctor",
      text<&Arguments::registry>},
     {0, "socket", "PATH", "socket of limpetd (default: as configured)", nullptr, text<&Arguments::socket>},
@@ -114,6 +128,17 @@ const Command command_table[] = {
      1, 1, false},
     {"image rm", "IMAGE", "remove an image that no pod uses", nullptr,
      "  limpet image rm docker.io/library/busybox:1\n", 1, 1, false},
+    {"restart", "POD", "end all containers of a pod and start them again",
+     "They get their grace period to end. What waits for a next try is tried at once.\n",
+     "  limpet restart web\n"
+     "  limpet restart dns -n kube-system\n",
+     1, 1, false},
+    {"top", "", "who uses CPU, memory and processes of this device",
+     "CPU is in percent of one core, over half a second, or over the time of --watch.\n",
+     "  limpet top\n"
+     "  limpet top --sort memory\n"
+     "  limpet top --watch 5\n",
+     0, 0, false},
     {"doctor", "", "looks for what is wrong with the device, also without limpetd",
      "Each finding (ok, skipped, warning, problem) says what to do about it. It takes\n"
      "some seconds where programs or registries do not answer.\n"

@@ -11,6 +11,7 @@ namespace {
 using Phase = node::ContainerRecord::Phase;
 
 constexpr std::string_view root = "/limpet/v1/pods/";
+constexpr std::string_view restart_path = "/restart";
 
 const char* phase_name(Phase phase) {
   static constexpr const char* names[] = {"waiting", "starting", "running", "stopping", "exited"};
@@ -60,16 +61,34 @@ std::string describe(const node::PodWorker& worker, int64_t now_ms) {
   return w.take();
 }
 
+http::Response restart_pod(node::PodWorker& worker) {
+  if (const auto asked = worker.restart(); !asked) {
+    return local_failure(409, "Conflict", worker.spec().full_name() + ": " + asked.error().message);
+  }
+  json::Writer w;
+  w.begin_object().key("containers").begin_array();
+  for (const node::ContainerSpec& c : worker.spec().containers) {
+    if (c.kind == node::ContainerKind::regular || c.kind == node::ContainerKind::sidecar) w.string(c.name);
+  }
+  w.end_array().end_object();
+  return local_json(w.take());
+}
+
 }  // namespace
 
 void serve_local_pods(const http::ExchangePtr& exchange, node::Agent& agent, Clock& clock) {
   const http::Request& request = exchange->request();
-  const std::string name = request.path.starts_with(root) ? request.path.substr(root.size()) : "";
-  const node::PodWorker* worker = agent.find(name);
+  std::string name = request.path.starts_with(root) ? request.path.substr(root.size()) : "";
+  const bool restart = name.ends_with(restart_path);
+  if (restart) name.resize(name.size() - restart_path.size());
+  node::PodWorker* worker = agent.find(name);
   if (!worker)
     return exchange->respond(local_failure(404, "NotFound", "pod \"" + name + "\" is not on this device"));
-  if (request.method != "GET")
-    return exchange->respond(local_failure(405, "MethodNotAllowed", "pods are only read here"));
+  if (restart && request.method == "POST") return exchange->respond(restart_pod(*worker));
+  if (restart || request.method != "GET") {
+    return exchange->respond(
+        local_failure(405, "MethodNotAllowed", "pods are read by GET and restarted by POST"));
+  }
   exchange->respond(local_json(describe(*worker, clock.monotonic_ms())));
 }
 

@@ -11,7 +11,7 @@ import time
 
 sys.path.insert(0, os.environ["LIMPET_SOURCE"] + "/tests/lib")
 from case import case, eventually, expect, expect_equal, expect_match, run, skip
-from limpet import pod, pod_device
+from limpet import container_status, is_ready, pod, pod_device
 import busybox_image
 from terminal import Terminal
 
@@ -76,6 +76,38 @@ def why():
     expect_equal(json.loads(limpet("why huge -o json")[1])["reason"], "Unschedulable")
     expect_equal(limpet("why absent")[0], 4)
     device.kubectl("delete pod crash noimage nomap novolume huge unready --now")
+
+
+@case
+def restart():
+    """Whatever the policy; the pod stays what it was."""
+    device.create(pod("again", "echo started; trap 'exit 0' TERM; sleep 100000 & wait", restartPolicy="Never"))
+    device.wait_ready_pod("again")
+    expect_equal(good("restart again"), "again: 1 container restarted\n")
+    eventually(lambda: container_status(device.pod("again"))["restartCount"] == 1 and is_ready(device.pod("again")), 30,
+               "it runs again", every=0.2)
+    expect_equal(device.pod("again")["status"]["phase"], "Running")
+    expect_equal(limpet("restart absent")[0], 4)
+    code, _, err = limpet("restart twice")  # ends and is restarted by its policy, or waits for that
+    expect(code == 0, err)
+    device.create(pod("once", "exit 0", restartPolicy="Never"))
+    device.wait_status("once", "Completed")
+    code, _, err = limpet("restart once")
+    expect_equal(code, 1)
+    expect_match("has ended for good", err)
+
+
+@case
+def top():
+    device.create(pod("busy", "while :; do :; done"))
+    device.wait_ready_pod("busy")
+    text = good("top")
+    expect_match(r"^device: +cpu [\d.]+% of \d+ cores?, memory", text)
+    expect(all(len(line) <= 80 for line in text.splitlines()), text)
+    rows = json.loads(good("top -o json"))["containers"]
+    expect_equal(rows[0]["pod"], "busy", str(rows))
+    expect(rows[0]["cpuPercent"] > 5 and rows[0]["memoryBytes"] > 0 and rows[0]["pids"] >= 1, str(rows))
+    device.kubectl("delete pod busy --now")
 
 
 @case

@@ -136,6 +136,8 @@ TEST_CASE("without limpetd every command says so and exits with 3") {
   const std::vector<std::string> rows[] = {{"status"},
                                            {"ps"},
                                            {"why", "web"},
+                                           {"restart", "web"},
+                                           {"top"},
                                            {"logs", "web"},
                                            {"exec", "web", "--", "ls"},
                                            {"image", "ls"},
@@ -354,6 +356,34 @@ TEST_CASE("why: one paragraph, the last lines, the exit status") {
   CHECK(has(d.err, "there is no pod gone in the namespace default try: limpet ps -A"));
   CHECK_EQ(d.limpet({"why", "web/app"}), exit_usage);
   CHECK(has(d.err, "limpet why web"));
+}
+
+TEST_CASE("restart: asks the device, and says what it refuses") {
+  Device d;
+  d.json("POST /limpet/v1/pods/kube-system/dns/restart", R"({"containers":["a","b"]})");
+  CHECK_EQ(d.limpet({"restart", "dns", "-n", "kube-system"}), exit_done);
+  CHECK_EQ(d.out, "dns: 2 containers restarted\n");
+  CHECK_EQ(d.limpet({"restart", "gone"}), exit_not_found);
+  CHECK(has(d.err, "the pod gone of the namespace default does not run on this device try: limpet ps -A"));
+  d.json("POST /limpet/v1/pods/default/done/restart",
+         R"({"message":"default/done: the pod has ended for good"})", 409);
+  CHECK_EQ(d.limpet({"restart", "done"}), exit_failed);
+  CHECK_EQ(d.err, "limpet: default/done: the pod has ended for good\n");
+  CHECK_EQ(d.limpet({"restart", "web/app"}), exit_usage);
+}
+
+TEST_CASE("top: once, with nothing running") {
+  Device d;
+  d.json("GET /api/v1/pods", pod_list({}));
+  d.json("GET /limpet/v1/status", R"({"disk":{"totalBytes":1000,"freeBytes":100}})");
+  CHECK_EQ(d.limpet({"top"}), exit_done);
+  CHECK(has(d.out, "device: cpu "));
+  CHECK(has(d.out, "disk 900 B of 1.0 KiB"));
+  CHECK(has(d.out, "no container runs"));
+  CHECK_EQ(d.limpet({"top", "-o", "json"}), exit_done);
+  CHECK(json::parse(d.out));
+  CHECK_EQ(d.limpet({"top", "--sort", "pids"}), exit_usage);
+  CHECK_EQ(d.limpet({"top", "--watch", "2h"}), exit_usage);
 }
 
 TEST_CASE("exec: output, exit status, refusals") {
