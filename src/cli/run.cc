@@ -25,6 +25,7 @@ constexpr Runner runners[] = {
     {"restart", run_restart},
     {"top", run_top},
     {"doctor", run_doctor, false},
+    {"support-bundle", run_support_bundle, false},
     {"kubeconfig", run_kubeconfig},
     {"version", run_version},
 };

@@ -147,6 +147,14 @@ const Command command_table[] = {
      "  limpet doctor --registry registry.example.com:5000\n"
      "  limpet doctor -o json\n",
      0, 0, false},
+    {"support-bundle", "[FILE]", "one archive of what support needs, no secrets",
+     "FILE is written with gzip, - for standard output; without FILE the name has the\n"
+     "time in it. Data of Secrets, private keys, tokens and passwords are taken out.\n"
+     "It works without limpetd too, with what is there then.\n",
+     "  limpet support-bundle\n"
+     "  limpet support-bundle /mnt/usb/device.tar.gz\n"
+     "  limpet support-bundle - | ssh support 'cat > device.tar.gz'\n",
+     0, 1, false},
     {"kubeconfig", "", "print the admin's kubeconfig (root only)",
      "Whoever has it may do everything in the cluster.\n",
      "  limpet kubeconfig > ~/.kube/config\n"

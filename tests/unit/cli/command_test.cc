@@ -386,6 +386,24 @@ TEST_CASE("top: once, with nothing running") {
   CHECK_EQ(d.limpet({"top", "--watch", "2h"}), exit_usage);
 }
 
+TEST_CASE("support-bundle: also without limpetd, and no half of it is left") {
+  Device d;
+  const std::string file = d.directory + "/file";
+  CHECK_EQ(d.limpet_without_server({"support-bundle", file}), exit_done);
+  CHECK_EQ(d.out, file + "\n");
+  CHECK(has(d.err, "before you give it away"));
+  struct stat st;
+  REQUIRE(stat(file.c_str(), &st) == 0);
+  CHECK_EQ(st.st_mode & 0777, 0600);
+  const std::string bytes = read_file(file, 1 << 24).value_or("");
+  CHECK(bytes.starts_with("\x1f\x8b"));
+  CHECK_EQ(d.limpet_without_server({"support-bundle", "/nowhere/x.tar.gz"}), exit_failed);
+  CHECK_EQ(d.limpet_without_server({"support-bundle", "-"}), exit_done);
+  CHECK(d.out.starts_with("\x1f\x8b"));
+  d.output.out_terminal = true;
+  CHECK_EQ(d.limpet_without_server({"support-bundle", "-"}), exit_usage);
+}
+
 TEST_CASE("exec: output, exit status, refusals") {
   Device d;
   d.json("GET /api/v1/namespaces/default/pods/web", web_pod);
