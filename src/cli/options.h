@@ -31,6 +31,7 @@ struct Arguments {
   std::optional<int64_t> tail, since_s;
   std::optional<int64_t> watch_s;
   bool by_memory = false;
+  bool yes = false, stop = false, with_config = false;
   std::string container;
   std::string registry;
   bool in = false, tty = false;

@@ -26,6 +26,7 @@ constexpr Runner runners[] = {
     {"top", run_top},
     {"doctor", run_doctor, false},
     {"support-bundle", run_support_bundle, false},
+    {"reset", run_reset, false},
     {"kubeconfig", run_kubeconfig},
     {"version", run_version},
 };

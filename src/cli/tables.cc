@@ -74,6 +74,10 @@ const Option option_table[] = {
     {'t', "tty", nullptr, "give the command a terminal", "exec", flag<&Arguments::tty>},
     {0, "watch", "SECONDS", "look again every so many seconds, for an hour", "top", watch},
     {0, "sort", "cpu|memory", "who stands first (default: cpu)", "top", sort_by},
+    {0, "yes", nullptr, "do not ask", "reset", flag<&Arguments::yes>},
+    {0, "stop", nullptr, "end limpetd first, if it runs", "reset", flag<&Arguments::stop>},
+    {0, "with-config", nullptr, "also remove the configuration and manifests", "reset",
+     flag<&Arguments::with_config>},
     {0, "registry", "HOST", "also try whether this registry is in reach", "doctor",
      text<&Arguments::registry>},
     {0, "socket", "PATH", "socket of limpetd (default: as configured)", nullptr, text<&Arguments::socket>},
@@ -155,6 +159,14 @@ const Command command_table[] = {
      "  limpet support-bundle /mnt/usb/device.tar.gz\n"
      "  limpet support-bundle - | ssh support 'cat > device.tar.gz'\n",
      0, 1, false},
+    {"reset", "", "undo everything that limpetd made on this device",
+     "Ends pods at once and removes volumes, images, the store, certificates, logs,\n"
+     "links, rules and control groups. It asks first, and refuses while limpetd runs.\n"
+     "What it could not do can be tried by running it again. Exit status 1: something\n"
+     "is left.\n",
+     "  limpet reset\n"
+     "  limpet reset --stop --yes\n",
+     0, 0, false},
     {"kubeconfig", "", "print the admin's kubeconfig (root only)",
      "Whoever has it may do everything in the cluster.\n",
      "  limpet kubeconfig > ~/.kube/config\n"
