@@ -31,6 +31,7 @@ Outcome<int> run_top(Context& context);
 Outcome<int> run_doctor(Context& context);
 Outcome<int> run_support_bundle(Context& context);
 Outcome<int> run_reset(Context& context);
+Outcome<int> run_completion(Context& context);
 Outcome<int> run_kubeconfig(Context& context);
 Outcome<int> run_version(Context& context);
 

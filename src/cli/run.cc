@@ -27,6 +27,7 @@ constexpr Runner runners[] = {
     {"doctor", run_doctor, false},
     {"support-bundle", run_support_bundle, false},
     {"reset", run_reset, false},
+    {"completion", run_completion, false},
     {"kubeconfig", run_kubeconfig},
     {"version", run_version},
 };

@@ -167,6 +167,11 @@ const Command command_table[] = {
      "  limpet reset\n"
      "  limpet reset --stop --yes\n",
      0, 0, false},
+    {"completion", "SHELL", "print completion for bash, zsh or fish", nullptr,
+     "  limpet completion bash > /etc/bash_completion.d/limpet\n"
+     "  source <(limpet completion bash)        for this shell only\n"
+     "  limpet completion fish > /etc/fish/completions/limpet.fish\n",
+     1, 1, false},
     {"kubeconfig", "", "print the admin's kubeconfig (root only)",
      "Whoever has it may do everything in the cluster.\n",
      "  limpet kubeconfig > ~/.kube/config\n"

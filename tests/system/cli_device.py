@@ -200,7 +200,8 @@ def exit_codes_and_help():
     expect_equal(limpet("nonsense")[0], 2)
     expect_equal(limpet("ps --nonsense")[0], 2)
     expect_equal(device.run("limpet --socket /nowhere.sock status")[0], 3)
-    for command in ("", "status", "ps", "why", "logs", "exec", "image", "kubeconfig", "version"):
+    for command in ("", "status", "ps", "why", "restart", "top", "doctor", "support-bundle", "reset", "completion", "logs",
+                    "exec", "image", "kubeconfig", "version"):
         text = good(command + " --help")
         expect(all(len(line) <= 80 for line in text.splitlines()), f"{command}: wider than 80 columns")
         expect(not command or command in ("kubeconfig", "version") or "Examples:" in text, f"{command}: no examples")
