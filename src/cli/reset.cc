@@ -82,7 +82,11 @@ void end_processes(const DeviceConfig& device, ResetReport& report) {
 }
 
 void unmount(const DeviceConfig& device, ResetReport& report) {
-  const std::vector<std::string> places = {device.paths.run_dir, device.paths.data_dir};
+  // Below our own names only: somebody may have chosen a directory that others use too.
+  std::vector<std::string> places;
+  for (const std::string& name : own_names_in_run_dir()) places.push_back(device.paths.run_dir + "/" + name);
+  for (const std::string& name : own_names_in_data_dir())
+    places.push_back(device.paths.data_dir + "/" + name);
   // Mounts may lie upon each other: as often as it helps.
   for (size_t before = SIZE_MAX;;) {
     const auto points = mounts_below(read_file("/proc/self/mountinfo", max_mountinfo).value_or(""), places);

@@ -4,6 +4,7 @@
 import json
 import os
 import re
+import signal
 import sys
 import time
 
@@ -45,6 +46,14 @@ def examined():
     expect(level(findings, "runtime") in ("ok", "warning"), str(findings["runtime"]))
     code, findings = doctor("--registry 127.0.0.1:1")
     expect_equal((code, level(findings, "registries")), (1, "problem"))
+
+    device.process.send_signal(signal.SIGSTOP)
+    try:
+        code, findings = doctor()
+        expect_equal((code, level(findings, "limpetd")), (1, "problem"))
+        expect_match(rf"limpetd \(pid {device.process.pid}\) holds .* but does not answer", findings["limpetd"][0]["text"])
+    finally:
+        device.process.send_signal(signal.SIGCONT)
 
     device.kill()
     code, findings = doctor()

@@ -147,7 +147,7 @@ Findings check_runtime(const Machine& m) {
     return {{"runtime", Level::warning,
              what + " may be affected by " + e.open +
                  ", unless your distribution has fixed that without a new version.",
-             "Bring it up to date (apt-get upgrade " + name +
+             "Bring it up to date (apt-get install --only-upgrade " + name +
                  "), and run only images that you trust until then."}};
   }
   return {{"runtime", Level::problem, "There is no OCI runtime: " + wanted + " is not installed.",
@@ -162,9 +162,12 @@ Findings check_nft(const Machine& m) {
              "Install it: apt-get install nftables."}};
   }
   const Ran ran = m.run({"nft", "list", "tables"});
+  if (!ran.ok && ran.out.find("Operation not permitted") != std::string::npos) {
+    return {{"nft", Level::skipped, "Only root may ask nft.", ""}};
+  }
   if (!ran.ok) {
     return {{"nft", Level::problem, "nft does not work: " + printable(ran.out.substr(0, 200)) + ".",
-             "The kernel needs nf_tables; as another user than root this cannot be found out."}};
+             "Use a kernel with nf_tables, or install the distribution's package of further modules."}};
   }
   if (m.daemon.pid != 0 && m.daemon.not_ready.empty() &&
       ran.out.find("table ip limpet") == std::string::npos) {

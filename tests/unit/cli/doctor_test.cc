@@ -269,6 +269,8 @@ TEST_CASE("doctor: the runtime and nft") {
   r.m.run = [](std::vector<std::string>) { return Ran{true, false, "cannot execute"}; };
   CHECK(has(said(check_runtime(r.m)), "problem: /usr/sbin/runc does not work: cannot execute."));
   CHECK(has(said(check_nft(r.m)), "problem: nft does not work: cannot execute."));
+  r.m.run = [](std::vector<std::string>) { return Ran{true, false, "netlink: Operation not permitted"}; };
+  CHECK_EQ(said(check_nft(r.m)), "skipped: Only root may ask nft.");
   r.m.run = [](std::vector<std::string>) { return Ran{true, true, ""}; };
   CHECK(has(said(check_nft(r.m)), "warning: The table limpet is not in the kernel's rules."));
   r.remove("/usr/sbin/nft");
