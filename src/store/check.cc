@@ -39,7 +39,9 @@ Result<> copy(const std::string& from, const std::string& to) {
     const ssize_t n = read(in.get(), buffer.data(), buffer.size());
     if (n == 0) return {};
     if (n < 0) return fail_errno(errno, "read " + from);
-    if (write(out.get(), buffer.data(), static_cast<size_t>(n)) != n) return fail_errno(errno, "write " + to);
+    const ssize_t written = write(out.get(), buffer.data(), static_cast<size_t>(n));
+    if (written < 0) return fail_errno(errno, "write " + to);
+    if (written < n) return fail(Errc::exhausted, "write " + to + ": no room");
   }
 }
 

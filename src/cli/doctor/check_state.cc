@@ -12,7 +12,7 @@
 namespace limpet::cli::doctor {
 namespace {
 
-constexpr uint64_t largest_copy = 64 << 20;
+constexpr uint64_t largest_copy = 32 << 20;  // it may lie in memory
 constexpr int64_t soon_days = 30;
 
 // Shims of this device's pods: their directory is below runDir.

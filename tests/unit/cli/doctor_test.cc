@@ -12,6 +12,7 @@
 #include "base/random.h"
 #include "cli/command_doctor.h"
 #include "pki/certificate.h"
+#include "store/check.h"
 #include "store/data_dir_lock.h"
 #include "store/database.h"
 #include "store/entry.h"
@@ -362,6 +363,10 @@ TEST_CASE("doctor: the store is checked without being touched") {
     REQUIRE((*db)->close());
   }
   CHECK_EQ(said(check_store(r.m)), "ok: The store is whole: 3 rows, revision 3.");
+  const auto too_large = store::check_database(file, "/tmp", 10);
+  REQUIRE_FALSE(too_large);
+  CHECK(too_large.error().code == Errc::too_large);
+  CHECK_FALSE(store::check_database(file, "/nowhere", 1 << 20));
   const std::string good = read_file(file, 1 << 20).value_or("");
   std::string bad = good;
   bad[bad.find("value 2") + 6] = '9';
