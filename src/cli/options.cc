@@ -7,8 +7,8 @@ namespace limpet::cli {
 namespace {
 
 constexpr std::string_view epilogue =
-    "Exit status: 0 done, 1 failed, 2 wrong arguments, 3 limpetd does not answer,\n"
-    "4 not found; exec: that of the command.\n";
+    "Exit status: 0 done, 1 failed (why, doctor: something is wrong), 2 wrong\n"
+    "arguments, 3 limpetd does not answer, 4 not found; exec: that of the command.\n";
 
 bool in_list(std::string_view list, std::string_view word) {
   while (!list.empty()) {

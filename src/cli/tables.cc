@@ -143,7 +143,7 @@ const Command command_table[] = {
      "  limpet top --sort memory\n"
      "  limpet top --watch 5\n",
      0, 0, false},
-    {"doctor", "", "looks for what is wrong with the device, also without limpetd",
+    {"doctor", "", "look for what is wrong with the device, also without limpetd",
      "Each finding (ok, skipped, warning, problem) says what to do about it. It takes\n"
      "some seconds where programs or registries do not answer.\n"
      "Exit status 0: no problem; 1: at least one. As root it sees everything.\n",
