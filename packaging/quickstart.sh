@@ -101,6 +101,8 @@ It runs, and stays up. What to try next:
   $kubectl apply -f configs/examples/sidecar.yaml
   limpet status                         the device itself, no kubeconfig needed
   limpet ps
+  limpet why hello                      why a pod does not run, or that it does
+  limpet doctor                         what is wrong with the device, if anything is
   kill -9 \$(pgrep -x limpetd)            the pod does not notice
   packaging/quickstart.sh --remove      undo everything
 NEXT

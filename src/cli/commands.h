@@ -19,12 +19,19 @@ struct Context {
 
 Outcome<int> run_status(Context& context);
 Outcome<int> run_ps(Context& context);
+Outcome<int> run_why(Context& context);
 Outcome<int> run_logs(Context& context);
 Outcome<int> run_exec(Context& context);
 Outcome<int> run_image_ls(Context& context);
 Outcome<int> run_image_pull(Context& context);
 Outcome<int> run_image_import(Context& context);
 Outcome<int> run_image_rm(Context& context);
+Outcome<int> run_restart(Context& context);
+Outcome<int> run_top(Context& context);
+Outcome<int> run_doctor(Context& context);
+Outcome<int> run_support_bundle(Context& context);
+Outcome<int> run_reset(Context& context);
+Outcome<int> run_completion(Context& context);
 Outcome<int> run_kubeconfig(Context& context);
 Outcome<int> run_version(Context& context);
 

@@ -13,14 +13,13 @@ constexpr size_t max_answer = 64u << 20;
 constexpr size_t max_refusal = 64u << 10;
 constexpr size_t max_config = 1u << 20;
 constexpr int64_t connect_timeout_ms = 3'000;
-constexpr int64_t answer_timeout_ms = 15'000;
 constexpr int64_t for_ever_ms = int64_t{1} << 45;
 
-http::ClientOptions client_options() {
+http::ClientOptions client_options(int64_t answer_ms) {
   http::ClientOptions options;
   options.connect_timeout_ms = connect_timeout_ms;
-  options.first_byte_timeout_ms = answer_timeout_ms;
-  options.idle_timeout_ms = answer_timeout_ms;
+  options.first_byte_timeout_ms = answer_ms;
+  options.idle_timeout_ms = answer_ms;
   return options;
 }
 
@@ -28,8 +27,8 @@ bool good(int status) { return status >= 200 && status < 300; }
 
 }  // namespace
 
-Connection::Connection(loop::Loop& loop, std::string socket_path)
-    : loop_(loop), path_(std::move(socket_path)), client_(loop, dialer_, client_options()) {}
+Connection::Connection(loop::Loop& loop, std::string socket_path, int64_t answer_ms)
+    : loop_(loop), path_(std::move(socket_path)), client_(loop, dialer_, client_options(answer_ms)) {}
 
 http::ClientRequest Connection::request(const std::string& method, const std::string& target,
                                         std::string body) const {

@@ -18,7 +18,9 @@ namespace limpet::cli {
 
 class Connection {
  public:
-  Connection(loop::Loop& loop, std::string socket_path);
+  static constexpr int64_t usual_answer_ms = 15'000;
+  // answer_ms: how long limpetd may take for the next byte.
+  Connection(loop::Loop& loop, std::string socket_path, int64_t answer_ms = usual_answer_ms);
   Connection(const Connection&) = delete;
 
   // The body of a 2xx answer, at most 64 MiB.

@@ -6,120 +6,9 @@
 namespace limpet::cli {
 namespace {
 
-template <bool Arguments::* member>
-Result<> flag(Arguments& a, std::string_view) {
-  a.*member = true;
-  return {};
-}
-
-template <std::string Arguments::* member>
-Result<> text(Arguments& a, std::string_view value) {
-  if (value.empty()) return fail(Errc::invalid_argument, "the value is empty");
-  a.*member = value;
-  return {};
-}
-
-Result<> config(Arguments& a, std::string_view value) {
-  a.config_given = true;
-  return text<&Arguments::config>(a, value);
-}
-
-Result<> output(Arguments& a, std::string_view value) {
-  if (value != "json") return fail(Errc::invalid_argument, "the only output format is json");
-  a.json = true;
-  return {};
-}
-
-Result<> tail(Arguments& a, std::string_view value) {
-  int64_t lines = 0;
-  const auto [end, error] = std::from_chars(value.data(), value.data() + value.size(), lines);
-  if (error != std::errc() || end != value.data() + value.size() || lines < 0) {
-    return fail(Errc::invalid_argument, "a number of lines is wanted, as in --tail 50");
-  }
-  a.tail = lines;
-  return {};
-}
-
-Result<> since(Arguments& a, std::string_view value) {
-  TRY(a.since_s, parse_duration(value));
-  return {};
-}
-
-const Option option_table[] = {
-    {'o', "output", "json", "print JSON, for programs", "status ps image/ls version", output},
-    {'n', "namespace", "NAME", "namespace of the pod (default: default)", "ps logs exec",
-     text<&Arguments::ns>},
-    {'A', "all-namespaces", nullptr, "pods of every namespace", "ps", flag<&Arguments::all_namespaces>},
-    {'f', "follow", nullptr, "go on as the container writes", "logs", flag<&Arguments::follow>},
-    {0, "tail", "N", "only the last N lines", "logs", tail},
-    {0, "since", "TIME", "only what is younger: 90s, 15m, 1h30m, 2d", "logs", since},
-    {'p', "previous", nullptr, "of the container before its last restart", "logs",
-     flag<&Arguments::previous>},
-    {'t', "timestamps", nullptr, "the time before each line", "logs", flag<&Arguments::timestamps>},
-    {'c', "container", "NAME", "container of the pod (default: its first)", "logs exec",
-     text<&Arguments::container>},
-    {'i', "stdin", nullptr, "pass input on to the command", "exec", flag<&Arguments::in>},
-    {'t', "tty", nullptr, "give the command a terminal", "exec", flag<&Arguments::tty>},
-    {0, "socket", "PATH", "socket of limpetd (default: as configured)", nullptr, text<&Arguments::socket>},
-    {0, "config", "FILE", "limpetd's configuration, to find its socket", nullptr, config},
-    {'h', "help", nullptr, "this text", nullptr, flag<&Arguments::help>},
-};
-
-const Command command_table[] = {
-    {"status", "", "how the device and its limpetd are", nullptr,
-     "  limpet status\n"
-     "  limpet status -o json\n",
-     0, 0, false},
-    {"ps", "", "pods of this device and their containers",
-     "A name that is too long for its column stands on a line of its own; names are\n"
-     "never cut. The exit status does not depend on the state of the pods.\n",
-     "  limpet ps            pods of the namespace default\n"
-     "  limpet ps -A         of all namespaces\n"
-     "  limpet ps -A -o json\n",
-     0, 0, false},
-    {"logs", "POD[/CONTAINER]", "what a container wrote", nullptr,
-     "  limpet logs web                 everything that is kept\n"
-     "  limpet logs web --tail 20 -f    the last lines, then what follows\n"
-     "  limpet logs web/proxy -p        of the container before its restart\n"
-     "  limpet logs dns -n kube-system --since 15m -t\n",
-     1, 1, false},
-    {"exec", "POD[/CONTAINER] -- COMMAND...", "run a command in a container",
-     "The exit status is the command's own.\n",
-     "  limpet exec web -- ls -l /data\n"
-     "  limpet exec -it web -- sh                a shell\n"
-     "  limpet exec -i web -- tar x < files.tar\n"
-     "  limpet exec web -c proxy -- cat /etc/hosts\n",
-     1, 1, true},
-    {"image ls", "", "images of this device", nullptr,
-     "  limpet image ls\n"
-     "  limpet image ls -o json\n",
-     0, 0, false},
-    {"image pull", "IMAGE", "fetch an image from its registry", nullptr,
-     "  limpet image pull docker.io/library/busybox:1\n"
-     "  limpet image pull registry.local:5000/app@sha256:...\n",
-     1, 1, false},
-    {"image import", "FILE", "take images from an OCI archive, - for standard input",
-     "FILE may be packed with gzip or zstd. What comes from standard input is put into\n"
-     "TMPDIR (default /var/tmp) first.\n",
-     "  limpet image import app.tar\n"
-     "  zcat app.tar.gz | limpet image import -\n",
-     1, 1, false},
-    {"image rm", "IMAGE", "remove an image that no pod uses", nullptr,
-     "  limpet image rm docker.io/library/busybox:1\n", 1, 1, false},
-    {"kubeconfig", "", "print the admin's kubeconfig (root only)",
-     "Whoever has it may do everything in the cluster.\n",
-     "  limpet kubeconfig > ~/.kube/config\n"
-     "  KUBECONFIG=<(limpet kubeconfig) kubectl get pods\n",
-     0, 0, false},
-    {"version", "", "versions of limpet and of limpetd", nullptr,
-     "  limpet version\n"
-     "  limpet version -o json\n",
-     0, 0, false},
-};
-
 constexpr std::string_view epilogue =
-    "Exit status: 0 done, 1 failed, 2 wrong arguments, 3 limpetd does not answer,\n"
-    "4 not found; exec: that of the command.\n";
+    "Exit status: 0 done, 1 failed (why, doctor: something is wrong), 2 wrong\n"
+    "arguments, 3 limpetd does not answer, 4 not found; exec: that of the command.\n";
 
 bool in_list(std::string_view list, std::string_view word) {
   while (!list.empty()) {
@@ -141,7 +30,7 @@ std::unexpected<Error> wrong(std::string message) { return fail(Errc::invalid_ar
 
 std::string command_names() {
   std::string out;
-  for (const Command& c : command_table) out.append(out.empty() ? "" : ", ").append(c.name);
+  for (const Command& c : commands()) out.append(out.empty() ? "" : ", ").append(c.name);
   return out;
 }
 
@@ -189,7 +78,7 @@ class Parser {
 
   const Option* find(std::string_view name, char letter) const {
     const Option* other = nullptr;
-    for (const Option& o : option_table) {
+    for (const Option& o : options()) {
       if (letter ? o.letter != letter : name != o.name) continue;
       if (applies(o, guess_)) return &o;
       other = &o;
@@ -198,7 +87,7 @@ class Parser {
   }
 
   std::unexpected<Error> unknown(std::string_view what) const {
-    for (const Option& o : option_table) {
+    for (const Option& o : options()) {
       const bool same =
           what.starts_with("--") ? what.substr(2) == o.name : what.substr(1) == std::string(1, o.letter);
       if (same && o.commands)
@@ -293,7 +182,7 @@ class Parser {
 
 std::string options_help(std::string_view command, bool general) {
   std::string out;
-  for (const Option& o : option_table) {
+  for (const Option& o : options()) {
     if ((o.commands == nullptr) != general || !applies(o, command)) continue;
     out += strf("  %-24s  %s\n", shown(o).c_str(), o.doc);
   }
@@ -304,7 +193,7 @@ std::string overview() {
   std::string out =
       "limpet: what runs on this device, asked from its limpetd over a local socket\n\n"
       "usage: limpet [OPTION...] COMMAND\n\n";
-  for (const Command& c : command_table) out += strf("  %-14s  %s\n", c.name, c.summary);
+  for (const Command& c : commands()) out += strf("  %-14s  %s\n", c.name, c.summary);
   out += "\nOptions of every command:\n" + options_help("", true);
   out += "\nlimpet help COMMAND tells more, with examples.\n";
   return out.append(epilogue);
@@ -312,11 +201,8 @@ std::string overview() {
 
 }  // namespace
 
-std::span<const Option> options() { return option_table; }
-std::span<const Command> commands() { return command_table; }
-
 const Command* find_command(std::string_view name) {
-  for (const Command& c : command_table) {
+  for (const Command& c : commands()) {
     if (name == c.name) return &c;
   }
   return nullptr;
@@ -355,7 +241,7 @@ std::string help_text(std::string_view command) {
   if (!c) return overview();
   std::string out;
   const bool image = command.starts_with("image");
-  for (const Command& each : command_table) {
+  for (const Command& each : commands()) {
     if (&each != c && !(image && std::string_view(each.name).starts_with("image"))) continue;
     out += strf("limpet %s%s%s: %s\n", each.name, *each.operands ? " " : "", each.operands, each.summary);
     if (each.details) out.append("\n").append(each.details);

@@ -29,7 +29,11 @@ struct Arguments {
   bool json = false;
   bool follow = false, previous = false, timestamps = false;
   std::optional<int64_t> tail, since_s;
+  std::optional<int64_t> watch_s;
+  bool by_memory = false;
+  bool yes = false, stop = false, with_config = false;
   std::string container;
+  std::string registry;
   bool in = false, tty = false;
   bool help = false;
 };

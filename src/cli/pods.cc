@@ -126,6 +126,22 @@ Outcome<std::string> pick_container(json::Ref pod, const std::string& wanted) {
   return std::string(spec["containers"].at(0)["name"].str());
 }
 
+Outcome<json::Value> fetch_pod(Context& context, const std::string& ns, const std::string& pod) {
+  auto object = context.daemon.get(Target{ns, pod, ""}.path());
+  if (object || object.error().code != exit_not_found) return object;
+  return failed(exit_not_found,
+                strf("there is no pod %s in the namespace %s\ntry: limpet ps -A", pod.c_str(), ns.c_str()));
+}
+
+Outcome<PodName> named_pod(const Context& context) {
+  const std::string& operand = context.arguments.positional[0];
+  if (operand.find('/') != std::string::npos) {
+    return failed(exit_usage, "a pod is wanted, without a container: limpet " + context.arguments.command +
+                                  " " + operand.substr(0, operand.find('/')));
+  }
+  return PodName{context.arguments.ns, operand};
+}
+
 Outcome<Target> find_target(Context& context) {
   const Arguments& a = context.arguments;
   const std::string& operand = a.positional[0];
@@ -140,12 +156,8 @@ Outcome<Target> find_target(Context& context) {
     if (t.pod.empty() || behind.empty())
       return failed(exit_usage, "POD/CONTAINER is wanted, as in web/proxy");
   }
-  const auto pod = context.daemon.get(t.path());
-  if (!pod) {
-    if (pod.error().code != exit_not_found) return std::unexpected(pod.error());
-    return failed(exit_not_found, strf("there is no pod %s in the namespace %s\ntry: limpet ps -A",
-                                       t.pod.c_str(), t.ns.c_str()));
-  }
+  const auto pod = fetch_pod(context, t.ns, t.pod);
+  if (!pod) return std::unexpected(pod.error());
   const auto container = pick_container(pod->ref(), t.container);
   if (!container) return std::unexpected(container.error());
   if (t.container.empty() && pod->ref()["spec"]["containers"].size() > 1 && context.output.err_terminal) {

@@ -33,6 +33,14 @@ std::vector<PodLine> read_pods(json::Ref list, std::string_view node);
 // ns empty: of all namespaces.
 Outcome<std::vector<PodLine>> list_pods(Context& context, const std::string& ns);
 
+// The API's object; a failure names the pod and where to look for others.
+Outcome<json::Value> fetch_pod(Context& context, const std::string& ns, const std::string& pod);
+// Of the pod that the operand names, in the namespace of -n. No container may be named.
+struct PodName {
+  std::string ns, pod;
+};
+Outcome<PodName> named_pod(const Context& context);
+
 // "POD", "POD/CONTAINER" and -c, checked against the API's pod: the container is one of the pod's.
 struct Target {
   std::string ns, pod, container;

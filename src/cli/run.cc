@@ -9,17 +9,25 @@ namespace {
 struct Runner {
   const char* name;
   Outcome<int> (*run)(Context&);
+  bool needs_limpetd = true;  // else it also works with a configuration that is wrong
 };
 
 constexpr Runner runners[] = {
     {"status", run_status},
     {"ps", run_ps},
+    {"why", run_why},
     {"logs", run_logs},
     {"exec", run_exec},
     {"image ls", run_image_ls},
     {"image pull", run_image_pull},
     {"image import", run_image_import},
     {"image rm", run_image_rm},
+    {"restart", run_restart},
+    {"top", run_top},
+    {"doctor", run_doctor, false},
+    {"support-bundle", run_support_bundle, false},
+    {"reset", run_reset, false},
+    {"completion", run_completion, false},
     {"kubeconfig", run_kubeconfig},
     {"version", run_version},
 };
@@ -54,15 +62,16 @@ int run(const std::vector<std::string>& words, loop::Loop& loop, Output& output,
     (void)output.err(help_text(""));
     return exit_usage;
   }
-  auto socket = find_socket(arguments->socket, arguments->config, arguments->config_given);
-  if (!socket) {
-    complain(output, socket.error().message);
-    return socket.error().code;
-  }
-  Connection daemon(loop, *socket);
-  Context context{*arguments, daemon, output, clock};
   for (const Runner& r : runners) {
     if (arguments->command != r.name) continue;
+    auto socket = find_socket(arguments->socket, arguments->config, arguments->config_given);
+    if (!socket && !r.needs_limpetd) socket = find_socket("", arguments->config, false);
+    if (!socket) {
+      complain(output, socket.error().message);
+      return socket.error().code;
+    }
+    Connection daemon(loop, *socket);
+    Context context{*arguments, daemon, output, clock};
     const Outcome<int> ended = r.run(context);
     if (ended) return *ended;
     if (!ended.error().message.empty()) complain(output, ended.error().message);

@@ -9,6 +9,7 @@
 #include "client/events.h"
 #include "client/in_process.h"
 #include "daemon/local_api.h"
+#include "daemon/local_pods.h"
 #include "daemon/metrics.h"
 #include "daemon/names.h"
 #include "daemon/node_access.h"
@@ -87,6 +88,10 @@ class NodePart final : public Part {
                                [this](api::MetricsText& out) { describe_pods(out, *agent_, *runtime_); });
     device_.local->describe("runtime", [this](json::Writer& w) { w.string(runtime_->version()); });
     device_.local->describe("networkProblem", [this](json::Writer& w) { w.string(network_problem_); });
+    device_.local->describe("cgroupRoot",
+                            [this](json::Writer& w) { w.string(runtime_options().cgroup_root); });
+    device_.local->serve("pods",
+                         [this](http::ExchangePtr e) { serve_local_pods(e, *agent_, device_.clock); });
     // Both at once: what the agent asks of the pod network waits in its queue behind its own start.
     networks_->start([this](Result<> r) { network_started(std::move(r)); });
     agent_->start([this](Result<> r) { agent_started(std::move(r)); });
@@ -97,6 +102,8 @@ class NodePart final : public Part {
     device_.agent = nullptr;
     device_.local->describe("runtime", {});
     device_.local->describe("networkProblem", {});
+    device_.local->describe("cgroupRoot", {});
+    device_.local->serve("pods", nullptr);
     if (device_.api) {
       device_.api->set_nodes(nullptr);
       device_.api->metrics().add("pods", {});

@@ -187,9 +187,10 @@ void PodWorker::start_container(const std::string& name) {
   if (!spec || starters_.contains(name)) return;
   ContainerRecord& r = record(name);
   if (r.phase == ContainerRecord::Phase::exited) {
-    r.crash.step(services_.clock.monotonic_ms());
+    if (!r.restart_asked) r.crash.step(services_.clock.monotonic_ms());
     remove_old_run(r.id);
   }
+  r.restart_asked = false;
   r.phase = ContainerRecord::Phase::starting;
   auto starter = std::make_shared<ContainerStarter>(*this, *spec);
   starters_[name] = starter;
@@ -299,8 +300,29 @@ void PodWorker::exited(const std::string& name, const ContainerStatus& status) {
   r.waiting_message.clear();
 }
 
-void PodWorker::restart(const std::string& container) {
-  stop_container({container, spec_.termination_grace_s, "Restart requested on the device"});
+Result<> PodWorker::restart() {
+  if (spec_.deletion || orphaned_) return fail(Errc::conflict, "the pod is being deleted");
+  if (state_.terminal || has_ended(spec_, state_)) {
+    return fail(Errc::conflict, "the pod has ended for good: delete it and create it again");
+  }
+  for (Step* step : {&state_.volumes, &state_.sandbox, &state_.network}) {
+    if (step->state == Step::State::none) step->failed_ms = -1;
+  }
+  for (const ContainerSpec& c : spec_.containers) {
+    if (c.kind == ContainerKind::ephemeral) continue;
+    ContainerRecord& r = record(c.name);
+    const bool through =
+        c.kind == ContainerKind::init && (state_.initialized || (r.exit && r.exit->exit_code == 0));
+    if (through && r.phase == ContainerRecord::Phase::exited) continue;
+    r.crash.clear();
+    r.pull.clear();
+    r.failed_ms = 0;
+    r.restart_asked =
+        r.phase != ContainerRecord::Phase::waiting && r.phase != ContainerRecord::Phase::starting;
+    stop_container({c.name, spec_.termination_grace_s, "Container " + c.name + " is restarted on request"});
+  }
+  soon();
+  return {};
 }
 
 void PodWorker::orphaned() {

@@ -45,8 +45,10 @@ class PodWorker : public std::enable_shared_from_this<PodWorker> {
   void adopt_containers(std::vector<AdoptedContainer> containers);  // all of this pod, in any order
   void adopt_history(const std::map<std::string, int>& restart_counts);
   void on_container_change(const std::string& id, const ContainerStatus& status);
-  void restart(const std::string& container);  // `limpet restart`
-  void sync();                                 // decide and act; cheap when there is nothing to do
+  // Ends every container and starts it again without back-off, and tries at once what waits for a next try.
+  // Init containers that are through stay so. conflict: the pod has ended, or is being deleted.
+  Result<> restart();
+  void sync();  // decide and act; cheap when there is nothing to do
 
   // The object is gone from the API (or was never there any more after a restart): stop, clean up, then
   // on_gone.

@@ -66,6 +66,7 @@ class Database {
   Result<int64_t> get_number(const char* name);                          // 0 when absent
   Result<std::optional<std::string>> get_blob(const std::string& name);  // checksum verified
   Result<> save_blob(const std::string& name, std::string_view bytes);   // in a transaction of its own
+  Result<> quick_check();  // SQLite's own, of the whole file; corrupt with what it says
   Result<int64_t> next_boot();                                           // counts this start, durably
 
   // One transaction with everything in the batch, on stable storage when it returns. Values of previous rows

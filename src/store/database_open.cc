@@ -166,6 +166,10 @@ Result<> Database::configure() {
 Result<> Database::check_after_crash() {
   CHECK_OK(checkpoint());
   if (LIMPET_FAILPOINT("store.check")) return fail(Errc::io, "failpoint store.check");
+  return quick_check();
+}
+
+Result<> Database::quick_check() {
   sqlite3_stmt* s = nullptr;
   int rc = sqlite3_prepare_v2(db_, "PRAGMA quick_check(1)", -1, &s, nullptr);
   if (rc != SQLITE_OK) return error(rc, "check");
@@ -175,7 +179,7 @@ Result<> Database::check_after_crash() {
   sqlite3_finalize(s);
   if (verdict == "ok") return {};
   if (rc != SQLITE_ROW && (rc & 0xff) != SQLITE_CORRUPT) return error(rc, "check");
-  return damaged("the check after an unclean stop says: " + verdict);
+  return damaged("the check of the whole file says: " + verdict);
 }
 
 Result<> Database::migrate() {

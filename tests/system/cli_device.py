@@ -4,13 +4,14 @@
 import io
 import json
 import os
+import re
 import sys
 import tarfile
 import time
 
 sys.path.insert(0, os.environ["LIMPET_SOURCE"] + "/tests/lib")
 from case import case, eventually, expect, expect_equal, expect_match, run, skip
-from limpet import pod, pod_device
+from limpet import container_status, is_ready, pod, pod_device
 import busybox_image
 from terminal import Terminal
 
@@ -47,6 +48,66 @@ def ps():
     expect_match("^web +main +Running +0 ", text)
     expect(all(len(line) <= 80 for line in text.splitlines()) and "\x1b" not in text, text)
     expect_match('"web"', json.dumps(json.loads(good("ps -A -o json"))))
+
+
+@case
+def why():
+    """Each of these pods fails on a real device; the answer names what it is and what to do."""
+    device.create(
+        pod("crash", "echo cannot read the sensor; exit 9"),
+        pod("noimage", container={"image": "127.0.0.1:5000/absent:1", "imagePullPolicy": "Always"}),
+        pod("nomap", container={"envFrom": [{"configMapRef": {"name": "settings"}}]}),
+        pod("novolume", volumes=[{"name": "v", "secret": {"secretName": "keys"}}]),
+        pod("huge", container={"resources": {"requests": {"memory": "900Gi"}}}),
+        pod("unready", container={"readinessProbe": {"exec": {"command": ["false"]}, "periodSeconds": 1}}))
+    expect_match("^It runs well: its container is ready since ", good("why web"))
+    expected = {
+        "crash": r"Container main failed with exit status 9 .*restart.*\n  cannot read the sensor\n",
+        "noimage": r"pulling 127\.0\.0\.1:5000/absent:1\s+failed.*not\s+found.*next\s+try\s+is\s.*Check\s+the\s+image's\s+name\s+and\s+tag",
+        "nomap": r"configmap\s+\"settings\"\s+not\s+found;\s+the\s+next\s+try.*Create\s+the\s+ConfigMap",
+        "novolume": r"volumes\s+cannot\s+be\s+set\s+up.*secret\s+\"keys\"\s+not\s+found;\s+the\s+next\s+try.*Create\s+the\s+Secret",
+        "huge": r"no\s+device\s+has\s+as\s+much\s+memory",
+        "unready": r"its\s+readiness\s+probe\s+fails"}
+    for name, pattern in expected.items():
+        def told():
+            code, out, err = limpet("why " + name)
+            return code == 1 and re.search(pattern, out, re.S) and all(len(line) <= 80 for line in out.splitlines())
+        eventually(told, 40, f"why {name}: {limpet('why ' + name)}", every=0.5)
+    expect_equal(json.loads(limpet("why huge -o json")[1])["reason"], "Unschedulable")
+    expect_equal(limpet("why absent")[0], 4)
+    device.kubectl("delete pod crash noimage nomap novolume huge unready --now")
+
+
+@case
+def restart():
+    """Whatever the policy; the pod stays what it was."""
+    device.create(pod("again", "echo started; trap 'exit 0' TERM; sleep 100000 & wait", restartPolicy="Never"))
+    device.wait_ready_pod("again")
+    expect_equal(good("restart again"), "again: 1 container restarted\n")
+    eventually(lambda: container_status(device.pod("again"))["restartCount"] == 1 and is_ready(device.pod("again")), 30,
+               "it runs again", every=0.2)
+    expect_equal(device.pod("again")["status"]["phase"], "Running")
+    expect_equal(limpet("restart absent")[0], 4)
+    code, _, err = limpet("restart twice")  # ends and is restarted by its policy, or waits for that
+    expect(code == 0, err)
+    device.create(pod("once", "exit 0", restartPolicy="Never"))
+    device.wait_status("once", "Completed")
+    code, _, err = limpet("restart once")
+    expect_equal(code, 1)
+    expect_match("has ended for good", err)
+
+
+@case
+def top():
+    device.create(pod("busy", "while :; do :; done"))
+    device.wait_ready_pod("busy")
+    text = good("top")
+    expect_match(r"^device: +cpu [\d.]+% of \d+ cores?, memory", text)
+    expect(all(len(line) <= 80 for line in text.splitlines()), text)
+    rows = json.loads(good("top -o json"))["containers"]
+    expect_equal(rows[0]["pod"], "busy", str(rows))
+    expect(rows[0]["cpuPercent"] > 5 and rows[0]["memoryBytes"] > 0 and rows[0]["pids"] >= 1, str(rows))
+    device.kubectl("delete pod busy --now")
 
 
 @case
@@ -139,7 +200,8 @@ def exit_codes_and_help():
     expect_equal(limpet("nonsense")[0], 2)
     expect_equal(limpet("ps --nonsense")[0], 2)
     expect_equal(device.run("limpet --socket /nowhere.sock status")[0], 3)
-    for command in ("", "status", "ps", "logs", "exec", "image", "kubeconfig", "version"):
+    for command in ("", "status", "ps", "why", "restart", "top", "doctor", "support-bundle", "reset", "completion", "logs",
+                    "exec", "image", "kubeconfig", "version"):
         text = good(command + " --help")
         expect(all(len(line) <= 80 for line in text.splitlines()), f"{command}: wider than 80 columns")
         expect(not command or command in ("kubeconfig", "version") or "Examples:" in text, f"{command}: no examples")

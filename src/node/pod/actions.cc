@@ -29,6 +29,7 @@ bool changed(const ContainerSpec& c, const ContainerRecord& r) {
 bool restarts(const PodSpec& pod, const ContainerSpec& c, const ContainerRecord& r) {
   if (c.kind == ContainerKind::sidecar) return true;
   if (c.kind == ContainerKind::ephemeral) return false;
+  if (r.restart_asked) return true;
   if (changed(c, r)) return true;
   const bool failed = !r.exit || r.exit->exit_code != 0;
   if (c.kind == ContainerKind::init) return failed && pod.restart_policy != RestartPolicy::never;

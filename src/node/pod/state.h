@@ -76,6 +76,8 @@ struct ContainerRecord {
   bool interrupted = false;
   std::string checked_image;  // id of the image last checked because a program of it crashed; once is enough
   int64_t failed_ms = 0;      // waiting after a failure: when it failed
+  // A person asked for it: when it has ended it is started again at once, whatever its policy says.
+  bool restart_asked = false;
 };
 
 // A step of setting up the pod that is done once and retried when it fails.

@@ -133,11 +133,19 @@ bool has(const std::string& text, std::string_view part) {
 
 TEST_CASE("without limpetd every command says so and exits with 3") {
   Device d;
-  const std::vector<std::string> rows[] = {{"status"},           {"ps"},
-                                           {"logs", "web"},      {"exec", "web", "--", "ls"},
-                                           {"image", "ls"},      {"kubeconfig"},
-                                           {"version"},          {"image", "pull", "x"},
-                                           {"image", "rm", "x"}, {"image", "import", "/dev/null"}};
+  const std::vector<std::string> rows[] = {{"status"},
+                                           {"ps"},
+                                           {"why", "web"},
+                                           {"restart", "web"},
+                                           {"top"},
+                                           {"logs", "web"},
+                                           {"exec", "web", "--", "ls"},
+                                           {"image", "ls"},
+                                           {"kubeconfig"},
+                                           {"version"},
+                                           {"image", "pull", "x"},
+                                           {"image", "rm", "x"},
+                                           {"image", "import", "/dev/null"}};
   for (const auto& words : rows) {
     CAPTURE(words[0]);
     CHECK_EQ(d.limpet_without_server(words), exit_unreachable);
@@ -323,6 +331,86 @@ TEST_CASE("logs that break off in the middle are no success") {
   CHECK_EQ(d.limpet({"logs", "web", "-f"}), exit_unreachable);
   CHECK_EQ(d.out, "half");
   CHECK(has(d.err, "broke"));
+}
+
+TEST_CASE("why: one paragraph, the last lines, the exit status") {
+  Device d;
+  const std::string pod = "GET /api/v1/namespaces/default/pods/web";
+  d.json(
+      pod,
+      R"({"metadata":{"name":"web","namespace":"default","uid":"u1"},"spec":{"nodeName":"edge","restartPolicy":"Always",
+    "containers":[{"name":"app","image":"a"}]},"status":{"phase":"Running","containerStatuses":[{"name":"app","restartCount":4,
+    "state":{"waiting":{"reason":"CrashLoopBackOff"}},"lastState":{"terminated":{"exitCode":3}}}]}})");
+  d.json("GET /limpet/v1/pods/default/web",
+         R"({"steps":[],"containers":[{"name":"app","retryInSeconds":8}]})");
+  d.json("GET /api/v1/namespaces/default/pods/web/log?container=app&tailLines=5", "one\ntwo \x1b[0m words\n");
+  CHECK_EQ(d.limpet({"why", "web"}), exit_failed);
+  CHECK_EQ(d.out,
+           "Container app failed with exit status 3, after 4 restarts; it is started again\n"
+           "in 8s. The program itself fails: its last lines may say why.\n\n"
+           "The last lines of app:\n  one\n  two ?[0m words\n");
+  CHECK_EQ(d.asked[1], "GET /api/v1/namespaces/default/events?fieldSelector=involvedObject.uid%3Du1");
+  CHECK_EQ(d.limpet({"why", "web", "-o", "json"}), exit_failed);
+  const auto parsed = json::parse(d.out);
+  REQUIRE(parsed);
+  CHECK_EQ(parsed->ref()["state"].str(), "wrong");
+  CHECK_EQ(parsed->ref()["reason"].str(), "CrashLoopBackOff");
+  CHECK_EQ(parsed->ref()["log"].size(), 2);
+  // Nothing but the pod itself is needed.
+  d.answers.erase("GET /limpet/v1/pods/default/web");
+  d.json(pod, web_pod);
+  CHECK_EQ(d.limpet({"why", "web"}), exit_failed);
+  CHECK(has(d.out, "Container proxy"));
+  CHECK_EQ(d.limpet({"why", "gone"}), exit_not_found);
+  CHECK(has(d.err, "there is no pod gone in the namespace default try: limpet ps -A"));
+  CHECK_EQ(d.limpet({"why", "web/app"}), exit_usage);
+  CHECK(has(d.err, "limpet why web"));
+}
+
+TEST_CASE("restart: asks the device, and says what it refuses") {
+  Device d;
+  d.json("POST /limpet/v1/pods/kube-system/dns/restart", R"({"containers":["a","b"]})");
+  CHECK_EQ(d.limpet({"restart", "dns", "-n", "kube-system"}), exit_done);
+  CHECK_EQ(d.out, "dns: 2 containers restarted\n");
+  CHECK_EQ(d.limpet({"restart", "gone"}), exit_not_found);
+  CHECK(has(d.err, "the pod gone of the namespace default does not run on this device try: limpet ps -A"));
+  d.json("POST /limpet/v1/pods/default/done/restart",
+         R"({"message":"default/done: the pod has ended for good"})", 409);
+  CHECK_EQ(d.limpet({"restart", "done"}), exit_failed);
+  CHECK_EQ(d.err, "limpet: default/done: the pod has ended for good\n");
+  CHECK_EQ(d.limpet({"restart", "web/app"}), exit_usage);
+}
+
+TEST_CASE("top: once, with nothing running") {
+  Device d;
+  d.json("GET /api/v1/pods", pod_list({}));
+  d.json("GET /limpet/v1/status", R"({"disk":{"totalBytes":1000,"freeBytes":100}})");
+  CHECK_EQ(d.limpet({"top"}), exit_done);
+  CHECK(has(d.out, "device: cpu "));
+  CHECK(has(d.out, "disk 900 B of 1.0 KiB"));
+  CHECK(has(d.out, "no container runs"));
+  CHECK_EQ(d.limpet({"top", "-o", "json"}), exit_done);
+  CHECK(json::parse(d.out));
+  CHECK_EQ(d.limpet({"top", "--sort", "pids"}), exit_usage);
+  CHECK_EQ(d.limpet({"top", "--watch", "2h"}), exit_usage);
+}
+
+TEST_CASE("support-bundle: also without limpetd, and no half of it is left") {
+  Device d;
+  const std::string file = d.directory + "/file";
+  CHECK_EQ(d.limpet_without_server({"support-bundle", file}), exit_done);
+  CHECK_EQ(d.out, file + "\n");
+  CHECK(has(d.err, "before you give it away"));
+  struct stat st;
+  REQUIRE(stat(file.c_str(), &st) == 0);
+  CHECK_EQ(st.st_mode & 0777, 0600);
+  const std::string bytes = read_file(file, 1 << 24).value_or("");
+  CHECK(bytes.starts_with("\x1f\x8b"));
+  CHECK_EQ(d.limpet_without_server({"support-bundle", "/nowhere/x.tar.gz"}), exit_failed);
+  CHECK_EQ(d.limpet_without_server({"support-bundle", "-"}), exit_done);
+  CHECK(d.out.starts_with("\x1f\x8b"));
+  d.output.out_terminal = true;
+  CHECK_EQ(d.limpet_without_server({"support-bundle", "-"}), exit_usage);
 }
 
 TEST_CASE("exec: output, exit status, refusals") {

@@ -155,6 +155,23 @@ TEST_CASE("restart policies") {
   }
 }
 
+TEST_CASE("what a person asked to be restarted is, whatever its policy") {
+  for (const char* policy : {"Always", "OnFailure", "Never"}) {
+    CAPTURE(policy);
+    Story s(pod("one,+side", "app", policy));
+    s.set_up();
+    s.exit("one", 0);
+    s.run("side");
+    s.state.initialized = true;
+    s.exit("app", 0);
+    s.c("app").restart_asked = true;
+    CHECK(s.next() == "start(app)");
+    CHECK_FALSE(has_ended(s.spec, s.state));
+    s.c("one").restart_asked = true;  // through, and stays so
+    CHECK(s.next() == "start(app)");
+  }
+}
+
 TEST_CASE("another image restarts a container whatever the policy, unless the pod is over") {
   Story s(pod("", "app", "Never"));
   s.set_up();

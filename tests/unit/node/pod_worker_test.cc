@@ -141,6 +141,43 @@ TEST_CASE("crash loops: back-off, counts, and nothing that piles up") {
   CHECK(w.until([&] { return w.runtime.started.size() == 8; }));
 }
 
+TEST_CASE(
+    "a restart on request: ended with its grace, started at once, whatever the policy; no crash of it") {
+  World w;
+  w.start_daemon();
+  w.api.put_pod(pod("web", "u1", R"(,"restartPolicy":"Never")"));
+  REQUIRE(w.runs("web"));
+  for (int run = 1; run <= 3; run++) {
+    const std::string before = w.runtime.running("app");
+    REQUIRE(w.worker("web")->restart());
+    REQUIRE(w.until([&] { return w.api.container("web")["restartCount"].integer() == run; }));
+    REQUIRE(w.until([&] { return !w.runtime.running("app").empty() && w.runtime.running("app") != before; }));
+    CHECK(w.api.phase("web") == "Running");
+  }
+  CHECK(w.runtime.containers.size() == 1);
+  // Its own end is one as before.
+  w.runtime.exit(w.runtime.running("app"), 3);
+  REQUIRE(w.until([&] { return w.api.phase("web") == "Failed"; }));
+  const auto refused = w.worker("web")->restart();
+  REQUIRE_FALSE(refused);
+  CHECK(refused.error().code == Errc::conflict);
+}
+
+TEST_CASE("a restart on request does not wait for a back-off") {
+  World w;
+  w.start_daemon();
+  w.api.put_pod(pod());
+  REQUIRE(w.runs("web"));
+  for (int i = 0; i < 2; i++) {
+    w.runtime.exit(w.runtime.running("app"), 1);
+    w.settle();
+  }
+  REQUIRE(w.until([&] { return w.api.waiting("web") == "CrashLoopBackOff"; }));
+  REQUIRE(w.runtime.running("app").empty());
+  REQUIRE(w.worker("web")->restart());
+  CHECK(w.until([&] { return !w.runtime.running("app").empty(); }));
+}
+
 TEST_CASE("an exit that comes before the start is reported") {
   World w;
   w.runtime.hold_start = true;
@@ -295,7 +332,8 @@ TEST_CASE("what the runtime or a loader leaves in the log speaks for damage, wha
     const std::string id = w.runtime.running("app");
     const std::string log = w.runtime.containers.at(id).config.log_path;
     REQUIRE(make_directories(log.substr(0, log.rfind('/')), 0755).has_value());
-    REQUIRE(write_file_atomic(log, std::string("2026-01-01T00:00:00.000000000Z stderr F ") + row.line + "\n", 0600)
+    REQUIRE(write_file_atomic(log, std::string("2026-01-01T00:00:00.000000000Z stderr F ") + row.line + "\n",
+                              0600)
                 .has_value());
     w.runtime.exit(id, row.exit_code);
     REQUIRE(w.until([&] { return w.runtime.started.size() == 2; }));

@@ -1,0 +1,447 @@
+// Every finding of limpet doctor, rigged in a tree of files.
+#include <doctest/doctest.h>
+#include <fcntl.h>
+#include <sys/stat.h>
+#include <sys/wait.h>
+#include <unistd.h>
+
+#include <cstdlib>
+
+#include "base/atomic_file.h"
+#include "base/bytes.h"
+#include "base/random.h"
+#include "cli/command_doctor.h"
+#include "pki/certificate.h"
+#include "store/check.h"
+#include "store/data_dir_lock.h"
+#include "store/database.h"
+#include "store/entry.h"
+#include "store/index.h"
+
+using namespace limpet;
+using namespace limpet::cli;
+using namespace limpet::cli::doctor;
+
+namespace {
+
+constexpr int64_t now_s = 1767225600;  // 2026-01-01
+
+struct Rig {
+  std::string root = "/tmp/limpet-doctor-test-XXXXXX";
+  Machine m;
+  Space space{100LL << 30, 50LL << 30, 1000, 900, false};
+
+  Rig() {
+    REQUIRE(mkdtemp(root.data()) != nullptr);
+    m.root = root;
+    m.config = daemon::check_config("").config;
+    m.paths = daemon::derive_paths(m.config);
+    m.clock = {now_s, 0};
+    m.built = now_s - 1000;
+    m.synchronised = true;
+    m.addresses = {"127.0.0.1", "192.0.2.7"};
+    m.daemon = {77, true, ""};
+    m.space = [this](const std::string&) { return std::optional(space); };
+    m.run = [](std::vector<std::string> argv) {
+      return Ran{true, true, argv[0] == "nft" ? "table ip limpet\n" : "crun version 1.14\ncommit: x\n"};
+    };
+    m.dial = [](const std::string&, uint16_t) { return std::string(); };
+    put("/proc/filesystems", "nodev\toverlay\n");
+    put("/proc/sys/kernel/osrelease", "6.1.0-test\n");
+    put("/proc/sys/net/ipv4/ip_forward", "1\n");
+    put("/sys/class/net/limpet0/x", "");
+    for (const char* ns : {"net", "mnt", "pid", "uts", "ipc"}) put(std::string("/proc/self/ns/") + ns, "");
+    put("/proc/self/status", "Name:\tx\nSeccomp:\t0\n");
+    put("/proc/self/mountinfo", "30 24 0:26 / /sys/fs/cgroup rw - cgroup2 cgroup2 rw\n");
+    put("/sys/fs/cgroup/cgroup.controllers", "cpuset cpu io memory pids\n");
+    put("/usr/bin/crun", "");
+    put("/usr/sbin/nft", "");
+    put("/proc/net/route", "Iface\tDestination\tGateway\neth0\t00000000\t010200C0\n");
+    put("/etc/resolv.conf", "# mine\nnameserver 192.0.2.1\n");
+  }
+  ~Rig() {
+    const pid_t child = fork();
+    if (child == 0) {
+      execl("/bin/rm", "rm", "-rf", root.c_str(), nullptr);
+      _exit(1);
+    }
+    waitpid(child, nullptr, 0);
+  }
+
+  void put(const std::string& path, std::string_view text) {
+    const std::string whole = root + path;
+    REQUIRE(make_directories(whole.substr(0, whole.rfind('/')), 0755));
+    REQUIRE(write_file_atomic(whole, text, 0644));
+  }
+  void remove(const std::string& path) { unlink((root + path).c_str()); }
+};
+
+// "problem: text | remedy" of each finding, one per line.
+std::string said(const Findings& findings) {
+  std::string out;
+  for (const Finding& f : findings) {
+    out += std::string(out.empty() ? "" : "\n") + level_name(f.level) + ": " + f.text;
+    if (!f.remedy.empty()) out += " | " + f.remedy;
+    // One sentence each, and never a problem without a remedy.
+    CHECK(f.text.ends_with('.'));
+    if (f.level == Level::problem) CHECK_FALSE(f.remedy.empty());
+  }
+  return out;
+}
+
+bool has(const std::string& text, std::string_view part) { return text.find(part) != std::string::npos; }
+
+}  // namespace
+
+TEST_CASE("doctor: a device in order has nothing but ok") {
+  Rig r;
+  for (const auto check : {check_clock, check_disk, check_kernel, check_cgroups, check_runtime, check_nft,
+                           check_routes, check_daemon}) {
+    const Findings f = check(r.m);
+    CAPTURE(said(f));
+    for (const Finding& each : f) CHECK(each.level == Level::ok);
+  }
+  CHECK_EQ(said(check_runtime(r.m)), "ok: crun 1.14 (/usr/bin/crun) has no known escape.");
+  CHECK_EQ(said(check_daemon(r.m)), "ok: limpetd (pid 77) is ready; 0 containers run.");
+  CHECK_EQ(said(check_routes(r.m)),
+           "ok: The device has 192.0.2.7, a default route, and the name server 192.0.2.1.");
+}
+
+TEST_CASE("doctor: the clock") {
+  Rig r;
+  r.m.synchronised = false;
+  CHECK(has(said(check_clock(r.m)),
+            "warning: The clock reads 2026-01-01T00:00:00Z and follows no time server."));
+  r.m.last_write = now_s + 400 * 86'400;
+  CHECK(has(
+      said(check_clock(r.m)),
+      "warning: The clock reads 2026-01-01T00:00:00Z, but the last write of limpetd is dated 2027-02-05"));
+  r.m.clock = {0, 0};
+  CHECK(has(said(check_clock(r.m)),
+            "problem: The clock reads 1970-01-01T00:00:00Z, which is before this program was built"));
+}
+
+TEST_CASE("doctor: space, inodes, read-only") {
+  Rig r;
+  const auto first = [&] { return said({check_disk(r.m)[0]}); };
+  r.space.free = 10LL << 30;
+  CHECK(has(first(), "warning: 10 GiB of 100 GiB (10%) free for dataDir (/var/lib/limpet)."));
+  r.space.free = 2LL << 30;
+  CHECK(has(first(), "problem: 2.0 GiB of 100 GiB (2%)"));
+  r.space = {100 << 20, 50 << 20, 1000, 900, false};
+  CHECK(has(first(), "problem: 50 MiB of 100 MiB (50%)"));
+  r.space = {100LL << 30, 50LL << 30, 1000, 50, false};
+  CHECK(has(first(), "warning: 5% of the inodes are free"));
+  r.space.free_inodes = 10;
+  CHECK(has(first(), "problem: 1% of the inodes are free"));
+  r.space.inodes = 0;
+  CHECK(has(first(), "ok: "));
+  r.space.read_only = true;
+  CHECK(has(first(), "problem: The file system of dataDir (/var/lib/limpet) is mounted read-only."));
+  r.m.space = [](const std::string&) { return std::optional<Space>(); };
+  CHECK(has(first(), "warning: How full"));
+  CHECK_EQ(check_disk(r.m).size(), 2);
+}
+
+TEST_CASE("doctor: wear of eMMC") {
+  Rig r;
+  CHECK(has(said(check_wear(r.m)), "skipped: No disk of this device tells"));
+  r.put("/sys/block/sda/device/life_time", "0x0b 0x0b\n");  // no eMMC
+  CHECK(has(said(check_wear(r.m)), "skipped: "));
+  struct Row {
+    const char *life, *eol, *expected;
+  };
+  const Row rows[] = {
+      {"0x01 0x02\n", "0x01\n", "ok: mmcblk0 has used up to 20% of its life."},
+      {"0x09 0x01\n", "0x01\n", "warning: mmcblk0 has used up to 90% of its life. |"},
+      {"0x0b 0x01\n", "0x01\n", "problem: mmcblk0 has outlived what it was built for. |"},
+      {"0x01 0x01\n", "0x02\n",
+       "warning: mmcblk0 has used up to 10% of its life. 80% of its spare blocks are used. |"},
+      {"0x00 0x00\n", "0x03\n",
+       "problem: mmcblk0 does not tell how much of its life is used. Nearly all its spare"},
+      {"nonsense\n", "", "skipped: "}};
+  for (const Row& row : rows) {
+    r.put("/sys/block/mmcblk0/device/life_time", row.life);
+    r.put("/sys/block/mmcblk0/device/pre_eol_info", row.eol);
+    CHECK(has(said(check_wear(r.m)), row.expected));
+  }
+}
+
+TEST_CASE("doctor: what the kernel lacks") {
+  Rig r;
+  r.put("/proc/sys/net/ipv4/ip_forward", "0\n");
+  CHECK(has(said(check_kernel(r.m)), "problem: net.ipv4.ip_forward is 0"));
+  r.m.daemon.pid = 0;  // nobody has set it yet
+  CHECK_FALSE(has(said(check_kernel(r.m)), "ip_forward"));
+  r.put("/proc/filesystems", "ext4\n");
+  CHECK(has(said(check_kernel(r.m)), "problem: The kernel 6.1.0-test lacks: overlayfs."));
+  r.put("/lib/modules/6.1.0-test/modules.dep",
+        "kernel/fs/overlayfs/overlay.ko.xz:\nkernel/drivers/net/veth.ko.xz:\n");
+  CHECK(has(said(check_kernel(r.m)), "ok: "));
+  r.remove("/sys/class/net/limpet0/x");
+  rmdir((r.root + "/sys/class/net/limpet0").c_str());
+  CHECK(has(said(check_kernel(r.m)), "lacks: bridge."));
+  r.remove("/lib/modules/6.1.0-test/modules.dep");
+  r.put("/proc/filesystems", "nodev\toverlay\n");
+  CHECK(
+      has(said(check_kernel(r.m)), "skipped: Whether the kernel 6.1.0-test has bridge, veth cannot be told"));
+  r.put("/sys/module/bridge/x", "");
+  r.put("/sys/module/veth/x", "");
+  CHECK(has(said(check_kernel(r.m)), "ok: "));
+  r.remove("/proc/self/ns/net");
+  r.put("/proc/self/status", "Name:\tx\n");
+  CHECK(has(said(check_kernel(r.m)), "lacks: net namespaces, seccomp."));
+}
+
+TEST_CASE("doctor: control groups") {
+  Rig r;
+  CHECK_EQ(said(check_cgroups(r.m)), "ok: Control groups v2 with cpu, memory and pids.");
+  r.put("/sys/fs/cgroup/cgroup.controllers", "cpu pids\n");
+  CHECK(has(said(check_cgroups(r.m)),
+            "problem: The control groups (v2) lack the controllers: memory. | Many boards"));
+  const std::string v1 =
+      "31 24 0:27 / /sys/fs/cgroup/memory rw - cgroup cgroup rw,memory\n"
+      "32 24 0:28 / /sys/fs/cgroup/cpu rw - cgroup cgroup rw,cpu\n33 24 0:29 / /sys/fs/cgroup/pids rw - "
+      "cgroup cgroup rw,pids\n";
+  r.put("/proc/self/mountinfo", v1);
+  r.put("/proc/cgroups",
+        "#subsys_name\thierarchy\tnum_cgroups\tenabled\ncpu\t1\t1\t1\nmemory\t2\t1\t1\npids\t3\t1\t1\n");
+  CHECK(has(said(check_cgroups(r.m)), "warning: Control groups are v1: it works"));
+  r.put("/proc/cgroups",
+        "#subsys_name\thierarchy\tnum_cgroups\tenabled\ncpu\t1\t1\t1\nmemory\t2\t1\t0\npids\t3\t1\t1\n");
+  CHECK(has(said(check_cgroups(r.m)), "problem: The control groups (v1) lack the controllers: memory."));
+  r.put("/proc/cgroups", "cpu\t1\t1\t1\nmemory\t2\t1\t1\npids\t3\t1\t1\n");
+  r.put("/proc/self/mountinfo", v1 + "34 24 0:30 / /sys/fs/cgroup/unified rw - cgroup2 cgroup2 rw\n");
+  CHECK(has(said(check_cgroups(r.m)),
+            "problem: Control groups are v1 with an extra v2 mount, which crun refuses."));
+  r.put("/usr/sbin/runc", "");
+  CHECK(has(said(check_cgroups(r.m)), "warning: Control groups are v1 with an extra v2 mount"));
+  r.put("/proc/self/mountinfo", "");
+  CHECK(has(said(check_cgroups(r.m)), "problem: No control groups are mounted"));
+}
+
+TEST_CASE("doctor: known escapes by version, and what distributions fixed") {
+  struct Row {
+    const char *program, *version, *package, *open, *backport;
+  };
+  const char* of_2025 = "CVE-2025-31133, CVE-2025-52565, CVE-2025-52881";
+  const Row rows[] = {
+      {"runc", "1.0.0-rc6", "",
+       "CVE-2019-5736, CVE-2021-30465, CVE-2024-21626, CVE-2025-31133, CVE-2025-52565, CVE-2025-52881", ""},
+      {"runc", "1.0.0~rc93+ds1", "1.0.0~rc93+ds1-5+deb11u5",
+       "CVE-2021-30465, CVE-2025-31133, CVE-2025-52565, CVE-2025-52881", "CVE-2024-21626"},
+      {"runc", "1.0.0-rc95", "", "CVE-2024-21626, CVE-2025-31133, CVE-2025-52565, CVE-2025-52881", ""},
+      {"runc", "1.1.5+ds1", "1.1.5+ds1-1+deb12u1", of_2025, "CVE-2024-21626"},
+      {"runc", "1.1.5+ds1", "1.1.5+ds1-1", "CVE-2024-21626, CVE-2025-31133, CVE-2025-52565, CVE-2025-52881",
+       ""},
+      {"runc", "1.1.12", "", of_2025, ""},
+      {"runc", "1.2.7", "", of_2025, ""},
+      {"runc", "1.2.8", "", "", ""},
+      {"runc", "1.3.0", "", of_2025, ""},
+      {"runc", "1.3.3", "", "", ""},
+      {"runc", "1.4.0-rc.2", "", of_2025, ""},
+      {"runc", "1.4.0-rc.3", "", "", ""},
+      {"runc", "1.4.0", "", "", ""},
+      {"crun", "0.10.4", "", "CVE-2019-18837", ""},
+      {"crun", "1.8.1", "1.8.1-1+deb12u1", "", ""},
+  };
+  for (const Row& row : rows) {
+    CAPTURE(row.version);
+    const Escapes e = known_escapes(row.program, row.version, row.package);
+    CHECK_EQ(e.open, row.open);
+    CHECK_EQ(e.backport, row.backport);
+  }
+}
+
+TEST_CASE("doctor: the runtime and nft") {
+  Rig r;
+  r.remove("/usr/bin/crun");
+  CHECK(has(said(check_runtime(r.m)), "problem: There is no OCI runtime: crun or runc is not installed."));
+  r.put("/usr/sbin/runc", "");
+  r.put("/var/lib/dpkg/info/runc.list", "/.\n/usr/sbin/runc\n");
+  r.put("/var/lib/dpkg/status",
+        "Package: crunch\nVersion: 9\n\nPackage: runc\nStatus: install ok installed\nVersion: "
+        "1.1.5+ds1-1+deb12u1\n\n");
+  r.m.run = [](std::vector<std::string>) { return Ran{true, true, "runc version 1.1.5+ds1\ncommit: x\n"}; };
+  CHECK(has(said(check_runtime(r.m)),
+            "warning: runc 1.1.5+ds1 (/usr/sbin/runc) may be affected by CVE-2025-31133, CVE-2025-52565, "
+            "CVE-2025-52881, unless "
+            "your distribution has fixed that without a new version. |"));
+  r.m.run = [](std::vector<std::string>) { return Ran{true, false, "cannot execute"}; };
+  CHECK(has(said(check_runtime(r.m)), "problem: /usr/sbin/runc does not work: cannot execute."));
+  CHECK(has(said(check_nft(r.m)), "problem: nft does not work: cannot execute."));
+  r.m.run = [](std::vector<std::string>) { return Ran{true, false, "netlink: Operation not permitted"}; };
+  CHECK_EQ(said(check_nft(r.m)), "skipped: Only root may ask nft.");
+  r.m.run = [](std::vector<std::string>) { return Ran{true, true, ""}; };
+  CHECK(has(said(check_nft(r.m)), "warning: The table limpet is not in the kernel's rules."));
+  r.remove("/usr/sbin/nft");
+  CHECK(has(said(check_nft(r.m)), "problem: The program nft is missing"));
+  r.m.config.network.mode = "none";
+  CHECK(has(said(check_nft(r.m)), "skipped: "));
+  r.m.config.runtime.path = "/opt/mine";
+  CHECK(has(said(check_runtime(r.m)), "problem: There is no OCI runtime: /opt/mine is not installed."));
+}
+
+TEST_CASE("doctor: limpetd dead, stuck, not ready; containers without it") {
+  Rig r;
+  r.m.daemon = {77, true, "node: taking over"};
+  CHECK(has(said(check_daemon(r.m)), "problem: limpetd (pid 77) is not ready: node: taking over."));
+  r.m.daemon.answers = false;
+  CHECK(
+      has(said(check_daemon(r.m)),
+          "problem: limpetd (pid 77) holds /var/lib/limpet but does not answer on /run/limpet/limpet.sock."));
+  r.m.daemon = {};
+  CHECK_EQ(said(check_daemon(r.m)),
+           "problem: limpetd does not run. | Start it: systemctl start limpetd; its log tells why it ended: "
+           "journalctl -u limpetd.");
+  using namespace std::literals;
+  r.put("/proc/12/cmdline", "/usr/local/bin/limpet-shim\0run\0dir=/run/limpet/containers/x\0"sv);
+  r.put("/proc/13/cmdline", "/usr/local/bin/limpet-shim\0run\0dir=/run/other/containers/x\0"sv);
+  r.put("/proc/14/cmdline", "sh\0limpet-shim\0dir=/run/limpet/\0"sv);
+  CHECK(has(said(check_daemon(r.m)), "warning: 1 container runs on without limpetd"));
+  r.put("/usr/bin/journalctl", "");
+  r.m.run = [](std::vector<std::string>) { return Ran{true, true, "<3>store: disk full\n"}; };
+  CHECK(has(said(check_daemon(r.m)).substr(0, 80),
+            "limpetd does not run. Its last words: <3>store: disk full"));
+}
+
+TEST_CASE("doctor: who holds dataDir") {
+  const char* locks =
+      "1: POSIX  ADVISORY  WRITE 9 fd:01:55 0 EOF\n2: FLOCK  ADVISORY  READ 8 fd:01:55 0 EOF\n"
+      "3: FLOCK  ADVISORY  WRITE 4321 00:2a:55 0 EOF\n3: -> FLOCK  ADVISORY  WRITE 7 00:2a:56 0 EOF\n";
+  CHECK_EQ(lock_holder(locks, 55), 4321);
+  CHECK_EQ(lock_holder(locks, 56), 0);
+  CHECK_EQ(lock_holder("", 55), 0);
+  // What the kernel really writes.
+  const std::string dir = "/tmp/limpet-doctor-lock-XXXXXX";
+  std::string made = dir;
+  REQUIRE(mkdtemp(made.data()) != nullptr);
+  CHECK_EQ(data_dir_holder(made), 0);
+  {
+    const auto lock = store::lock_data_dir(made);
+    REQUIRE(lock);
+    CHECK_EQ(data_dir_holder(made), getpid());
+  }
+  CHECK_EQ(data_dir_holder(made), 0);
+  unlink((made + "/lock").c_str());
+  rmdir(made.c_str());
+}
+
+TEST_CASE("doctor: the store is checked without being touched") {
+  Rig r;
+  CHECK(has(said(check_store(r.m)), "skipped: limpetd has it open"));
+  r.m.daemon = {};
+  CHECK(has(said(check_store(r.m)), "skipped: There is no store yet"));
+  r.put("/var/lib/limpet/x", "");
+  const std::string file = r.root + "/var/lib/limpet/limpet.db";
+  {
+    auto db = store::Database::open(file, 1 << 20);
+    REQUIRE(db);
+    store::Batch batch;
+    const std::string keys[] = {"", "k1", "k2", "k3"};
+    const std::string values[] = {"", store::to_stored("value 1"), store::to_stored("value 2"),
+                                  store::to_stored("value 3")};
+    for (int i = 1; i <= 3; i++) {
+      store::Change c;
+      c.id = store::row_id(i, 0);
+      c.key = keys[i];
+      c.created = i;
+      c.time = now_s + i;
+      c.stored = values[i];
+      c.value = std::make_shared<std::string>("value " + std::to_string(i));
+      batch.changes.push_back(std::move(c));
+    }
+    std::vector<SharedBytes> previous;
+    REQUIRE((*db)->write(batch, previous));
+    // Not closed: what a power cut leaves.
+    const std::string wal = read_file(file + "-wal", 1 << 20).value_or("");
+    REQUIRE_FALSE(wal.empty());
+    CHECK_EQ(said(check_store(r.m)),
+             "ok: The store is whole: 3 rows, revision 3; limpetd was not stopped cleanly.");
+    CHECK_EQ(r.m.last_write, now_s + 3);
+    CHECK_EQ(read_file(file + "-wal", 1 << 20).value_or(""), wal);
+    REQUIRE((*db)->close());
+  }
+  CHECK_EQ(said(check_store(r.m)), "ok: The store is whole: 3 rows, revision 3.");
+  const auto too_large = store::check_database(file, "/tmp", 10);
+  REQUIRE_FALSE(too_large);
+  CHECK(too_large.error().code == Errc::too_large);
+  CHECK_FALSE(store::check_database(file, "/nowhere", 1 << 20));
+  const std::string good = read_file(file, 1 << 20).value_or("");
+  std::string bad = good;
+  bad[bad.find("value 2") + 6] = '9';
+  r.put("/var/lib/limpet/limpet.db", bad);
+  const std::string told = said(check_store(r.m));
+  CHECK(has(told, "problem: The store is damaged: "));
+  CHECK(has(told, file));
+  CHECK_FALSE(has(told, "limpet-check"));
+  r.put("/var/lib/limpet/limpet.db",
+        "no database at all, and long enough to have a header of one: " + std::string(200, 'x'));
+  CHECK(has(said(check_store(r.m)), "problem: The store is damaged: "));
+  CHECK_EQ(names_in(r.m, "/var/lib/limpet").size(), 2);
+}
+
+TEST_CASE("doctor: certificates") {
+  Rig r;
+  CHECK(has(said(check_certificates(r.m)), "skipped: There are none yet."));
+  SystemRandom random;
+  const auto key = pki::PrivateKey::generate(random);
+  REQUIRE(key);
+  const auto write = [&](const std::string& name, int64_t from, int64_t to) {
+    const auto pem = pki::make_ca("test", *key, {from, to}, random);
+    REQUIRE(pem);
+    r.put("/var/lib/limpet/pki/" + name, *pem);
+    return *pem;
+  };
+  constexpr int64_t day = 86'400;
+  write("ca.crt", now_s - day, now_s + 3650 * day);
+  write("serving.crt", now_s - day, now_s + 300 * day);
+  const std::string admin = write("admin.crt", now_s - day, now_s + 300 * day);
+  CHECK(has(said(check_certificates(r.m)), "warning: /etc/limpet/admin.kubeconfig is missing."));
+  r.put("/etc/limpet/admin.kubeconfig",
+        "users:\n- user:\n    client-certificate-data: " + base64_encode(admin) + "\n");
+  CHECK(has(said(check_certificates(r.m)),
+            "ok: Valid: ca until 2035-12-30, serving until 2026-10-28, admin until 2026-10-28, "
+            "/etc/limpet/admin.kubeconfig until 2026-10-28."));
+  write("serving.crt", now_s - 400 * day, now_s - 35 * day);
+  write("admin.crt", now_s - 400 * day, now_s + 5 * day);
+  write("ca.crt", now_s + 35 * day, now_s + 3650 * day);
+  const std::string told = said(check_certificates(r.m));
+  CHECK(has(told,
+            "problem: The certificate ca is not valid before 2026-02-05T00:00:00Z: the clock is behind. | "
+            "Set the clock."));
+  CHECK(has(told, "problem: The certificate serving ended on 2025-11-27."));
+  CHECK(has(told, "warning: The certificate admin ends on 2026-01-06 (in 5 days)."));
+  r.put("/var/lib/limpet/pki/ca.crt", "rubbish");
+  CHECK(has(said(check_certificates(r.m)), "problem: The certificate ca cannot be read"));
+}
+
+TEST_CASE("doctor: routes and registries") {
+  Rig r;
+  r.put("/proc/net/route", "Iface\tDestination\tGateway\neth0\t000200C0\t00000000\n");
+  CHECK(has(said(check_routes(r.m)), "warning: The device (192.0.2.7) has no default route"));
+  r.put("/proc/net/ipv6_route",
+        std::string(32, '0') + " 00 " + std::string(32, '0') + " 00 fe 00000001 eth0\n");
+  CHECK(has(said(check_routes(r.m)), "ok: "));
+  r.m.addresses = {"127.0.0.1", "::1"};
+  r.put("/etc/resolv.conf", "search example\n#nameserver 1.2.3.4\n");
+  CHECK(has(said(check_routes(r.m)), "warning: The device has no address but its loopback."));
+  CHECK(has(said(check_routes(r.m)), "warning: /etc/resolv.conf names no name server"));
+
+  CHECK(has(said(check_registries(r.m)), "skipped: No mirror or proxy is configured"));
+  std::vector<std::string> dialled;
+  r.m.dial = [&](const std::string& host, uint16_t port) {
+    dialled.push_back(host + " " + std::to_string(port));
+    return std::string(host == "bad" ? "refused" : "");
+  };
+  r.m.registries = {"bad:5000"};
+  r.m.config.registries.mirrors["docker.io"] = {"http://mirror/path", "https://[2001:db8::1]:444"};
+  r.m.config.proxy.https = "http://user:secret@proxy:3128";
+  const std::string told = said(check_registries(r.m));
+  CHECK(dialled == std::vector<std::string>{"bad 5000", "mirror 80", "2001:db8::1 444", "proxy 3128"});
+  CHECK(has(told, "problem: bad port 5000 cannot be reached: refused."));
+  CHECK(has(told, "ok: proxy port 3128 takes connections."));
+  CHECK_FALSE(has(told, "secret"));
+  r.m.config.registries.mirrors["quay.io"] = {"http://a", "http://b"};
+  CHECK(has(said(check_registries(r.m)), "skipped: 2 further ones were not tried."));
+}
