@@ -103,13 +103,17 @@ Result<> Database::in_transaction(const char* commit_point, const std::function<
   if (broken_) return fail(Errc::io, path_ + ": an earlier write failed");
   CHECK_OK(exec("BEGIN IMMEDIATE"));
   Result<> done = body();
+  if (done && unwritten_boot_) done = set_number("boots", unwritten_boot_);
   if (done) {
     if (commit_point && LIMPET_FAILPOINT(commit_point)) {
       done = fail(Errc::io, strf("failpoint %s", commit_point));
     } else {
       const int rc = sqlite3_exec(db_, "COMMIT", nullptr, nullptr, nullptr);
       ++syncs_;
-      if (rc == SQLITE_OK) return {};
+      if (rc == SQLITE_OK) {
+        unwritten_boot_ = 0;
+        return {};
+      }
       done = error(rc, "commit");
       if (rc != SQLITE_FULL) done.error().code = (rc & 0xff) == SQLITE_CORRUPT ? Errc::corrupt : Errc::io;
     }
@@ -349,6 +353,13 @@ Result<int64_t> Database::next_boot() {
   if (before < 0 || before >= INT32_MAX) return damaged("the count of starts is out of range");
   CHECK_OK(in_transaction("store.boot.commit", [&] { return set_number("boots", before + 1); }));
   return before + 1;
+}
+
+Result<int64_t> Database::next_boot_unwritten(int64_t skip) {
+  TRY(const int64_t before, get_number("boots"));
+  if (before < 0 || before + 1 + skip >= INT32_MAX) return damaged("the count of starts is out of range");
+  unwritten_boot_ = before + 1 + skip;
+  return unwritten_boot_;
 }
 
 }  // namespace limpet::store

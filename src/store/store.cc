@@ -6,6 +6,8 @@
 
 #include <cerrno>
 
+#include "base/log.h"
+#include "base/random.h"
 #include "store/data_dir_lock.h"
 #include "store/durable.h"
 #include "store/sole_log.h"
@@ -16,6 +18,7 @@ namespace {
 
 constexpr size_t kMaxBlob = 1u << 20;
 constexpr int kBackupPages = 64;
+constexpr uint64_t kMaxSkippedBoots = 1 << 16;
 
 class StoreImpl final : public Store {
  public:
@@ -133,16 +136,24 @@ Result<std::unique_ptr<Store>> Store::open(loop::Loop& loop, Options options, Cl
   auto reserve = std::make_shared<Reserve>(options.path + ".reserve");
   reserve->refill();
   auto opened = Database::open(options.path, options.checkpoint_bytes);
-  // A full disk must not keep a device from starting: the spare bytes are given up for it.
-  if (!opened && opened.error().code == Errc::exhausted && reserve->give_up())
-    opened = Database::open(options.path, options.checkpoint_bytes);
+  // A full disk must not keep a device from starting: the spare bytes are given up for it, and where there
+  // are none it starts as it can.
+  const auto no_room = [](const auto& r) { return !r && r.error().code == Errc::exhausted; };
+  if (no_room(opened) && reserve->give_up()) opened = Database::open(options.path, options.checkpoint_bytes);
+  if (no_room(opened)) opened = Database::open(options.path, options.checkpoint_bytes, Database::Disk::full);
   if (!opened) return std::unexpected(opened.error());
   std::unique_ptr<Database> db = std::move(*opened);
   auto index = std::make_unique<Index>(options.cache_bytes);
   TRY(Durable::Loaded loaded, Durable::load(*db, *index));
   // The term of the volatile space: no revision of before may come again.
   auto boot = db->next_boot();
-  if (!boot && boot.error().code == Errc::exhausted && reserve->give_up()) boot = db->next_boot();
+  if (no_room(boot) && reserve->give_up()) boot = db->next_boot();
+  if (no_room(boot)) {
+    log::error("the disk is full: what is there can be read, nothing can be written until there is room",
+               {{"file", options.path}});
+    SystemRandom random;
+    boot = db->next_boot_unwritten(static_cast<int64_t>(random.below(kMaxSkippedBoots)));
+  }
   if (!boot) return std::unexpected(boot.error());
   const int64_t last_commit = loaded.newest.time;
   auto log = std::make_unique<SoleLog>(loaded.newest.index, 1);
