@@ -2,6 +2,7 @@
 
 #include <sqlite3.h>
 
+#include <cerrno>
 #include <cstring>
 
 #include "base/assert.h"
@@ -39,9 +40,10 @@ constexpr const char* kListAtInclusive =
 
 }  // namespace
 
-std::unexpected<Error> Database::error(int rc, const char* doing) {
+std::unexpected<Error> Database::error(int rc, const char* doing, int hint) {
   const int extended = db_ ? sqlite3_extended_errcode(db_) : rc;
-  const int err = db_ ? sqlite3_system_errno(db_) : 0;
+  const int kept = db_ ? sqlite3_system_errno(db_) : 0;
+  const int err = kept ? kept : hint;
   Errc code = Errc::io;
   const char* remedy = "";
   switch (rc & 0xff) {
@@ -64,6 +66,9 @@ std::unexpected<Error> Database::error(int rc, const char* doing) {
     case SQLITE_READONLY:
     case SQLITE_PERM:
       code = Errc::permission_denied;
+      break;
+    case SQLITE_IOERR:
+      remedy = "; the storage device fails, or its file system was made read-only: see the kernel's log";
       break;
     default:
       break;
@@ -108,13 +113,15 @@ Result<> Database::in_transaction(const char* commit_point, const std::function<
     if (commit_point && LIMPET_FAILPOINT(commit_point)) {
       done = fail(Errc::io, strf("failpoint %s", commit_point));
     } else {
+      errno = 0;
       const int rc = sqlite3_exec(db_, "COMMIT", nullptr, nullptr, nullptr);
+      const int err = rc == SQLITE_OK ? 0 : errno;
       ++syncs_;
       if (rc == SQLITE_OK) {
         unwritten_boot_ = 0;
         return {};
       }
-      done = error(rc, "commit");
+      done = error(rc, "commit", err);
       if (rc != SQLITE_FULL) done.error().code = (rc & 0xff) == SQLITE_CORRUPT ? Errc::corrupt : Errc::io;
     }
   }

@@ -116,7 +116,8 @@ class Database {
   Result<> migrate();
   Result<> exec(const char* sql);
   Result<int64_t> number_of(const char* sql);
-  std::unexpected<Error> error(int rc, const char* doing);
+  // `hint`: what errno was, for where SQLite does not keep it (a failed COMMIT).
+  std::unexpected<Error> error(int rc, const char* doing, int hint = 0);
   std::unexpected<Error> damaged(const std::string& what) const;
   Result<sqlite3_stmt*> statement(const char* sql);  // prepared once
   Result<> insert(const Change& change);
