@@ -286,10 +286,28 @@ Value detach(cJSON* parent, cJSON* item) {
 
 bool equal_nodes(Ref a, Ref b);
 
+// Members are mostly in the same order. Where they are not, those of a large object are found by an index:
+// what comes from outside must not cost the square of its size.
 bool equal_objects(Ref a, Ref b) {
-  if (a.size() != b.size()) return false;
+  constexpr size_t small = 32;
+  const size_t size = a.size();
+  if (size != b.size()) return false;
+  std::unordered_map<std::string_view, Ref> index;
+  auto in_order = b.begin();
   for (Ref x : a) {
-    const Ref y = b[x.key()];
+    Ref y = in_order != b.end() ? *in_order : Ref();
+    if (y) ++in_order;
+    if (y && y.key() != x.key()) {
+      if (size <= small) {
+        y = b[x.key()];
+      } else {
+        if (index.empty()) {
+          for (Ref member : b) index.emplace(member.key(), member);
+        }
+        const auto found = index.find(x.key());
+        y = found == index.end() ? Ref() : found->second;
+      }
+    }
     if (!y || !equal_nodes(x, y)) return false;
   }
   return true;

@@ -26,6 +26,7 @@ class IdentityPart final : public Part {
   Result<> start() override {
     TRY(device_.identity, pki::ensure_identity(options(), moment(), device_.random));
     report(device_.identity);
+    failed_ = !device_.identity.unwritten.empty();
     timer_ = std::make_unique<loop::Timer>(device_.loop, "certificates");
     watch_addresses();
     watch_clock();
@@ -88,6 +89,10 @@ class IdentityPart final : public Part {
   static void report(const pki::Identity& identity) {
     for (const pki::Change& change : identity.changes)
       log::info(change.what + " written", {{"why", change.why}});
+    if (!identity.unwritten.empty()) {
+      log::error("certificates cannot be written, going on with what is in memory and trying again",
+                 {{"error", identity.unwritten}});
+    }
   }
 
   void arm() {
@@ -118,7 +123,7 @@ class IdentityPart final : public Part {
   }
 
   void renewed(Result<pki::Identity> result) {
-    failed_ = !result;
+    failed_ = !result || !result->unwritten.empty();
     if (!result) {
       log::error("certificates cannot be renewed, trying again", {{"error", result.error()}});
     } else {

@@ -2,6 +2,7 @@
 #include <sys/stat.h>
 
 #include <cerrno>
+#include <utility>
 
 #include "api/server.h"
 #include "base/atomic_file.h"
@@ -30,6 +31,7 @@ namespace {
 
 constexpr const char* seal_context = "node.db";
 constexpr int64_t settle_ms = 1'000;  // addresses and routes come in bursts
+constexpr int64_t runtime_retry_ms = 10'000;
 
 // The first /24 of the cluster's pods, unless the configuration says which part of it is this device's.
 std::string local_pods(const Config& c) {
@@ -61,8 +63,7 @@ class NodePart final : public Part {
     client_ = std::make_unique<client::InProcessClient>(
         device_.loop, device_.api->handler(), "system:node:" + device_.node_name,
         std::vector<std::string>{"system:nodes", "system:masters"});
-    TRY(const pki::SealKey key,
-        pki::load_or_create_seal_key(device_.paths.pki_dir + "/device.key", device_.random));
+    TRY(const pki::SealKey key, seal_key());
     node::Sealer sealer{
         [this, key](std::string_view plain) { return pki::seal(key, plain, seal_context, device_.random); },
         [key](std::string_view sealed) { return pki::open_sealed(key, sealed, seal_context); }};
@@ -86,7 +87,9 @@ class NodePart final : public Part {
     watch_address();
     device_.api->metrics().add("pods",
                                [this](api::MetricsText& out) { describe_pods(out, *agent_, *runtime_); });
-    device_.local->describe("runtime", [this](json::Writer& w) { w.string(runtime_->version()); });
+    device_.local->describe("runtime", [this](json::Writer& w) {
+      w.string(runtime_problem_.empty() ? runtime_->version() : runtime_problem_);
+    });
     device_.local->describe("networkProblem", [this](json::Writer& w) { w.string(network_problem_); });
     device_.local->describe("cgroupRoot",
                             [this](json::Writer& w) { w.string(runtime_options().cgroup_root); });
@@ -94,7 +97,7 @@ class NodePart final : public Part {
                          [this](http::ExchangePtr e) { serve_local_pods(e, *agent_, device_.clock); });
     // Both at once: what the agent asks of the pod network waits in its queue behind its own start.
     networks_->start([this](Result<> r) { network_started(std::move(r)); });
-    agent_->start([this](Result<> r) { agent_started(std::move(r)); });
+    agent_->start([this](Result<> r) { agent_started(r); });
     return {};
   }
 
@@ -109,6 +112,7 @@ class NodePart final : public Part {
       device_.api->metrics().add("pods", {});
     }
     address_watch_.reset();
+    runtime_retry_.reset();
     registration_.reset();
     log_budget_.reset();
     if (agent_) agent_->stop();
@@ -130,12 +134,26 @@ class NodePart final : public Part {
 
   void reload(const Config&) override { refresh_facts(); }
 
-  std::string not_ready() const override { return adopted_ ? "" : "the node is still taking over what runs"; }
+  // Without a usable runtime the API serves all the same: the Node says what is wrong.
+  std::string not_ready() const override { return tried_ ? "" : "the node is still taking over what runs"; }
 
  private:
   std::unique_ptr<client::EventRecorder> recorder(const char* component) {
     return std::make_unique<client::EventRecorder>(device_.loop, device_.clock, device_.random, *client_,
                                                    component, device_.node_name);
+  }
+
+  // Only node.db's secrets are sealed with it, and the API brings those again: a damaged key does not keep
+  // the device from starting.
+  Result<pki::SealKey> seal_key() const {
+    const std::string path = device_.paths.pki_dir + "/device.key";
+    auto key = pki::load_or_create_seal_key(path, device_.random);
+    if (key || key.error().code != Errc::corrupt) return key;
+    const std::string aside = path + ".damaged";
+    log::error("the device's key is damaged and set aside; a new one is made, secrets are fetched again",
+               {{"kept_as", aside}, {"error", key.error()}});
+    if (rename(path.c_str(), aside.c_str()) != 0) return fail_errno(errno, "set aside " + path);
+    return pki::load_or_create_seal_key(path, device_.random);
   }
 
   node::RuntimeOptions runtime_options() const {
@@ -226,27 +244,42 @@ class NodePart final : public Part {
       network_problem_ = "the pod network cannot be set up: " + r.error().message;
     }
     network_tried_ = true;
-    if (adopted_) announce_node();
+    if (tried_) announce_node();
   }
 
   // After the start: something broke, or works again.
   void network_changed(const std::string& problem) {
     if (!agent_) return;
     network_problem_ = problem;
-    if (adopted_) registration_->set_ready(problem.empty(), problem);
+    if (announced_) say_ready();
   }
 
-  void agent_started(Result<> r) {
-    if (!r) return device_.fatal("node: " + r.error().message);
-    adopted_ = true;
+  // A runtime that is missing, hangs or is half installed is mended by a person, who needs the device's API
+  // for it; what runs goes on without it. Taking over is tried until it works.
+  void agent_started(const Result<>& r) {
+    const std::string problem = r ? "" : "the container runtime cannot be used: " + r.error().message;
+    if (!problem.empty() && problem != runtime_problem_)
+      log::error("pods cannot be taken over or started, trying again", {{"error", problem}});
+    runtime_problem_ = problem;
+    if (!r) {
+      runtime_retry_ = std::make_unique<loop::Timer>(device_.loop, "runtime");
+      runtime_retry_->start(runtime_retry_ms,
+                            [this] { agent_->start([this](Result<> again) { agent_started(again); }); });
+    }
+    tried_ = true;
     if (network_tried_) announce_node();
   }
 
   void announce_node() {
     facts_.runtime_version = runtime_version();
     registration_->set_facts(facts_);
-    registration_->set_ready(network_problem_.empty(), network_problem_);
-    registration_->start([](const std::string&) {});
+    say_ready();
+    if (!std::exchange(announced_, true)) registration_->start([](const std::string&) {});
+  }
+
+  void say_ready() {
+    const std::string& problem = runtime_problem_.empty() ? network_problem_ : runtime_problem_;
+    registration_->set_ready(problem.empty(), problem);
   }
 
   // "runc 1.1.5" as Kubernetes writes it: runc://1.1.5
@@ -271,9 +304,11 @@ class NodePart final : public Part {
   std::unique_ptr<LocalNodeAccess> access_;
   std::unique_ptr<node::LogBudget> log_budget_;
   std::unique_ptr<AddressWatch> address_watch_;
-  std::string network_problem_;
+  std::unique_ptr<loop::Timer> runtime_retry_;
+  std::string network_problem_, runtime_problem_;
   bool network_tried_ = false;
-  bool adopted_ = false;
+  bool tried_ = false;      // taking over, with or without success
+  bool announced_ = false;  // the Node
 };
 
 }  // namespace

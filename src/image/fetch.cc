@@ -1,7 +1,10 @@
 #include "image/fetch.h"
 
+#include <arpa/inet.h>
+
 #include <algorithm>
 #include <charconv>
+#include <cstring>
 
 #include "base/json.h"
 #include "base/sha256.h"
@@ -26,6 +29,39 @@ int64_t retry_after_ms(std::string_view value) {
   const auto parsed = std::from_chars(value.data(), value.data() + value.size(), seconds);
   if (parsed.ec != std::errc() || seconds < 0) return 0;
   return std::min<int64_t>(seconds, max_delay_ms / 1000) * 1000;
+}
+
+// Where a host written as an address is: on the device itself, on its link (where clouds keep credentials, at
+// 169.254.169.254), or elsewhere. Names are not looked up for it.
+enum class Place { elsewhere, link, device };
+
+Place place_of_ipv4(uint32_t address) {
+  if (address >> 24 == 127 || address >> 24 == 0) return Place::device;
+  return address >> 16 == 0xa9fe ? Place::link : Place::elsewhere;
+}
+
+Place place_of(const std::string& host) {
+  in_addr v4{};
+  // The way that the resolver reads: 2852039166 and 0xa9.254.43518 are addresses, too.
+  if (inet_aton(host.c_str(), &v4) != 0) return place_of_ipv4(ntohl(v4.s_addr));
+  in6_addr v6{};
+  if (inet_pton(AF_INET6, host.c_str(), &v6) != 1)
+    return host == "localhost" || host.ends_with(".localhost") ? Place::device : Place::elsewhere;
+  if (IN6_IS_ADDR_V4MAPPED(&v6)) {
+    memcpy(&v4, v6.s6_addr + 12, sizeof v4);
+    return place_of_ipv4(ntohl(v4.s_addr));
+  }
+  if (IN6_IS_ADDR_LINKLOCAL(&v6)) return Place::link;
+  return IN6_IS_ADDR_LOOPBACK(&v6) || IN6_IS_ADDR_UNSPECIFIED(&v6) ? Place::device : Place::elsewhere;
+}
+
+// A registry elsewhere does not make the device ask its own services, or those of its link.
+Result<> may_lead(const http::Origin& registry, const http::Origin& to) {
+  const Place place = place_of(to.host);
+  if (place == Place::elsewhere || place == place_of(registry.host)) return {};
+  return fail(Errc::permission_denied,
+              strf("the registry leads to %s, an address of %s, which is refused", to.host.c_str(),
+                   place == Place::link ? "the device's own link" : "the device itself"));
 }
 
 // No answer came: to the caller the registry could not be asked. A certificate needs somebody to act.
@@ -180,6 +216,7 @@ void Fetch::redirect() {
     return finish(
         fail(Errc::permission_denied, shown_url() + " redirects from https to http, which is refused"));
   }
+  if (auto may = may_lead(session_->origin, next.origin); !may) return finish(std::move(may));
   url_ = std::move(next);
   attempt();
 }
@@ -215,6 +252,7 @@ void Fetch::ask_token(const Challenge& challenge) {
                                                   scheme_and_host(realm->origin) +
                                                   " is not reached over https"));
   }
+  if (auto may = may_lead(session_->origin, realm->origin); !may) return finish(std::move(may));
   const std::string scope = "repository:" + session_->repository + ":pull";
   const auto& credential = session_->credential;
   std::string key = realm->origin.key() + realm->target + " " + scope;

@@ -152,7 +152,8 @@ void LayerJobs::pump() {
     if (r.sessions.empty()) return complete(*job, fail(Errc::not_found, "its blob is not in the store"));
     if (downloads >= max_downloads) continue;
     ++downloads;
-    start_download(*job);
+    if (!start_download(*job))
+      return;  // the job is gone from the list; completing it has set off another pump
   }
   if (unpacking) return;
   for (const auto& job : jobs_) {
@@ -187,24 +188,40 @@ void LayerJobs::start_check(Job& job) {
       });
 }
 
-void LayerJobs::start_download(Job& job) {
+// False: there is no room for it, and the job is over.
+bool LayerJobs::start_download(Job& job) {
   job.state = Job::State::downloading;
   const Layer& layer = job.request.layer;
-  if (disk_free_bytes(store_.root()) < layer.size + reserve_bytes) {
+  const uint64_t free = disk_free_bytes(store_.root());
+  uint64_t others = 0;
+  for (const auto& other : jobs_) {
+    if (other.get() != &job && other->state == Job::State::downloading)
+      others += other->request.layer.size - std::min(other->loaded, other->request.layer.size);
+  }
+  if (free < layer.size + reserve_bytes) {
     job.state = Job::State::waiting;
-    return complete(job, fail(Errc::exhausted, strf("no space left on device: the layer has %llu bytes",
-                                                    static_cast<unsigned long long>(layer.size))));
+    complete(job, fail(Errc::exhausted, strf("no space left on device: the layer has %llu bytes",
+                                             static_cast<unsigned long long>(layer.size))));
+    return false;
+  }
+  if (free < layer.size + others + reserve_bytes) {  // each alone fits, all do not: one after the other
+    job.state = Job::State::waiting;
+    return true;
   }
   job.download = std::make_unique<Download>(
       transport_, store_, job.request.sessions, layer.digest, layer.size,
       [this, &job](uint64_t done) { tell(job, done, LayerProgress::Phase::downloading); },
       [this, &job](Result<> result) {
         job.download.reset();
+        // A part that cannot grow must not take the room of those who keep the device alive.
+        if (!result && result.error().code == Errc::exhausted)
+          return give_back(job, store_.partial_path(job.request.layer.digest), std::move(result).error());
         if (!result) return complete(job, std::move(result));
         job.blob_checked = true;
         job.state = Job::State::ready;
         pump_soon();
       });
+  return true;
 }
 
 void LayerJobs::start_unpack(Job& job) {
@@ -260,8 +277,12 @@ void LayerJobs::unpacked(Job& job, Result<UnpackReport> report) {
 
 // Whatever is wrong with the blob, the next attempt begins with another one.
 void LayerJobs::spoiled(Job& job, Error error) {
+  give_back(job, store_.blob_path(job.request.layer.digest), std::move(error));
+}
+
+void LayerJobs::give_back(Job& job, std::string path, Error error) {
   job.work.start(
-      transport_.loop(), [path = store_.blob_path(job.request.layer.digest)] { (void)unlink(path.c_str()); },
+      transport_.loop(), [path = std::move(path)] { (void)unlink(path.c_str()); },
       [this, &job, error = std::move(error)] { complete(job, std::unexpected(error)); });
 }
 

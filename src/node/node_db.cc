@@ -20,29 +20,99 @@ namespace {
 
 constexpr int kSchemaVersion = 1;
 constexpr int kApplicationId = 0x6c6d6e64;  // "lmnd"
+constexpr int kKeptAside = 3;
+constexpr int64_t kRetryMs = 5'000;
 
-struct Connection {
-  sqlite3* db = nullptr;
-  ~Connection() { sqlite3_close(db); }
-};
-
-Result<> run(sqlite3* db, const char* sql) {
-  char* text = nullptr;
-  if (sqlite3_exec(db, sql, nullptr, nullptr, &text) == SQLITE_OK) return {};
-  std::string message = text ? text : sqlite3_errmsg(db);
-  sqlite3_free(text);
-  return fail(Errc::io, std::move(message));
+Errc code_of(int rc) {
+  switch (rc & 0xff) {
+    case SQLITE_FULL:
+    case SQLITE_NOMEM:
+      return Errc::exhausted;
+    case SQLITE_READONLY:
+    case SQLITE_PERM:
+    case SQLITE_CANTOPEN:
+    case SQLITE_AUTH:
+      return Errc::permission_denied;
+    case SQLITE_BUSY:
+    case SQLITE_LOCKED:
+      return Errc::unavailable;
+    case SQLITE_IOERR:
+      return Errc::io;
+    default:
+      return Errc::corrupt;  // among them an error of SQL: the tables are not those that this program makes
+  }
 }
 
-Result<int64_t> pragma(sqlite3* db, const char* sql) {
+std::unexpected<Error> error_of(sqlite3* db) {
+  return fail(code_of(sqlite3_errcode(db)), sqlite3_errmsg(db));
+}
+
+Result<> run(sqlite3* db, const char* sql) {
+  if (sqlite3_exec(db, sql, nullptr, nullptr, nullptr) == SQLITE_OK) return {};
+  return error_of(db);
+}
+
+Result<int64_t> number_of(sqlite3* db, const char* sql) {
   sqlite3_stmt* s = nullptr;
-  if (sqlite3_prepare_v2(db, sql, -1, &s, nullptr) != SQLITE_OK)
-    return fail(Errc::corrupt, sqlite3_errmsg(db));
+  if (sqlite3_prepare_v2(db, sql, -1, &s, nullptr) != SQLITE_OK) return error_of(db);
   const bool row = sqlite3_step(s) == SQLITE_ROW;
   const int64_t value = row ? sqlite3_column_int64(s, 0) : 0;
   sqlite3_finalize(s);
-  if (!row) return fail(Errc::corrupt, sqlite3_errmsg(db));
+  if (!row) return error_of(db);
   return value;
+}
+
+// The file, opened and made sure of when it is first needed: where that fails for want of room, the next
+// write tries again.
+class Connection {
+ public:
+  explicit Connection(std::string path) : path_(std::move(path)) {}
+  ~Connection() { sqlite3_close(db_); }
+  Connection(const Connection&) = delete;
+
+  Result<sqlite3*> get() {
+    if (ready_) return db_;
+    sqlite3_close(std::exchange(db_, nullptr));
+    CHECK_OK(prepare());
+    ready_ = true;
+    return db_;
+  }
+
+ private:
+  Result<> prepare();
+
+  std::string path_;
+  sqlite3* db_ = nullptr;
+  bool ready_ = false;
+};
+
+Result<> Connection::prepare() {
+  const int rc = sqlite3_open_v2(path_.c_str(), &db_,
+                                 SQLITE_OPEN_READWRITE | SQLITE_OPEN_CREATE | SQLITE_OPEN_NOMUTEX, nullptr);
+  if (rc != SQLITE_OK) return fail(code_of(rc), db_ ? sqlite3_errmsg(db_) : "out of memory");
+  chmod(path_.c_str(), 0600);  // before the log is made, which takes the mode of the file
+  CHECK_OK(run(db_, "PRAGMA locking_mode=EXCLUSIVE"));
+  // Whose file is it, before anything is written to it?
+  TRY(const int64_t id, number_of(db_, "PRAGMA application_id"));
+  TRY(const int64_t tables, number_of(db_, "SELECT count(*) FROM sqlite_master"));
+  TRY(const int64_t version, number_of(db_, "PRAGMA user_version"));
+  if (id != kApplicationId && (id != 0 || tables != 0))
+    return fail(Errc::corrupt, "it is the database of another program");
+  if (version > kSchemaVersion) {
+    return fail(Errc::unsupported, strf("made by a newer limpet (schema %lld, this one knows %d)",
+                                        static_cast<long long>(version), kSchemaVersion));
+  }
+  CHECK_OK(run(db_,
+               "PRAGMA journal_mode=WAL; PRAGMA synchronous=FULL; PRAGMA cache_size=-256; "
+               "PRAGMA wal_autocheckpoint=200; PRAGMA trusted_schema=OFF"));
+  if (version == kSchemaVersion) return {};
+  CHECK_OK(run(
+      db_,
+      "BEGIN; CREATE TABLE IF NOT EXISTS record(kind TEXT NOT NULL, key TEXT NOT NULL, value BLOB NOT NULL, "
+      "sum TEXT NOT NULL, PRIMARY KEY(kind,key)) WITHOUT ROWID"));
+  return run(db_,
+             strf("PRAGMA user_version=%d; PRAGMA application_id=%d; COMMIT", kSchemaVersion, kApplicationId)
+                 .c_str());
 }
 
 // One row to write (or delete): everything in node.db is a named value with its checksum.
@@ -55,8 +125,9 @@ std::string checksum(const std::string& kind, const std::string& key, std::strin
   return sha256_hex(kind + "\n" + key + "\n" + std::string(value)).substr(0, 16);
 }
 
-Result<> write_batch(sqlite3* db, const std::vector<Write>& batch) {
+Result<> write_batch(Connection& connection, const std::vector<Write>& batch) {
   if (LIMPET_FAILPOINT("node.db.commit")) return fail(Errc::io, "failpoint node.db.commit");
+  TRY(sqlite3* const db, connection.get());
   CHECK_OK(run(db, "BEGIN IMMEDIATE"));
   sqlite3_stmt *put = nullptr, *del = nullptr;
   const bool ready =
@@ -77,12 +148,13 @@ Result<> write_batch(sqlite3* db, const std::vector<Write>& batch) {
     }
     ok = sqlite3_step(s) == SQLITE_DONE;
   }
-  const std::string message = sqlite3_errmsg(db);
+  Result<> outcome;
+  if (!ok) outcome = error_of(db);
   sqlite3_finalize(put);
   sqlite3_finalize(del);
-  if (ok) return run(db, "COMMIT");
-  (void)run(db, "ROLLBACK").has_value();
-  return fail(Errc::io, message);
+  if (outcome) outcome = run(db, "COMMIT");
+  if (!outcome && !sqlite3_get_autocommit(db)) (void)run(db, "ROLLBACK").has_value();
+  return outcome;
 }
 
 class SqliteNodeDb final : public NodeDb {
@@ -91,7 +163,8 @@ class SqliteNodeDb final : public NodeDb {
       : loop_(loop),
         path_(std::move(path)),
         sealer_(std::move(sealer)),
-        connection_(std::make_shared<Connection>()) {}
+        connection_(std::make_shared<Connection>(path_)),
+        retry_(loop, "node.db") {}
 
   Result<> load();
 
@@ -123,6 +196,7 @@ class SqliteNodeDb final : public NodeDb {
   void retain_objects(const std::vector<std::string>& keys) override;
   void close(std::function<void()> done) override {
     closing_ = std::move(done);
+    failing_ = false;  // one more attempt
     flush();
   }
 
@@ -133,6 +207,7 @@ class SqliteNodeDb final : public NodeDb {
   Result<> load_row(const std::string& kind, const std::string& key, std::string value);
   void queue(Write w);
   void flush();
+  void flushed(const std::vector<Write>& batch, const Result<>& outcome);
 
   loop::Loop& loop_;
   std::string path_;
@@ -142,6 +217,7 @@ class SqliteNodeDb final : public NodeDb {
   std::map<std::string, std::map<std::string, int>> restarts_;
   std::deque<Write> pending_;
   loop::Work work_;
+  loop::Timer retry_;
   bool failing_ = false;
   std::shared_ptr<bool> alive_ = std::make_shared<bool>(true);
   std::function<void()> closing_;
@@ -160,31 +236,10 @@ bool SqliteNodeDb::same_but_status(const std::string& a, const std::string& b) {
 }
 
 Result<> SqliteNodeDb::load() {
-  if (sqlite3_open_v2(path_.c_str(), &connection_->db,
-                      SQLITE_OPEN_READWRITE | SQLITE_OPEN_CREATE | SQLITE_OPEN_NOMUTEX,
-                      nullptr) != SQLITE_OK) {
-    return fail(Errc::io, connection_->db ? sqlite3_errmsg(connection_->db) : "out of memory");
-  }
-  sqlite3* db = connection_->db;
-  CHECK_OK(run(db,
-               "PRAGMA locking_mode=EXCLUSIVE; PRAGMA journal_mode=WAL; PRAGMA synchronous=FULL; "
-               "PRAGMA cache_size=-256; PRAGMA wal_autocheckpoint=200; PRAGMA trusted_schema=OFF"));
-  TRY(const int64_t version, pragma(db, "PRAGMA user_version"));
-  if (version > kSchemaVersion) {
-    return fail(Errc::unsupported, strf("made by a newer limpet (schema %lld, this one knows %d)",
-                                        static_cast<long long>(version), kSchemaVersion));
-  }
-  CHECK_OK(run(
-      db,
-      "BEGIN; CREATE TABLE IF NOT EXISTS record(kind TEXT NOT NULL, key TEXT NOT NULL, value BLOB NOT NULL, "
-      "sum TEXT NOT NULL, PRIMARY KEY(kind,key)) WITHOUT ROWID"));
-  CHECK_OK(
-      run(db, strf("PRAGMA user_version=%d; PRAGMA application_id=%d; COMMIT", kSchemaVersion, kApplicationId)
-                  .c_str()));
+  TRY(sqlite3* const db, connection_->get());
   sqlite3_stmt* s = nullptr;
-  if (sqlite3_prepare_v2(db, "SELECT kind,key,value,sum FROM record", -1, &s, nullptr) != SQLITE_OK) {
-    return fail(Errc::corrupt, sqlite3_errmsg(db));
-  }
+  if (sqlite3_prepare_v2(db, "SELECT kind,key,value,sum FROM record", -1, &s, nullptr) != SQLITE_OK)
+    return error_of(db);
   Result<> outcome;
   int step = SQLITE_ROW;
   const auto text = [&](int column) {
@@ -198,8 +253,8 @@ Result<> SqliteNodeDb::load() {
                   ? load_row(kind, key, std::move(value))
                   : fail(Errc::corrupt, "the row " + kind + " " + key + " is damaged");
   }
+  if (outcome && step != SQLITE_DONE) outcome = error_of(db);
   sqlite3_finalize(s);
-  if (outcome && step != SQLITE_DONE) outcome = fail(Errc::corrupt, sqlite3_errmsg(db));
   return outcome;
 }
 
@@ -289,15 +344,44 @@ void SqliteNodeDb::flush() {
   pending_.clear();
   auto outcome = std::make_shared<Result<>>();
   work_.start(
-      loop_, [batch, outcome, connection = connection_] { *outcome = write_batch(connection->db, *batch); },
-      [this, outcome] {
-        // Memory stays right; after a power cut the API brings what is missing. Said once, not with every
-        // write.
-        if (!*outcome && !failing_)
-          log::warning("node.db cannot be written", {{"file", path_}, {"error", outcome->error()}});
-        failing_ = !*outcome;
-        flush();
-      });
+      loop_, [batch, outcome, connection = connection_] { *outcome = write_batch(*connection, *batch); },
+      [this, batch, outcome] { flushed(*batch, *outcome); });
+}
+
+// What found no room is written when there is room, unless something newer took its place. Said once, not
+// with every write.
+void SqliteNodeDb::flushed(const std::vector<Write>& batch, const Result<>& outcome) {
+  if (outcome) {
+    if (failing_) log::notice("node.db is written again", {{"file", path_}});
+    failing_ = false;
+    return flush();
+  }
+  if (!failing_) log::warning("node.db cannot be written", {{"file", path_}, {"error", outcome.error()}});
+  failing_ = true;
+  if (closing_) return std::exchange(closing_, nullptr)();
+  for (const Write& w : batch) {
+    const bool newer = std::any_of(pending_.begin(), pending_.end(),
+                                   [&](const Write& p) { return p.kind == w.kind && p.key == w.key; });
+    if (!newer) pending_.push_back(w);
+  }
+  retry_.start(kRetryMs, [this] { flush(); });
+}
+
+// A file that is damaged, or another program's, gives way. What was set aside first is the best evidence, and
+// copies must not fill the disk: the last of a few places is used again.
+Result<> set_aside(const std::string& path, const Error& why) {
+  std::string aside;
+  for (int n = 1; n <= kKeptAside; n++) {
+    aside = path + ".damaged-" + std::to_string(n);
+    if (access(aside.c_str(), F_OK) != 0) break;
+  }
+  log::error("node.db is damaged and set aside; it is rebuilt from the API",
+             {{"file", path}, {"kept_as", aside}, {"error", why}});
+  if (rename(path.c_str(), aside.c_str()) != 0 && errno != ENOENT)
+    return fail_errno(errno, "set aside " + path);
+  unlink((path + "-wal").c_str());
+  unlink((path + "-shm").c_str());
+  return {};
 }
 
 }  // namespace
@@ -305,28 +389,24 @@ void SqliteNodeDb::flush() {
 Result<std::unique_ptr<NodeDb>> NodeDb::open(loop::Loop& loop, const std::string& path, Sealer sealer) {
   auto db = std::make_unique<SqliteNodeDb>(loop, path, sealer);
   auto loaded = db->load();
-  if (loaded) {
-    chmod(path.c_str(), 0600);
-    return std::unique_ptr<NodeDb>(std::move(db));
-  }
-  if (loaded.error().code == Errc::unsupported) return std::unexpected(std::move(loaded).error().with(path));
+  if (loaded) return std::unique_ptr<NodeDb>(std::move(db));
+  Error error = std::move(loaded).error();
+  if (error.code == Errc::unsupported) return std::unexpected(std::move(error).with(path));
+  const bool damaged = error.code == Errc::corrupt || error.code == Errc::io;
   db.reset();
-  std::string aside;
-  for (int n = 1; n < 100; n++) {
-    aside = path + ".damaged-" + std::to_string(n);
-    if (access(aside.c_str(), F_OK) != 0) break;
+  if (damaged) {
+    CHECK_OK(set_aside(path, error));
+    db = std::make_unique<SqliteNodeDb>(loop, path, sealer);
+    auto again = db->load();
+    if (again) return std::unique_ptr<NodeDb>(std::move(db));
+    error = std::move(again).error();
+    db.reset();
   }
-  log::error("node.db is damaged and set aside; it is rebuilt from the API",
-             {{"file", path}, {"kept_as", aside}, {"error", loaded.error()}});
-  if (rename(path.c_str(), aside.c_str()) != 0 && errno != ENOENT)
-    return fail_errno(errno, "set aside " + path);
-  unlink((path + "-wal").c_str());
-  unlink((path + "-shm").c_str());
-  auto fresh = std::make_unique<SqliteNodeDb>(loop, path, std::move(sealer));
-  auto again = fresh->load();
-  if (!again) return std::unexpected(std::move(again).error().with(path));
-  chmod(path.c_str(), 0600);
-  return std::unique_ptr<NodeDb>(std::move(fresh));
+  // A device starts also when its disk is full: what the API says is in memory, and written when there is
+  // room.
+  log::warning("node.db cannot be used now, going on without what it says",
+               {{"file", path}, {"error", error}});
+  return std::unique_ptr<NodeDb>(std::make_unique<SqliteNodeDb>(loop, path, std::move(sealer)));
 }
 
 }  // namespace limpet::node

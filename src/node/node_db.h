@@ -26,8 +26,10 @@ struct Sealer {
 
 class NodeDb {
  public:
-  // Blocking, at start. A damaged file is set aside by name (.damaged-N) and a fresh one is begun: everything
-  // in it can be had again from the API.
+  // Blocking, at start. A damaged file, or one of another program, is set aside by name (.damaged-N, at most
+  // three) and a fresh one is begun: everything in it can be had again from the API. A file of a newer
+  // version is refused. Where the disk is full or cannot be written the device goes on from memory, and what
+  // waits is written when there is room.
   static Result<std::unique_ptr<NodeDb>> open(loop::Loop& loop, const std::string& path, Sealer sealer);
   virtual ~NodeDb() = default;
 

@@ -1,6 +1,7 @@
 #include "pki/identity.h"
 
 #include <algorithm>
+#include <cerrno>
 
 #include "base/atomic_file.h"
 #include "base/bytes.h"
@@ -32,6 +33,11 @@ Names normal(const Names& names) {
     list->erase(std::unique(list->begin(), list->end()), list->end());
   }
   return out;
+}
+
+// Nothing is wrong with what was to be written: there is no place for it now.
+bool no_place(const Error& error) {
+  return error.sys_errno == ENOSPC || error.sys_errno == EDQUOT || error.sys_errno == EROFS;
 }
 
 // A leaf with its key: what is on disk, what it should be, and how to make it anew.
@@ -71,6 +77,9 @@ class Maker {
     out_.changes.push_back({std::string(what), std::string(why)});
   }
 
+  // False: there is no place for it now, and what is in memory must do.
+  Result<bool> put(const std::string& path, const std::string& bytes, const std::string& failpoint);
+  Result<bool> or_in_memory(Result<> written);
   Result<> authority();
   Result<> make_authority(const std::string& key_pem);
   Result<> renew_authority(const Certificate& have);
@@ -90,6 +99,17 @@ class Maker {
   Authority ca_;
   Validity ca_validity_;
 };
+
+Result<bool> Maker::or_in_memory(Result<> written) {
+  if (written) return true;
+  if (!no_place(written.error())) return std::unexpected(std::move(written).error());
+  if (out_.unwritten.empty()) out_.unwritten = written.error().message;
+  return false;
+}
+
+Result<bool> Maker::put(const std::string& path, const std::string& bytes, const std::string& failpoint) {
+  return or_in_memory(write_file_atomic(path, bytes, 0600, failpoint));
+}
 
 Result<> Maker::authority() {
   TRY(std::string key_pem, read_or_empty(path("ca.key")));
@@ -123,9 +143,9 @@ Result<> Maker::renew_authority(const Certificate& have) {
   if (!why.empty()) {
     ca_validity_ = widened(have.validity(), moment_);
     TRY(out_.ca_pem, renew_ca(ca_, ca_validity_, random_));
-    CHECK_OK(write_file_atomic(path("ca.crt"), out_.ca_pem, 0600, "pki.ca_renew.write"));
+    TRY(const bool written, put(path("ca.crt"), out_.ca_pem, "pki.ca_renew.write"));
     ca_.certificate_pem = out_.ca_pem;
-    changed("ca", why);
+    if (written) changed("ca", why);
   }
   renew_at(authority_renewal(ca_validity_));
   return {};
@@ -204,9 +224,12 @@ Result<> Maker::leaf(const Leaf& want, std::string& pem, std::string& key_pem) {
     TRY(key_pem, key.to_pem());
     TRY(pem, issue(ca_, key.spki(), want.subject, want.names, want.use, leaf_validity(ca_validity_, moment_),
                    random_));
-    CHECK_OK(write_file_atomic(key_path, key_pem, 0600, want.failpoint + "_key.write"));
-    CHECK_OK(write_file_atomic(pem_path, pem, 0600, want.failpoint + ".write"));
-    changed(want.what, why);
+    TRY(bool written, put(key_path, key_pem, want.failpoint + "_key.write"));
+    // A key without its certificate is no harm: the two are made again at the next start.
+    if (written) {
+      TRY(written, put(pem_path, pem, want.failpoint + ".write"));
+    }
+    if (written) changed(want.what, why);
   }
   TRY(Certificate now_has, parse_certificate(pem));
   renew_at(leaf_renewal(now_has.validity()));
@@ -224,11 +247,14 @@ Result<> Maker::kubeconfig() {
   };
   if (embeds(out_.ca_pem) && embeds(out_.admin_pem) && embeds(out_.admin_key_pem)) return {};
   size_t slash = options_.kubeconfig_path.rfind('/');
+  bool written = true;
   if (slash != std::string::npos && slash > 0) {
-    CHECK_OK(make_directories(options_.kubeconfig_path.substr(0, slash), 0755));
+    TRY(written, or_in_memory(make_directories(options_.kubeconfig_path.substr(0, slash), 0755)));
   }
-  CHECK_OK(write_file_atomic(options_.kubeconfig_path, out_.kubeconfig, 0600, "pki.kubeconfig.write"));
-  changed("admin kubeconfig", have.empty() ? "first start" : "its credentials were renewed");
+  if (written) {
+    TRY(written, put(options_.kubeconfig_path, out_.kubeconfig, "pki.kubeconfig.write"));
+  }
+  if (written) changed("admin kubeconfig", have.empty() ? "first start" : "its credentials were renewed");
   return {};
 }
 

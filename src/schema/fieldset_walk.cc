@@ -2,6 +2,7 @@
 #include <unordered_set>
 
 #include "schema/fieldset.h"
+#include "schema/members.h"
 
 namespace limpet::schema {
 
@@ -225,44 +226,50 @@ void merge(const Shapes& s, Ref target, Ref applied) {
     merge_list(s, target, applied);
     return;
   }
+  Members members(target, applied.size());
   for (Ref m : applied) {
     const Shapes child = child_of(s, m.key());
-    const Ref current = target[m.key()];
+    const Ref current = members.find(m.key());
     if (m.is_null()) {
-      target.remove(m.key());
+      members.remove(m.key());
     } else if (child.kind == Kind::leaf || !current || !fits(child, current) || !fits(child, m)) {
-      target.set(m.key(), m.clone());
+      members.set(m.key(), m.clone());
     } else {
       merge(child, current, m);
     }
   }
 }
 
+void prune_node(const Shapes& s, Ref node, const FieldSet& last, const FieldSet& owned);
+
+// The first item of each element that was applied last, and that nobody owns any more, goes.
+void prune_list(const Shapes& s, Ref list, const FieldSet& last, const FieldSet& owned) {
+  Value kept = Value::array();
+  std::unordered_set<std::string> seen;
+  while (list.at(0)) {
+    Value item = list.take_at(0);
+    const auto element = element_of(s, item);
+    const auto mine = element ? last.children.find(*element) : last.children.end();
+    const bool first = element && mine != last.children.end() && seen.insert(*element).second;
+    const auto theirs = first ? owned.children.find(*element) : owned.children.end();
+    if (first && theirs == owned.children.end()) continue;
+    if (first) prune_node(child_of(s, {}), item, mine->second, theirs->second);
+    kept.ref().push(std::move(item));
+  }
+  while (kept.ref().at(0)) list.push(kept.ref().take_at(0));
+}
+
 void prune_node(const Shapes& s, Ref node, const FieldSet& last, const FieldSet& owned) {
   if (s.kind == Kind::leaf || !fits(s, node)) return;
+  if (is_list(s.kind)) return prune_list(s, node, last, owned);
+  Members members(node, 0);
   for (const auto& [element, mine] : last.children) {
     const auto theirs = owned.children.find(element);
-    if (is_list(s.kind)) {
-      size_t i = 0;
-      for (Ref item : node) {
-        const auto name = element_of(s, item);
-        if (name && *name == element) break;
-        i++;
-      }
-      const Ref item = node.at(i);
-      if (!item) continue;
-      if (theirs == owned.children.end()) {
-        node.remove_at(i);
-      } else {
-        prune_node(child_of(s, {}), item, mine, theirs->second);
-      }
-      continue;
-    }
     const std::string_view key = std::string_view(element).substr(2);
-    const Ref child = node[key];
+    const Ref child = members.find(key);
     if (!child || !element.starts_with("f:")) continue;
     if (theirs == owned.children.end()) {
-      node.remove(key);
+      members.remove(key);
     } else {
       prune_node(child_of(s, key), child, mine, theirs->second);
     }

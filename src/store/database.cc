@@ -2,6 +2,7 @@
 
 #include <sqlite3.h>
 
+#include <cerrno>
 #include <cstring>
 
 #include "base/assert.h"
@@ -39,9 +40,10 @@ constexpr const char* kListAtInclusive =
 
 }  // namespace
 
-std::unexpected<Error> Database::error(int rc, const char* doing) {
+std::unexpected<Error> Database::error(int rc, const char* doing, int hint) {
   const int extended = db_ ? sqlite3_extended_errcode(db_) : rc;
-  const int err = db_ ? sqlite3_system_errno(db_) : 0;
+  const int kept = db_ ? sqlite3_system_errno(db_) : 0;
+  const int err = kept ? kept : hint;
   Errc code = Errc::io;
   const char* remedy = "";
   switch (rc & 0xff) {
@@ -64,6 +66,9 @@ std::unexpected<Error> Database::error(int rc, const char* doing) {
     case SQLITE_READONLY:
     case SQLITE_PERM:
       code = Errc::permission_denied;
+      break;
+    case SQLITE_IOERR:
+      remedy = "; the storage device fails, or its file system was made read-only: see the kernel's log";
       break;
     default:
       break;
@@ -103,14 +108,20 @@ Result<> Database::in_transaction(const char* commit_point, const std::function<
   if (broken_) return fail(Errc::io, path_ + ": an earlier write failed");
   CHECK_OK(exec("BEGIN IMMEDIATE"));
   Result<> done = body();
+  if (done && unwritten_boot_) done = set_number("boots", unwritten_boot_);
   if (done) {
     if (commit_point && LIMPET_FAILPOINT(commit_point)) {
       done = fail(Errc::io, strf("failpoint %s", commit_point));
     } else {
+      errno = 0;
       const int rc = sqlite3_exec(db_, "COMMIT", nullptr, nullptr, nullptr);
+      const int err = rc == SQLITE_OK ? 0 : errno;
       ++syncs_;
-      if (rc == SQLITE_OK) return {};
-      done = error(rc, "commit");
+      if (rc == SQLITE_OK) {
+        unwritten_boot_ = 0;
+        return {};
+      }
+      done = error(rc, "commit", err);
       if (rc != SQLITE_FULL) done.error().code = (rc & 0xff) == SQLITE_CORRUPT ? Errc::corrupt : Errc::io;
     }
   }
@@ -349,6 +360,13 @@ Result<int64_t> Database::next_boot() {
   if (before < 0 || before >= INT32_MAX) return damaged("the count of starts is out of range");
   CHECK_OK(in_transaction("store.boot.commit", [&] { return set_number("boots", before + 1); }));
   return before + 1;
+}
+
+Result<int64_t> Database::next_boot_unwritten(int64_t skip) {
+  TRY(const int64_t before, get_number("boots"));
+  if (before < 0 || before + 1 + skip >= INT32_MAX) return damaged("the count of starts is out of range");
+  unwritten_boot_ = before + 1 + skip;
+  return unwritten_boot_;
 }
 
 }  // namespace limpet::store

@@ -56,7 +56,10 @@ struct Newest {  // of the newest row; zeros in an empty database
 
 class Database {
  public:
-  static Result<std::unique_ptr<Database>> open(const std::string& path, size_t checkpoint_bytes);
+  // Full: no room can be made. What an unclean stop left in the log stays there, and is read from there.
+  enum class Disk { has_room, full };
+  static Result<std::unique_ptr<Database>> open(const std::string& path, size_t checkpoint_bytes,
+                                                Disk disk = Disk::has_room);
   ~Database();
   Database(const Database&) = delete;
 
@@ -68,6 +71,9 @@ class Database {
   Result<> save_blob(const std::string& name, std::string_view bytes);   // in a transaction of its own
   Result<> quick_check();  // SQLite's own, of the whole file; corrupt with what it says
   Result<int64_t> next_boot();                                           // counts this start, durably
+  // For a full disk: a number that no start had, written with the first commit that finds room. `skip` is
+  // random, as the next start may find no room either and must not come to the same number.
+  Result<int64_t> next_boot_unwritten(int64_t skip);
 
   // One transaction with everything in the batch, on stable storage when it returns. Values of previous rows
   // that the changes lack are read into `previous` (same places as the changes).
@@ -107,11 +113,12 @@ class Database {
   Result<> open_file();
   Result<> check_identity();
   Result<> configure();
-  Result<> check_after_crash();
+  Result<> check_after_crash(Disk disk);
   Result<> migrate();
   Result<> exec(const char* sql);
   Result<int64_t> number_of(const char* sql);
-  std::unexpected<Error> error(int rc, const char* doing);
+  // `hint`: what errno was, for where SQLite does not keep it (a failed COMMIT).
+  std::unexpected<Error> error(int rc, const char* doing, int hint = 0);
   std::unexpected<Error> damaged(const std::string& what) const;
   Result<sqlite3_stmt*> statement(const char* sql);  // prepared once
   Result<> insert(const Change& change);
@@ -130,6 +137,7 @@ class Database {
   int page_size_ = 0;
   size_t checkpoint_bytes_ = 0;
   uint64_t syncs_ = 0;
+  int64_t unwritten_boot_ = 0;  // 0: the count of starts is on disk
   bool unclean_ = false;
   bool broken_ = false;  // a commit's outcome is unknown: nothing more is written
 };

@@ -46,7 +46,8 @@ Result<> sync_directory_of(const std::string& path) {
 
 }  // namespace
 
-Result<std::unique_ptr<Database>> Database::open(const std::string& path, size_t checkpoint_bytes) {
+Result<std::unique_ptr<Database>> Database::open(const std::string& path, size_t checkpoint_bytes,
+                                                 Disk disk) {
   std::unique_ptr<Database> db(new Database(path));
   db->checkpoint_bytes_ = checkpoint_bytes;
   const bool existed = size_of(path) > 0;
@@ -63,7 +64,7 @@ Result<std::unique_ptr<Database>> Database::open(const std::string& path, size_t
   CHECK_OK(db->open_file());
   CHECK_OK(db->check_identity());
   CHECK_OK(db->configure());
-  if (db->unclean_) CHECK_OK(db->check_after_crash());
+  if (db->unclean_) CHECK_OK(db->check_after_crash(disk));
   CHECK_OK(db->migrate());
   if (!existed) CHECK_OK(sync_directory_of(path));
   if (LIMPET_FAILPOINT("store.open")) return fail(Errc::io, "failpoint store.open");
@@ -162,9 +163,11 @@ Result<> Database::configure() {
 
 // A log that was left over is put into the database and the whole is checked. The checkpoint comes first, for
 // a failed sync that ended the last run may have left frames that the kernel shows but the disk does not
-// hold: from here on nothing rests on them.
-Result<> Database::check_after_crash() {
-  CHECK_OK(checkpoint());
+// hold: from here on nothing rests on them. With no room for it a device that starts is worth more than one
+// that does not: such a sync and a full disk together are rare.
+Result<> Database::check_after_crash(Disk disk) {
+  const auto moved = checkpoint();
+  if (!moved && (disk == Disk::has_room || moved.error().code != Errc::exhausted)) return moved;
   if (LIMPET_FAILPOINT("store.check")) return fail(Errc::io, "failpoint store.check");
   return quick_check();
 }

@@ -3,9 +3,13 @@
 #include <fcntl.h>
 #include <sqlite3.h>
 #include <sys/stat.h>
+#include <unistd.h>
 
 #include <cerrno>
 
+#include "base/atomic_file.h"
+#include "base/log.h"
+#include "base/random.h"
 #include "store/data_dir_lock.h"
 #include "store/durable.h"
 #include "store/sole_log.h"
@@ -16,6 +20,7 @@ namespace {
 
 constexpr size_t kMaxBlob = 1u << 20;
 constexpr int kBackupPages = 64;
+constexpr uint64_t kMaxSkippedBoots = 1 << 16;
 
 class StoreImpl final : public Store {
  public:
@@ -117,6 +122,31 @@ class StoreImpl final : public Store {
   std::shared_ptr<char> alive_;  // callbacks of the storage thread come only while this is
 };
 
+// A file beside the database that says: there was one. An empty or missing database is a new one only where
+// there never was another, or a device whose file was lost would take all of its pods for deleted.
+class Made {
+ public:
+  explicit Made(const std::string& database) : database_(database), path_(database + ".made") {}
+
+  Result<> check() const {
+    struct stat st{};
+    if (stat(database_.c_str(), &st) == 0 && st.st_size > 0) return {};
+    if (stat(path_.c_str(), &st) != 0) return {};
+    return fail(Errc::corrupt,
+                database_ + " is missing or empty, though this device had one: restore a backup, or remove " +
+                    path_ + " to begin with an empty cluster");
+  }
+  // Once the database is on the disk. Without room for it the next start makes it.
+  void note() const {
+    if (access(path_.c_str(), F_OK) == 0) return;
+    if (auto made = write_file_atomic(path_, "", 0600, "store.made"); !made)
+      log::warning("cannot note that there is a database, going on", {{"error", made.error()}});
+  }
+
+ private:
+  std::string database_, path_;
+};
+
 Result<std::string> parent_of(const std::string& path) {
   const size_t slash = path.rfind('/');
   if (path.empty() || slash + 1 == path.size())
@@ -130,20 +160,31 @@ Result<std::unique_ptr<Store>> Store::open(loop::Loop& loop, Options options, Cl
   TRY(const std::string dir, parent_of(options.path));
   if (mkdir(dir.c_str(), 0700) != 0 && errno != EEXIST) return fail_errno(errno, "make " + dir);
   TRY(FileLock lock, FileLock::acquire(options.path + ".lock", options.path));
+  const Made made(options.path);
+  CHECK_OK(made.check());
   auto reserve = std::make_shared<Reserve>(options.path + ".reserve");
   reserve->refill();
   auto opened = Database::open(options.path, options.checkpoint_bytes);
-  // A full disk must not keep a device from starting: the spare bytes are given up for it.
-  if (!opened && opened.error().code == Errc::exhausted && reserve->give_up())
-    opened = Database::open(options.path, options.checkpoint_bytes);
+  // A full disk must not keep a device from starting: the spare bytes are given up for it, and where there
+  // are none it starts as it can.
+  const auto no_room = [](const auto& r) { return !r && r.error().code == Errc::exhausted; };
+  if (no_room(opened) && reserve->give_up()) opened = Database::open(options.path, options.checkpoint_bytes);
+  if (no_room(opened)) opened = Database::open(options.path, options.checkpoint_bytes, Database::Disk::full);
   if (!opened) return std::unexpected(opened.error());
   std::unique_ptr<Database> db = std::move(*opened);
   auto index = std::make_unique<Index>(options.cache_bytes);
   TRY(Durable::Loaded loaded, Durable::load(*db, *index));
   // The term of the volatile space: no revision of before may come again.
   auto boot = db->next_boot();
-  if (!boot && boot.error().code == Errc::exhausted && reserve->give_up()) boot = db->next_boot();
+  if (no_room(boot) && reserve->give_up()) boot = db->next_boot();
+  if (no_room(boot)) {
+    log::error("the disk is full: what is there can be read, nothing can be written until there is room",
+               {{"file", options.path}});
+    SystemRandom random;
+    boot = db->next_boot_unwritten(static_cast<int64_t>(random.below(kMaxSkippedBoots)));
+  }
   if (!boot) return std::unexpected(boot.error());
+  made.note();
   const int64_t last_commit = loaded.newest.time;
   auto log = std::make_unique<SoleLog>(loaded.newest.index, 1);
   TRY(auto storage, StorageThread::start(loop, std::move(db)));

@@ -2,6 +2,8 @@
 #include <sys/stat.h>
 #include <unistd.h>
 
+#include <algorithm>
+
 #include "base/atomic_file.h"
 #include "base/failpoint.h"
 #include "node/runtime/oci_spec.h"
@@ -10,6 +12,7 @@
 namespace limpet::node {
 namespace {
 
+constexpr int64_t kVersionTimeoutMs = 10'000;  // a start waits for it
 constexpr const char* search_path[] = {"/usr/local/sbin", "/usr/local/bin", "/usr/sbin",
                                        "/usr/bin",        "/sbin",          "/bin"};
 
@@ -94,7 +97,7 @@ void RuntimeImpl::detect(std::vector<std::string> candidates, Done done) {
   loop::ProcessOptions o;
   o.argv = {path, "--version"};
   o.out = loop::Stdio::collect(4096);
-  o.deadline_ms = options_.command_timeout_ms;
+  o.deadline_ms = std::min(options_.command_timeout_ms, kVersionTimeoutMs);
   command(std::move(o), [this, path, candidates, done](Result<loop::ProcessExit> exit) {
     size_t at = exit && exit->ok() ? exit->out.find(" version ") : std::string::npos;
     if (at == std::string::npos || at > 64) return detect(candidates, done);

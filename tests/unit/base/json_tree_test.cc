@@ -162,6 +162,18 @@ TEST_CASE("equality is deep and does not care for member order or the way a numb
   }
 }
 
+TEST_CASE("equality of wide objects in another order costs no more than it must") {
+  std::string one = "{", other = "{";
+  for (int i = 0; i < 100000; i++) one += strf("\"k%d\":%d,", i, i);
+  for (int i = 100000; i-- > 0;) other += strf("\"k%d\":%d,", i, i);
+  const auto a = json::parse(one + "\"z\":1}"), b = json::parse(other + "\"z\":1}"),
+             c = json::parse(other + "\"y\":1}"), d = json::parse(other + "\"z\":2}");
+  REQUIRE(d.has_value());
+  CHECK(a->ref().equals(*b));
+  CHECK_FALSE(a->ref().equals(*c));
+  CHECK_FALSE(a->ref().equals(*d));
+}
+
 TEST_CASE("pretty print") {
   CHECK_EQ(parsed(R"({"a":[1,{"b":null}],"e":{},"f":[]})").ref().pretty(),
            "{\n  \"a\": [\n    1,\n    {\n      \"b\": null\n    }\n  ],\n  \"e\": {},\n  \"f\": []\n}");

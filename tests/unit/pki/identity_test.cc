@@ -1,6 +1,7 @@
 #include "pki/identity.h"
 
 #include <doctest/doctest.h>
+#include <sys/mount.h>
 #include <sys/stat.h>
 #include <sys/wait.h>
 #include <unistd.h>
@@ -274,6 +275,74 @@ TEST_CASE("damage is mended where it can be and reported where it cannot") {
       CHECK(result.error().code == Errc::corrupt);
       CHECK(result.error().message.find(row.error) != std::string::npos);
     }
+  }
+}
+
+TEST_CASE("where nothing can be written, a device that was started before goes on from memory") {
+  if (geteuid() != 0) return;
+  SystemRandom random;
+  for (const bool full : {true, false}) {
+    CAPTURE(full);
+    TempDir dir;
+    IdentityOptions options = options_in(dir);
+    REQUIRE(make_directories(dir.file("var"), 0700));
+    if (mount("tmpfs", dir.file("var").c_str(), "tmpfs", 0, "size=256k,nr_inodes=64") != 0) {
+      MESSAGE("skipped: no tmpfs can be mounted here");
+      return;
+    }
+    struct Mounted {
+      std::string path;
+      ~Mounted() { umount2(path.c_str(), MNT_DETACH); }
+    } mounted{dir.file("var")};
+    const auto close_it = [&] {
+      if (!full) {
+        REQUIRE(mount(nullptr, mounted.path.c_str(), nullptr, MS_REMOUNT | MS_RDONLY, nullptr) == 0);
+        return;
+      }
+      for (const size_t size : {4096u, 512u, 1u}) {
+        for (int i = 0;
+             write_file_atomic(dir.file(strf("var/filler-%zu-%d", size, i)), std::string(size, 'x'), 0600);)
+          ++i;
+      }
+    };
+    const auto open_it = [&] {
+      if (!full) {
+        REQUIRE(mount(nullptr, mounted.path.c_str(), nullptr, MS_REMOUNT, nullptr) == 0);
+        return;
+      }
+      CHECK(shell("rm -f " + dir.file("var") + "/filler-*"));
+    };
+    // Without an authority there is nothing to go on with.
+    REQUIRE(make_directories(options.directory, 0700));
+    close_it();
+    const auto refused = ensure_identity(options, now, random);
+    REQUIRE_FALSE(refused);
+    CHECK(refused.error().message.find(options.directory) != std::string::npos);
+    open_it();
+    auto first = ensure_identity(options, now, random);
+    REQUIRE(first);
+    CHECK(first->unwritten == "");
+    close_it();
+    CHECK(ensure_identity(options, now, random)->changes.empty());
+    options.names.ips.push_back("192.0.2.9");
+    const WallTime late{now.seconds + 20 * year, 0};
+    for (const WallTime at : {now, late}) {
+      auto held = ensure_identity(options, at, random);
+      REQUIRE_MESSAGE(held, held.error().message);
+      check_whole(*held, at);
+      const std::string reason = full ? "No space left on device" : "Read-only file system";
+      CHECK_MESSAGE(held->unwritten.find(reason) != std::string::npos, held->unwritten);
+      const auto serving = parse_certificate(held->serving_pem);
+      CHECK(serving->names.ips.size() == options.names.ips.size());
+      CHECK(changes(*held).find("serving") == std::string::npos);
+      CHECK(held->ca_key_pem == first->ca_key_pem);
+    }
+    open_it();
+    auto written = ensure_identity(options, late, random);
+    REQUIRE(written);
+    CHECK(written->unwritten == "");
+    check_whole(*written, late);
+    CHECK(ensure_identity(options, late, random)->changes.empty());
   }
 }
 

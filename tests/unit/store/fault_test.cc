@@ -2,6 +2,7 @@
 #include <doctest/doctest.h>
 #include <sys/stat.h>
 
+#include <algorithm>
 #include <atomic>
 
 #include "base/failpoint.h"
@@ -260,6 +261,54 @@ TEST_CASE("without a reserve a full disk refuses, loses nothing, and recovers") 
     CHECK(h.commit({put("counter", "1")}));
     h.reopen();
     CHECK(h.value("counter") == "1");
+  }
+}
+
+TEST_CASE("a store on a full disk opens, serves reads, and writes again when there is room") {
+  for (const bool crash : {false, true}) {
+    for (const bool spare : {false, true}) {
+      CAPTURE(crash);
+      CAPTURE(spare);
+      TempDir dir;
+      Disk disk;
+      const std::string reserve = dir / "state.db.reserve";
+      Options options = small(dir / "state.db");
+      // After a crash the log must hold pages that the database has no place for.
+      options.checkpoint_bytes = 1u << 20;
+      Harness h(options);
+      if (!spare) failpoint::arm("store.reserve.refill=error");
+      h.must_open();
+      CHECK(workload(h, 40).acked == 40);
+      std::vector<Revision> terms = {h.transient().revision()};
+      crash ? h.drop() : h.close();
+      struct stat st;
+      REQUIRE((stat(reserve.c_str(), &st) == 0) == spare);
+      uint64_t used = spare ? static_cast<uint64_t>(st.st_size) : 0;
+      for (const char* file : {"state.db", "state.db-wal"})
+        used += stat((dir / file).c_str(), &st) == 0 ? static_cast<uint64_t>(st.st_size) : 0;
+      disk.limit(used, reserve);
+      for (int start = 0; start < 3; start++) {
+        CAPTURE(start);
+        h.must_open();
+        CHECK(last_of(h) == 40);
+        CHECK(h.fatal.empty());
+        CHECK(h.transient().revision() > terms[0]);
+        terms.push_back(h.transient().revision());
+        if (!spare) CHECK(h.commit(numbered(41)).error().code == Errc::exhausted);
+        if (!spare) CHECK(h.fatal.empty());
+        if (start == 2) break;
+        h.drop();
+      }
+      std::sort(terms.begin(), terms.end());
+      CHECK(std::unique(terms.begin(), terms.end()) == terms.end());
+      disk.heal();
+      failpoint::arm("");
+      CHECK(h.commit(numbered(41)));
+      const Revision now = h.transient().revision();
+      h.reopen();
+      CHECK(h.transient().revision() > now);
+      CHECK(last_of(h) == 41);
+    }
   }
 }
 

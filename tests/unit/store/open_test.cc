@@ -112,6 +112,39 @@ TEST_CASE("a database whose log is there but whose file is gone is not made anew
   CHECK(h.open().error().code == Errc::corrupt);
 }
 
+TEST_CASE("a device that had a database does not begin an empty one") {
+  for (const bool emptied : {true, false}) {
+    CAPTURE(emptied);
+    TempDir dir;
+    const std::string path = dir / "state.db";
+    write_file(path, "");  // as a first start leaves it that is cut at once
+    Harness h({.path = path});
+    h.must_open();
+    h.must_put("a", "1");
+    h.close();
+    const std::string bytes = read_file(path);
+    REQUIRE(unlink(path.c_str()) == 0);
+    if (emptied) write_file(path, "");
+    for (int i = 0; i < 2; ++i) {
+      const auto refused = h.open();
+      REQUIRE(!refused);
+      CHECK(refused.error().code == Errc::corrupt);
+      CHECK(refused.error().message ==
+            path + " is missing or empty, though this device had one: restore a backup, or remove " + path +
+                ".made to begin with an empty cluster");
+    }
+    if (emptied) {
+      write_file(path, bytes);
+      h.must_open();
+      CHECK(h.value("a") == "1");
+    } else {
+      REQUIRE(unlink((path + ".made").c_str()) == 0);
+      h.must_open();
+      CHECK(h.value("a") == "<none>");
+    }
+  }
+}
+
 TEST_CASE("standard descriptors that are closed are never the database") {
   TempDir dir;
   const pid_t child = fork();

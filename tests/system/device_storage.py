@@ -1,0 +1,162 @@
+#!/usr/bin/env python3
+# timeout: 240
+"""The device's disk becomes read-only, fails to sync, or stalls for seconds: what runs goes on, nothing that was acknowledged
+is lost, a stall holds up writes only, and once the disk is well the next start is a good one."""
+import os
+import socket
+import subprocess
+import sys
+import threading
+import time
+
+sys.path.insert(0, os.environ["LIMPET_SOURCE"] + "/tests/lib")
+from case import Failure, case, eventually, expect, expect_equal, expect_match, run, skip
+from limpet import SCRATCH, config_map, container_status, pod, pod_device
+
+SHIM = os.path.join(SCRATCH, "disk_shim.so")
+CONTROL = os.path.join(SCRATCH, "disk")
+subprocess.run(["cc", "-shared", "-fPIC", "-O1", "-D_GNU_SOURCE", os.environ["LIMPET_SOURCE"] + "/tests/lib/disk_shim.c",
+                "-o", SHIM, "-ldl"], check=True)
+device = pod_device()
+device.create(pod("keeps"))
+device.wait_ready_pod("keeps", 60)
+CONFIG_MAPS = "/api/v1/namespaces/default/configmaps"
+SHIMMED = {"LD_PRELOAD": SHIM, "DISK_SHIM_DIRECTORY": device.data_dir, "DISK_SHIM_CONTROL": CONTROL}
+
+
+def disk(state):
+    with open(CONTROL + ".new", "w", encoding="ascii") as file:
+        file.write(state)
+    os.rename(CONTROL + ".new", CONTROL)
+
+
+def boot(**more):
+    disk("ok")
+    device.stop()
+    device.start_daemon(environment={**SHIMMED, **more})
+
+
+def log_since(start):
+    with open(device.log_file, encoding="utf-8", errors="replace") as file:
+        return file.read()[start:]
+
+
+def write_until_refused(prefix):
+    """The names of what was acknowledged."""
+    done = []
+    for number in range(50):
+        try:
+            answer = device.api("POST", CONFIG_MAPS, config_map(f"{prefix}-{number}"), check=False)
+        except (Failure, OSError, ValueError):
+            return done
+        if "metadata" not in answer or answer.get("kind") == "Status":
+            return done
+        done.append(f"{prefix}-{number}")
+    raise Failure("every write is acknowledged")
+
+
+def ends_with_a_reason(state, reason):
+    container = container_status(device.pod("keeps"))["containerID"]
+    boot()
+    done = [device.api("POST", CONFIG_MAPS, config_map(f"{state}-before"))["metadata"]["name"]]
+    before = os.path.getsize(device.log_file)
+    disk(state)
+    done += write_until_refused(state)
+    expect_equal(device.process.wait(20), 1, "the daemon's end")
+    device.process = None
+    expect_match(reason, log_since(before))
+    pids = device.container_pids()
+    expect(pids, "the container is gone")
+    for _ in range(3):  # as a service manager does it, again and again
+        before = os.path.getsize(device.log_file)
+        device.start_daemon(wait=False, environment=SHIMMED)
+        if state == "erofs":
+            expect_equal(device.process.wait(20), 1, "a start on it")
+            expect_match("Read-only file system", log_since(before))
+            expect(len(log_since(before).splitlines()) < 20, "a flood of lines")
+        else:
+            eventually(lambda: device.process.poll() is not None or "ready" in log_since(before), 20, "a start on it")
+            if device.process.poll() is None:
+                device.kill()
+        device.process = None
+    expect_equal(device.container_pids(), pids, "the container's processes")
+    disk("ok")
+    device.start_daemon()
+    there = device.names(CONFIG_MAPS)
+    expect_equal([n for n in done if n not in there], [], "acknowledged and lost")
+    expect_equal(container_status(device.wait_ready_pod("keeps"))["containerID"], container, "the container")
+    expect_equal([f for f in os.listdir(device.data_dir) if "damaged" in f], [], "set aside")
+    device.api("POST", CONFIG_MAPS, config_map(f"{state}-after"))
+
+
+@case
+def read_only():
+    ends_with_a_reason("erofs", "Read-only file system")
+
+
+@case
+def failed_sync():
+    ends_with_a_reason("eio", "cannot go on.*Input/output error")
+
+
+@case
+def stall():
+    """Seconds in the storage thread. Reads, watches and the watchdog do not wait for it."""
+    address = os.path.join(SCRATCH, "notify")
+    manager = socket.socket(socket.AF_UNIX, socket.SOCK_DGRAM)
+    manager.bind(address)
+    pings = []
+
+    def listen():
+        while True:
+            said = manager.recv(4096)
+            if b"WATCHDOG=1" in said:
+                pings.append(time.monotonic())
+            if said == b"end":
+                return
+
+    listener = threading.Thread(target=listen)
+    listener.start()
+    try:
+        boot(NOTIFY_SOCKET=address, WATCHDOG_USEC="1000000")
+        watch = device.popen(["kubectl", "get", "configmaps", "-w", "-o", "name"])
+        device.api("POST", CONFIG_MAPS, config_map("before-stall"))
+        began = time.monotonic()
+        disk("stall 2000")
+        took = []
+
+        def write():
+            start = time.monotonic()
+            device.api("POST", CONFIG_MAPS, config_map("during-stall"))
+            took.append(time.monotonic() - start)
+
+        writer = threading.Thread(target=write)
+        writer.start()
+        slowest = 0
+        while writer.is_alive() or time.monotonic() - began < 6:
+            start = time.monotonic()
+            device.names("/api/v1/pods")
+            expect_equal(device.api("GET", "/livez", raw=True), "ok", "livez")
+            slowest = max(slowest, time.monotonic() - start)
+            if writer.is_alive() and time.monotonic() - began > 60:
+                raise Failure("the write never ends")
+            time.sleep(0.02)
+        ended = time.monotonic()
+        disk("ok")
+        writer.join()
+        expect(took and took[0] >= 2, f"the disk did not stall: {took}")
+        expect(slowest < 1.5, f"a read took {slowest:.2f} s")
+        times = [began] + [p for p in pings if began < p < ended] + [ended]
+        gap = max(b - a for a, b in zip(times, times[1:]))
+        expect(len(times) > 8 and gap < 1, f"the watchdog was silent for {gap:.2f} s")
+        eventually(lambda: "during-stall" in device.names(CONFIG_MAPS), 5, "the write")
+        watch.terminate()
+        expect_match("configmap/during-stall", watch.communicate()[0])
+    finally:
+        device.stop()
+        socket.socket(socket.AF_UNIX, socket.SOCK_DGRAM).sendto(b"end", address)
+        listener.join()
+    device.start_daemon()
+
+
+run(device, at_once=1)
