@@ -15,6 +15,7 @@ import struct
 MAGIC = 0x6A736677736872
 FLUSH, FUA, DISCARD = 1, 2, 4
 SECTOR = 512
+SUPERBLOCK = 1024  # where ext4 has it
 Entry = collections.namedtuple("Entry", "sector sectors flags data end")
 
 
@@ -69,9 +70,11 @@ class BlockLog:
         return self.file.read(entry.sectors * self.size)
 
     def _torn(self, entry, rng):
-        """A write under way may reach the disk up to any sector."""
+        """A write under way may reach the disk up to any sector. Not that of ext4's superblock, two sectors with one
+        checksum: one torn there is not mounted by any system, whoever wrote what into the files."""
         data = self._data(entry)
-        if len(data) > SECTOR and rng.random() < 0.25:
+        start = entry.sector * self.size
+        if len(data) > SECTOR and not start <= SUPERBLOCK < start + len(data) and rng.random() < 0.25:
             data = data[:rng.randrange(1, len(data) // SECTOR) * SECTOR]
         return data
 
