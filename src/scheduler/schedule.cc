@@ -67,15 +67,13 @@ int64_t total_score(const PodInfo& pod, const NodeInfo& node) {
 
 Decision schedule(const PodInfo& pod, const Snapshot& snapshot) {
   if (snapshot.nodes.empty()) return {"", "no nodes available to schedule pods"};
-  std::map<std::string, int> counts;
   std::vector<Verdict> verdicts;
+  verdicts.reserve(snapshot.nodes.size());
   const NodeInfo* best = nullptr;
   int64_t best_score = 0;
   for (const NodeInfo& node : snapshot.nodes) {
     verdicts.push_back(judge(pod, node));
-    const Reasons& reasons = verdicts.back().reasons;
-    for (const std::string& r : reasons) counts[r]++;
-    if (!reasons.empty()) continue;
+    if (!verdicts.back().reasons.empty()) continue;
     const int64_t score = total_score(pod, node);
     if (!best || score > best_score) {
       best = &node;
@@ -83,6 +81,10 @@ Decision schedule(const PodInfo& pod, const Snapshot& snapshot) {
     }
   }
   if (best) return {best->name, ""};
+  std::map<std::string, int> counts;
+  for (const Verdict& v : verdicts) {
+    for (const std::string& r : v.reasons) counts[r]++;
+  }
   return {"", explain(counts, snapshot.nodes.size()) + " " + preemption_message(pod, snapshot, verdicts)};
 }
 

@@ -77,7 +77,7 @@ Durable::Durable(loop::Loop& loop, const Options& options, Clock& clock, std::un
       log_(std::move(log)),
       storage_(storage),
       reserve_(std::move(reserve)),
-      hub_(loop, {options.history_events, std::max<size_t>(options.cache_bytes / 4, 64 << 10)},
+      hub_(loop, {options.history_events, std::max<size_t>(options.cache_bytes / 8, 64 << 10)},
            revision_of(loaded.newest.id),
            [this](const std::string& prefix, Revision after, auto done) {
              read_older(prefix, after, std::move(done));

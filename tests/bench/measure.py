@@ -85,9 +85,9 @@ def delete_pods(device, names):
 
 # ---- memory ----
 
-def pss_kb(pid):
+def pss_kb(pid, which="Pss"):
     with open(f"/proc/{pid}/smaps_rollup", encoding="utf-8") as file:
-        return next(int(line.split()[1]) for line in file if line.startswith("Pss:"))
+        return next(int(line.split()[1]) for line in file if line.startswith(which + ":"))
 
 
 def tree_of(pid):
@@ -145,8 +145,9 @@ class Flash:
             file.truncate(megabytes << 20)
         # Nothing is left to be initialised later, which would count as writing.
         self._run("mkfs.ext4", "-q", "-E", "lazy_itable_init=0,lazy_journal_init=0", self.file)
-        self.loop = self._run("losetup", "--find", "--show", self.file).strip()
-        self._run("mount", self.loop, place)
+        # Taken off with the mount, so that nothing of it stays when a run is killed.
+        self._run("mount", "-o", "loop", self.file, place)
+        self.loop = self._run("findmnt", "-n", "-o", "SOURCE", "--target", place).strip()
         os.makedirs(os.path.join(place, "run"))
         self._run("mount", "-t", "tmpfs", "limpet-run", os.path.join(place, "run"))  # as /run is
 
@@ -164,8 +165,8 @@ class Flash:
             return int(file.read().split()[6]) * 512
 
     def close(self):
-        for words in (["umount", "-l", os.path.join(self.place, "run")], ["umount", self.place], ["losetup", "-d", self.loop]):
-            subprocess.run(words, check=False, stderr=subprocess.DEVNULL)
+        for place in (os.path.join(self.place, "run"), self.place):
+            subprocess.run(["umount", "-l", place], check=False, stderr=subprocess.DEVNULL)
         os.unlink(self.file)
 
 
