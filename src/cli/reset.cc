@@ -152,6 +152,7 @@ void remove_own(const std::string& directory, const std::vector<std::string>& na
   bool all = true;
   for (const std::string& name : entries_of(directory)) {
     const bool own = std::find(names.begin(), names.end(), name) != names.end() ||
+                     name.starts_with("node.db.damaged-") ||  // set aside, and made again
                      (name.starts_with('.') && name.find(".tmp-") != std::string::npos);
     all = own && all;
     if (own) all = remove_tree(directory + "/" + name, report) && all;

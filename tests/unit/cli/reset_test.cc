@@ -83,8 +83,8 @@ TEST_CASE("reset: only what is limpet's goes, and it can be done again") {
   const std::string config_file = d.path + "/etc/limpetd.yaml";
   for (const char* ours :
        {"data/limpet.db", "data/limpet.db.reserve", "data/pki/ca.key", "data/image/x/y",
-        "data/.limpet.db.tmp-a1b2c3", "run/pods/u/c/i/config.json", "run/leases/a", "etc/admin.kubeconfig",
-        "logs/default_web_01234567-89ab-cdef-0123-456789abcdef/app/0.log"})
+        "data/node.db.damaged-1", "data/.limpet.db.tmp-a1b2c3", "run/pods/u/c/i/config.json", "run/leases/a",
+        "etc/admin.kubeconfig", "logs/default_web_01234567-89ab-cdef-0123-456789abcdef/app/0.log"})
     d.put(ours);
   for (const char* theirs : {"data/images/mine.tar", "data/photo.jpg", "logs/other/x.log", "etc/limpetd.yaml",
                              "etc/manifests/a.yaml"})
