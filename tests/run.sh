@@ -7,7 +7,7 @@
 #   asan       the same built by clang, under AddressSanitizer and UndefinedBehaviorSanitizer
 #   system     tests/system/*: real daemons in namespaces, real kubectl, registry, crun or runc; KUBECTL=FILE in the
 #              environment runs them with that kubectl (1.20 of Debian 12 is served, too)
-#   fuzz       each fuzz target for a few seconds over its corpus, with clang
+#   fuzz       each fuzz target for FUZZ_SECONDS (default 10) over its corpus, with clang; for a night FUZZ_SECONDS=3600
 #   lint       a build with clang, every warning an error
 #   debian13   the unit suite in a Debian 13 root (g++ 14, mbedTLS 3.6, llhttp)
 #   fresh      packaging/quickstart.sh --once and the suites of CI in new Debian 12 and 13 roots: an hour

@@ -26,7 +26,7 @@ class IdentityPart final : public Part {
   Result<> start() override {
     TRY(device_.identity, pki::ensure_identity(options(), moment(), device_.random));
     report(device_.identity);
-    failed_ = !device_.identity.unwritten.empty();
+    failed_ = incomplete(device_.identity);
     timer_ = std::make_unique<loop::Timer>(device_.loop, "certificates");
     watch_addresses();
     watch_clock();
@@ -86,7 +86,15 @@ class IdentityPart final : public Part {
             .kubeconfig_path = device_.paths.admin_kubeconfig};
   }
 
+  static bool incomplete(const pki::Identity& identity) {
+    return !identity.unwritten.empty() || !identity.damaged.empty();
+  }
+
   static void report(const pki::Identity& identity) {
+    if (!identity.damaged.empty()) {
+      log::error("no certificate can be made or renewed, going on with those that are there",
+                 {{"error", identity.damaged}});
+    }
     for (const pki::Change& change : identity.changes)
       log::info(change.what + " written", {{"why", change.why}});
     if (!identity.unwritten.empty()) {
@@ -123,7 +131,7 @@ class IdentityPart final : public Part {
   }
 
   void renewed(Result<pki::Identity> result) {
-    failed_ = !result || !result->unwritten.empty();
+    failed_ = !result || incomplete(*result);
     if (!result) {
       log::error("certificates cannot be renewed, trying again", {{"error", result.error()}});
     } else {

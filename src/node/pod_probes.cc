@@ -56,6 +56,14 @@ void PodWorker::probe_result(const std::string& name, size_t index, const ProbeO
   const std::unique_ptr<Operation> finished = std::move(one.running);
   ContainerRecord& r = record(name);
   const ProbeKind kind = one.probe.kind();
+  // A device without room or with a broken runtime must not end what is healthy: upstream throws such a
+  // result away, too.
+  if (outcome.unknown) {
+    services_.events.warning(reference(name), "Unhealthy",
+                             std::string(probe_name(kind)) + " probe errored: " + outcome.message);
+    one.probe.unknown(services_.clock.monotonic_ms());
+    return schedule_probe(name, index);
+  }
   if (!outcome.success) {
     services_.events.warning(reference(name), "Unhealthy",
                              std::string(probe_name(kind)) + " probe failed: " + outcome.message);

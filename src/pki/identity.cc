@@ -123,13 +123,19 @@ Result<> Maker::authority() {
                     "): restore ca.key and ca.crt from a backup, or remove the directory to begin a new "
                     "cluster");
   };
-  if (key_pem.empty()) return damaged("ca.key is missing");
-  Result<PrivateKey> key = PrivateKey::from_pem(key_pem, random_);
-  if (!key) return damaged("ca.key: " + key.error().message);
   Result<Certificate> certificate = parse_certificate(out_.ca_pem);
   if (!certificate) return damaged("ca.crt: " + certificate.error().message);
   if (!certificate->is_ca) return damaged("ca.crt is not an authority");
-  if (certificate->spki != key->spki()) return damaged("ca.key does not belong to ca.crt");
+  // Without its key nothing new can be signed. What it signed before is good, and enough to run the device.
+  auto keyless = [&](const std::string& why) -> Result<> {
+    out_.damaged = damaged(why).error().message;
+    ca_validity_ = certificate->validity();
+    return {};
+  };
+  if (key_pem.empty()) return keyless("ca.key is missing");
+  Result<PrivateKey> key = PrivateKey::from_pem(key_pem, random_);
+  if (!key) return keyless("ca.key: " + key.error().message);
+  if (certificate->spki != key->spki()) return keyless("ca.key does not belong to ca.crt");
   ca_ = Authority{out_.ca_pem, std::move(*key)};
   out_.ca_key_pem = std::move(key_pem);
   return renew_authority(*certificate);
@@ -219,6 +225,16 @@ Result<> Maker::leaf(const Leaf& want, std::string& pem, std::string& key_pem) {
   TRY(key_pem, read_or_empty(key_path));
   TRY(pem, read_or_empty(pem_path));
   std::string why = why_not(want, pem, key_pem);
+  if (!out_.damaged.empty() && !why.empty()) {
+    // Of other names or near its end it is better than none.
+    Result<Certificate> have = parse_certificate(pem);
+    Result<PrivateKey> key = PrivateKey::from_pem(key_pem, random_);
+    Result<Certificate> ca = parse_certificate(out_.ca_pem);
+    if (!have || !key || key->spki() != have->spki || !ca ||
+        !verify_signed_by(*have, *ca, {have->not_before, 0}))
+      return fail(Errc::corrupt, out_.damaged + "; and the " + want.what + " cannot be used: " + why);
+    why.clear();
+  }
   if (!why.empty()) {
     TRY(PrivateKey key, PrivateKey::generate(random_));
     TRY(key_pem, key.to_pem());

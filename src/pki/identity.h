@@ -8,8 +8,9 @@
 //   admin.key admin.crt      client certificate limpet-admin, group system:masters: the same
 // A start that was cut short goes on where it stopped: keys are written before their certificates, and what
 // does not fit together is made again, save the authority, whose key is never replaced once it has a
-// certificate. Where the disk is full or read-only, a device that has been started before goes on with what
-// it holds in memory.
+// certificate. With a damaged key of the authority the device goes on with the certificates that there are,
+// as long as they do; a damaged certificate of the authority is an error. Where the disk is full or
+// read-only, a device that has been started before goes on with what it holds in memory.
 #pragma once
 
 #include <cstdint>
@@ -51,6 +52,7 @@ struct Identity {
   int64_t renew_at = 0;         // seconds since 1970: call again by then
   std::vector<Change> changes;  // those that are on disk
   std::string unwritten;        // why the rest is in memory only: call again soon; "" when all is on disk
+  std::string damaged;          // why nothing can be signed, and what to do; "" when the authority is whole
 };
 
 // Loads, makes and renews, so that all is valid at this moment. Blocking file work: at start-up and on the

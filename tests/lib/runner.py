@@ -229,13 +229,14 @@ def run_fuzz_target(path, options, report):
     seeds = os.path.join(SOURCE, "tests", "fuzz", "corpus", name)
     with tempfile.TemporaryDirectory() as grown:
         command = [path, grown] + ([seeds] if os.path.isdir(seeds) else [])
-        command += [f"-max_total_time={os.environ.get('FUZZ_SECONDS', '10')}", "-timeout=10", "-rss_limit_mb=1024",
+        seconds = int(os.environ.get("FUZZ_SECONDS", "10"))
+        command += [f"-max_total_time={seconds}", "-timeout=10", "-rss_limit_mb=1024",
                     "-print_final_stats=1", f"-artifact_prefix={os.path.realpath(options.build)}/{name}-"]
-        code, output = run_process(command, 3600, cwd=grown)
+        code, output = run_process(command, seconds + 600, cwd=grown)
     if code == 0:
         report.add("PASS", name)
     else:
-        report.add("FAIL", name, describe(code, 3600), output)
+        report.add("FAIL", name, describe(code, seconds + 600), output)
 
 
 def run_fuzz(options, report):

@@ -41,7 +41,8 @@ def first_start_cut_anywhere():
             expect_equal(other.process.wait(5), -signal.SIGKILL, point)
             other.process = None
         except subprocess.TimeoutExpired:
-            missed.append(point)
+            if not nth:  # how many commits a start makes depends on how they come together
+                missed.append(point)
             other.kill()
         # Cut once more at the same place, as a supply that cannot carry the start does it.
         other.start_daemon(wait=False, environment=environment)
@@ -65,7 +66,7 @@ def first_start_cut_anywhere():
 
 
 # What is refused by name instead of mended: nothing can bring it back.
-REFUSED = {"pki/ca.key": "ca.key", "pki/ca.crt": "ca.crt", "limpet.db": "limpet.db"}
+REFUSED = {"pki/ca.crt": "ca.crt", "limpet.db": "limpet.db"}
 
 
 def damage(path, how):
@@ -116,6 +117,11 @@ def damaged_files():
             except Failure as failure:
                 raise Failure(f"{mark}: {failure}") from None
             expect_equal(device.stop(), 0, mark)
+            if short == "pki/ca.key":  # goes on with what it signed, and says so
+                with open(device.log_file, encoding="utf-8", errors="replace") as file:
+                    expect_match("no certificate can be made or renewed.*restore ca.key", file.read()[before:], mark)
+                with open(path, "wb") as file:
+                    file.write(content)
     device.start_daemon()
 
 

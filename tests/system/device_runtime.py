@@ -62,6 +62,10 @@ def broken_while_pods_run():
     for name, script in BROKEN.items():
         if name == "garbage":
             continue
+        if name == "dies":  # a probe that cannot be run is no reason to end what is healthy
+            probe = {"exec": {"command": ["true"]}, "periodSeconds": 1, "failureThreshold": 1}
+            device.create(pod("probed", container={"livenessProbe": probe}))
+            device.wait_ready_pod("probed", 60)
         runtime(script)
         device.create(pod("new-" + name))
         eventually(lambda n=name: device.pod("new-" + n)["spec"].get("nodeName"), 10, "scheduled")
@@ -69,17 +73,19 @@ def broken_while_pods_run():
             found = eventually(lambda n=name: [e for e in device.events("new-" + n) if e.startswith("Warning Failed")], 30,
                                f"{name}: the event", 0.3)
             expect_match("exit code 137|left no process behind", "\n".join(found), name)
+            eventually(lambda: any("Liveness probe errored" in e for e in device.events("probed")), 20, f"{name}: the probe's event")
         expect_equal(device.api("GET", "/readyz", raw=True), "ok", name)
         expect_equal(container_status(device.pod("first"))["containerID"], before, name)
         # The daemon dies meanwhile.
         device.kill()
         device.start_daemon()
-        expect_equal(node_ready()[0], "False", name)
+        eventually(lambda: node_ready()[0] == "False", 10, f"{name}: the node is not ready")
         runtime(WORKS)
         eventually(lambda: node_ready()[0] == "True", 40, f"{name}: the node is ready again", 0.2)
         device.wait_ready_pod("new-" + name, 60)
         expect_equal(container_status(device.wait_ready_pod("first"))["containerID"], before, name)
         expect_equal(container_status(device.pod("first"))["restartCount"], 0, name)
+    expect_equal(container_status(device.wait_ready_pod("probed"))["restartCount"], 0, "the pod with a probe")
 
 
 run(device, at_once=1)

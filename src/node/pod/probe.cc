@@ -15,7 +15,7 @@ const char* probe_name(ProbeKind kind) {
 }
 
 std::optional<bool> Probe::result(bool success, int64_t now_ms) {
-  next_ms_ = now_ms + (spec_.period_s > 0 ? spec_.period_s : 1) * 1000;
+  next_ms_ = now_ms + period_ms();
   in_a_row_ = any_ && last_ == success ? in_a_row_ + 1 : 1;
   last_ = success;
   any_ = true;

@@ -28,9 +28,13 @@ class Probe {
   // One result. The new verdict, when it changed (readiness both ways; liveness and startup: failed once, or
   // passed).
   std::optional<bool> result(bool success, int64_t now_ms);
+  // The handler could not be run: as if it had not been its turn.
+  void unknown(int64_t now_ms) { next_ms_ = now_ms + period_ms(); }
   bool passed() const { return verdict_; }
 
  private:
+  int64_t period_ms() const { return (spec_.period_s > 0 ? spec_.period_s : 1) * 1000; }
+
   ProbeKind kind_;
   ProbeSpec spec_;
   int64_t next_ms_;

@@ -56,7 +56,7 @@ class Exec final : public Operation {
  private:
   void ended(Result<Session::Exit> e) {
     const Done done = std::move(done_);  // it may destroy this
-    if (!e) return done({false, brief(e.error().message)});
+    if (!e) return done({false, brief(e.error().message), true});
     if (e->timed_out) {
       return done({false, strf("command timed out after %llds", static_cast<long long>(timeout_ms_ / 1000))});
     }

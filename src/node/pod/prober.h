@@ -20,6 +20,7 @@ struct ProbeOutcome {
   bool success = false;
   std::string
       message;  // at most 1 KB: what failed, as events show it ("HTTP probe failed with statuscode: 500")
+  bool unknown = false;  // the handler could not be run: nothing is known of the container
 };
 
 struct ProbeTarget {

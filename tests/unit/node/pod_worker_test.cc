@@ -98,6 +98,30 @@ TEST_CASE("a grace period is kept, cut short by a second deletion, and a deaf co
   CHECK(w.gone("u1"));
 }
 
+TEST_CASE("a probe that the device cannot run says nothing of the container") {
+  World w;
+  w.start_daemon();
+  w.runtime.exec_error = Error{Errc::exhausted, "write /run/x: No space left on device", 0};
+  w.api.put_pod(pod("web", "u1", "",
+                    R"(,"livenessProbe":{"exec":{"command":["x"]},"periodSeconds":5,"failureThreshold":1})"));
+  REQUIRE(w.runs("web"));
+  const std::string id = w.runtime.running("app");
+  for (int i = 0; i < 5; i++) {
+    const int before = w.runtime.execs;
+    w.advance_s(6);
+    REQUIRE(w.until([&] { return w.runtime.execs > before; }));
+    w.settle();
+  }
+  CHECK(w.runtime.containers.at(id).signals.empty());
+  CHECK(w.api.count_event("Unhealthy") > 0);
+  CHECK(w.api.count_event("Killing") == 0);
+  // One that runs and fails is what it was.
+  w.runtime.exec_error.reset();
+  w.runtime.exec_code = 1;
+  w.advance_s(6);
+  CHECK(w.until([&] { return !w.runtime.containers.at(id).signals.empty(); }));
+}
+
 TEST_CASE("a removal that goes wrong is tried again before the object goes") {
   World w;
   w.start_daemon();

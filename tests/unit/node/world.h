@@ -220,7 +220,8 @@ class FakeRuntime final : public Runtime {
   bool deaf = false;          // containers ignore everything but SIGKILL
   bool hanging_exec = false;  // exec never ends by itself
   int fail_removes = 0;       // so many removals go wrong
-  std::optional<Error> create_error, start_error;
+  std::optional<Error> create_error, start_error, exec_error;
+  int exec_code = 0;
   std::vector<std::string> started;  // "app#0", in order
   bool doubled = false;              // two runs of one container at once
   int execs = 0;
@@ -334,8 +335,10 @@ class FakeRuntime final : public Runtime {
     execs++;
     auto session = std::make_unique<FakeSession>();
     if (!hanging_exec) {
-      loop_.defer([alive = session->alive, f = events.on_exit] {
-        if (*alive) f(Session::Exit{0, false});
+      loop_.defer([alive = session->alive, f = events.on_exit, error = exec_error, code = exec_code] {
+        if (!*alive) return;
+        if (error) return f(std::unexpected(*error));
+        f(Session::Exit{code, false});
       });
     }
     return session;

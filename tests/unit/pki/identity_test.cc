@@ -251,8 +251,6 @@ TEST_CASE("damage is mended where it can be and reported where it cannot") {
            Row{"sa.key", "", "service account key: first start", ""},
            Row{"sa.key", "junk", "service account key: sa.key was damaged", ""},
            Row{"admin.key", "junk", "admin certificate: key and certificate did not belong together", ""},
-           Row{"ca.key", nullptr, "", "ca.key is missing"},
-           Row{"ca.key", "junk", "", "ca.key: private key"},
            Row{"ca.crt", "junk", "", "ca.crt: malformed certificate"},
        }) {
     CAPTURE(row.file);
@@ -343,6 +341,44 @@ TEST_CASE("where nothing can be written, a device that was started before goes o
     CHECK(written->unwritten == "");
     check_whole(*written, late);
     CHECK(ensure_identity(options, late, random)->changes.empty());
+  }
+}
+
+TEST_CASE("without the authority's key a device goes on with the certificates that there are") {
+  SystemRandom random;
+  for (const char* bytes : {"", "junk", "another"}) {
+    CAPTURE(bytes);
+    TempDir dir;
+    IdentityOptions options = options_in(dir);
+    auto first = ensure_identity(options, now, random);
+    REQUIRE(first);
+    const std::string key = options.directory + "/ca.key";
+    const std::string other = PrivateKey::generate(random)->to_pem().value();
+    REQUIRE(write_file_atomic(key, *bytes == 'a' ? other : bytes, 0600));
+    // Of other names, due, and much later: what there is must do, and nothing is written over.
+    options.names.ips.push_back("192.0.2.9");
+    for (const WallTime at : {now, WallTime{first->renew_at, 0}, WallTime{now.seconds + 20 * year, 0}}) {
+      auto id = ensure_identity(options, at, random);
+      REQUIRE_MESSAGE(id, id.error().message);
+      CHECK(changes(*id) == "");
+      CHECK(id->serving_pem == first->serving_pem);
+      CHECK(id->admin_key_pem == first->admin_key_pem);
+      CHECK(id->damaged.find("ca.key") != std::string::npos);
+      CHECK(id->damaged.find("restore ca.key and ca.crt from a backup") != std::string::npos);
+    }
+    REQUIRE(write_file_atomic(key, first->ca_key_pem, 0600));
+    auto mended = ensure_identity(options, now, random);
+    REQUIRE(mended);
+    CHECK(mended->damaged == "");
+    CHECK(changes(*mended) == "serving certificate: names changed");
+    REQUIRE(write_file_atomic(key, bytes, 0600));
+    REQUIRE(write_file_atomic(options.directory + "/serving.crt", "junk", 0600));
+    auto refused = ensure_identity(options, now, random);
+    REQUIRE_FALSE(refused);
+    CHECK(refused.error().code == Errc::corrupt);
+    CHECK(refused.error().message.find("ca.key") != std::string::npos);
+    CHECK(refused.error().message.find("the serving certificate cannot be used: the file was damaged") !=
+          std::string::npos);
   }
 }
 
