@@ -179,8 +179,13 @@ Result<> remove_tree(const std::string& path) {
 
 std::vector<std::string> list_directory(const std::string& path) {
   std::vector<std::string> names;
-  DIR* dir = opendir(path.c_str());
+  // A look is no reason to write: the time of access would go to flash. Not everybody may leave it alone.
+  constexpr int flags = O_RDONLY | O_DIRECTORY | O_CLOEXEC;
+  UniqueFd fd(open(path.c_str(), flags | O_NOATIME));
+  if (!fd && errno == EPERM) fd.reset(open(path.c_str(), flags));
+  DIR* dir = fd ? fdopendir(fd.get()) : nullptr;
   if (dir == nullptr) return names;
+  (void)fd.release();
   while (dirent* entry = readdir(dir)) {
     if (strcmp(entry->d_name, ".") != 0 && strcmp(entry->d_name, "..") != 0)
       names.emplace_back(entry->d_name);
