@@ -4,8 +4,10 @@
 import json
 import os
 import re
+import shutil
 import signal
 import sys
+import tempfile
 import time
 
 sys.path.insert(0, os.environ["LIMPET_SOURCE"] + "/tests/lib")
@@ -47,6 +49,22 @@ def examined():
     code, findings = doctor("--registry 127.0.0.1:1")
     expect_equal((code, level(findings, "registries")), (1, "problem"))
 
+    # Another user may know neither; nobody is told to start what runs.
+    with tempfile.TemporaryDirectory() as place:
+        os.chmod(place, 0o755)
+        shutil.copy(device.programs + "/limpet", place + "/limpet")
+        shutil.copy(device.config_file, place + "/limpetd.yaml")
+        os.chmod(place + "/limpet", 0o755)
+        os.chmod(place + "/limpetd.yaml", 0o644)
+        other = f"setpriv --reuid 65534 --regid 65534 --clear-groups {place}/limpet --config {place}/limpetd.yaml"
+        code, out, err = device.run(f"{other} doctor -o json")
+        findings = {f["check"]: f for f in json.loads(out)["findings"]}
+        expect_match("Only root or a member of the group limpet may tell whether limpetd runs", findings["limpetd"]["text"])
+        expect_equal((findings["limpetd"]["level"], findings["store"]["level"]), ("skipped", "skipped"), out)
+        code, out, err = device.run(f"{other} support-bundle {place}/no.tar.gz")
+        expect_equal(code, 1)
+        expect_match("this needs root", err)
+
     device.process.send_signal(signal.SIGSTOP)
     try:
         code, findings = doctor()
@@ -75,6 +93,8 @@ def examined():
     code, findings = doctor()
     expect_equal(level(findings, "store"), "problem", str(findings["store"]))
     expect_match(re.escape(path), findings["store"][0]["text"])
+    expect_match("The store is damaged", findings["store"][0]["text"])
+    expect_equal([name for name in os.listdir(device.data_dir) if name.startswith("limpet-check")], [])
     with open(path, "wb") as file:
         file.write(good)
     expect_equal(level(doctor()[1], "store"), "ok")

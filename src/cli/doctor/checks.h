@@ -38,9 +38,10 @@ struct Ran {
 };
 
 struct Daemon {
-  int64_t pid = 0;        // who holds dataDir; 0: nobody
-  bool answers = false;   // on its socket
-  std::string not_ready;  // what /readyz says against it; empty: ready
+  int64_t pid = 0;         // who holds dataDir; 0: nobody, or not known
+  bool answers = false;    // on its socket
+  bool forbidden = false;  // who holds dataDir, or to ask on the socket: this user is not allowed to know
+  std::string not_ready;   // what /readyz says against it; empty: ready
 };
 
 struct Machine {
@@ -57,6 +58,10 @@ struct Machine {
   std::function<std::optional<Space>(const std::string& path)> space;
   // A program of the usual path, for at most three seconds.
   std::function<Ran(std::vector<std::string> argv)> run;
+  // Who holds dataDir now, as Daemon::pid: it may have changed since.
+  std::function<int64_t()> holder;
+  int64_t patience_ms = 3000;          // for a check, and for one question within a check
+  int64_t store_patience_ms = 60'000;  // for the store, which is copied and read whole
   // Whether host:port takes a connection soon: empty, or why not.
   std::function<std::string(const std::string& host, uint16_t port)> dial;
   std::vector<std::string> registries;  // --registry
@@ -69,6 +74,13 @@ std::vector<std::string> names_in(const Machine& machine, const std::string& pat
 bool exists(const Machine& machine, const std::string& path);
 // The first of the usual directories with such a program, as a path without root; empty: none.
 std::string find_program(const Machine& machine, const std::string& name);
+
+// Of the store: dataDir first, where only root may look, then where there is room when its disk is full.
+std::vector<std::string> places_for_copy(const std::string& data_dir);
+constexpr uint64_t largest_copy = 32 << 20;  // it may lie in memory
+
+// How what limpetd wrote last begins in a finding of check_daemon.
+inline constexpr const char* last_words_begin = " Its last words: ";
 
 Findings check_daemon(const Machine& machine);
 Findings check_store(Machine& machine);  // finds last_write
@@ -83,8 +95,9 @@ Findings check_certificates(const Machine& machine);
 Findings check_routes(const Machine& machine);
 Findings check_registries(const Machine& machine);
 
-// All of them, in the order of the table above.
-Findings examine(Machine& machine);
+// All of them, in the order of the table above; each finding is told when it is made. What a failing disk can
+// hold for ever is done apart, and that it did not answer is then the finding.
+Findings examine(Machine& machine, const std::function<void(const Finding&)>& tell = {});
 
 // Known escapes of that version: "CVE-2024-21626, ...". package: the version of the distribution's package
 // that the program came with, empty when it is not from one.
