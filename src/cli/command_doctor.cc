@@ -8,6 +8,7 @@
 #include <sys/timex.h>
 #include <unistd.h>
 
+#include <algorithm>
 #include <cerrno>
 #include <cstdio>
 
@@ -16,6 +17,7 @@
 #include "cli/commands.h"
 #include "cli/device_config.h"
 #include "cli/doctor/apart.h"
+#include "cli/doctor/registry.h"
 #include "cli/format.h"
 #include "cli/programs.h"
 
@@ -25,7 +27,7 @@ namespace {
 using doctor::Finding;
 using doctor::Level;
 
-constexpr int64_t program_ms = 3000, dial_ms = 2000, answer_ms = 3000;
+constexpr int64_t program_ms = 3000, answer_ms = 3000;
 constexpr size_t label_width = 24;
 
 std::optional<doctor::Space> space_at(std::string path) {
@@ -59,30 +61,22 @@ std::vector<std::string> own_addresses() {
   return out;
 }
 
-// A name is looked up by a program that can be given up: the C library's own look-up cannot.
-std::string dial(loop::Loop& loop, const std::string& host, uint16_t port) {
-  std::string address = host;
-  unsigned char raw[16];
-  if (inet_pton(AF_INET, host.c_str(), raw) != 1 && inet_pton(AF_INET6, host.c_str(), raw) != 1) {
-    const ProgramResult found = run_program(loop, {"getent", "ahosts", host}, program_ms);
-    if (found.started && !found.ok) return "its name is not known, or no name server answers";
-    if (found.ok) address = found.out.substr(0, found.out.find_first_of(" \n"));
+std::vector<std::string> registries_of_pods(json::Ref pods) {
+  std::vector<std::string> out;
+  for (json::Ref pod : pods["items"]) {
+    for (const char* list : {"initContainers", "containers"}) {
+      for (json::Ref container : pod["spec"][list]) {
+        std::string registry = doctor::registry_of_image(container["image"].str());
+        if (!registry.empty() && std::find(out.begin(), out.end(), registry) == out.end())
+          out.push_back(std::move(registry));
+      }
+    }
   }
-  http::PlainDialer dialer;
-  http::Origin where;
-  where.host = address;
-  where.port = port;
-  std::string why = "no answer in time";
-  bool done = false;
-  const auto call = dialer.connect(loop, where, dial_ms, [&](Result<std::unique_ptr<loop::Stream>> stream) {
-    why = stream ? "" : stream.error().message;
-    done = true;
-  });
-  (void)loop.run_until([&] { return done; }, dial_ms + 500);
-  return why;
+  return out;
 }
 
-void ask_daemon(loop::Loop& loop, const std::string& socket, doctor::Daemon& d) {
+void ask_daemon(loop::Loop& loop, const std::string& socket, doctor::Machine& m) {
+  doctor::Daemon& d = m.daemon;
   if (access(socket.c_str(), R_OK | W_OK) != 0) {
     d.forbidden = d.forbidden || errno == EACCES || errno == EPERM;
     return;
@@ -91,6 +85,7 @@ void ask_daemon(loop::Loop& loop, const std::string& socket, doctor::Daemon& d) 
   const auto status = connection.get("/limpet/v1/status");
   if (!status) return;
   d.answers = true;
+  if (const auto pods = connection.get("/api/v1/pods")) m.pod_registries = registries_of_pods(pods->ref());
   if (d.pid == 0) d.pid = status->ref()["daemon"]["pid"].integer();
   for (json::Ref part : status->ref()["notReady"]) {
     d.not_ready += (d.not_ready.empty() ? "" : "; ") + printable(part["part"].str()) + ": " +
@@ -191,14 +186,18 @@ doctor::Findings diagnose(Context& context, const std::function<void(const Findi
     m.daemon.pid = pid;
     m.daemon.forbidden = forbidden != 0;
   }
-  ask_daemon(loop, m.paths.socket, m.daemon);
+  ask_daemon(loop, m.paths.socket, m);
   m.space = space_at;
   m.run = [&loop](std::vector<std::string> argv) {
     const ProgramResult r = run_program(loop, std::move(argv), program_ms);
     return doctor::Ran{r.started, r.ok, r.out};
   };
-  m.dial = [&loop](const std::string& host, uint16_t port) { return dial(loop, host, port); };
-  if (!context.arguments.registry.empty()) m.registries = {context.arguments.registry};
+  doctor::RegistryAsker asker(loop, context.clock, m.config);
+  m.ask_registries = [&](const std::vector<std::string>& registries) {
+    return asker.ask(registries, m.patience_ms);
+  };
+  if (!context.arguments.registry.empty())
+    m.registries = {doctor::registry_of_url(context.arguments.registry)};
   doctor::Findings out;
   const auto add = [&](const Finding& f) {
     if (tell) tell(f);

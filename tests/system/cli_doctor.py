@@ -49,6 +49,14 @@ def examined():
     code, findings = doctor("--registry 127.0.0.1:1")
     expect_equal((code, level(findings, "registries")), (1, "problem"))
 
+    # limpetd itself: it answers with a certificate that no authority of the system has signed.
+    # On loopback it would be let off.
+    own = re.search(r"inet ([0-9.]+)/", device.run("ip -4 address show limpet0")[1]).group(1)
+    port = device.kubectl("config view -o jsonpath={.clusters[0].cluster.server}").rsplit(":", 1)[1]
+    code, findings = doctor(f"--registry {own}:{port}")
+    expect_equal((code, level(findings, "registries")), (1, "problem"), str(findings["registries"]))
+    expect_match("is not trusted: .*certificate of", findings["registries"][0]["text"])
+
     # Another user may know neither; nobody is told to start what runs.
     with tempfile.TemporaryDirectory() as place:
         os.chmod(place, 0o755)

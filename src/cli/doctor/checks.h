@@ -44,6 +44,14 @@ struct Daemon {
   std::string not_ready;   // what /readyz says against it; empty: ready
 };
 
+// A way to a registry: itself, or one of its mirrors.
+struct Way {
+  std::string where;         // "mirror:5000", "quay.io over the proxy p:3128"
+  std::string problem;       // empty: a registry answers there
+  bool certificate = false;  // the problem is its certificate
+};
+using Ways = std::vector<Way>;
+
 struct Machine {
   std::string root;  // before every path; empty on a device
   daemon::Config config;
@@ -62,9 +70,10 @@ struct Machine {
   std::function<int64_t()> holder;
   int64_t patience_ms = 3000;          // for a check, and for one question within a check
   int64_t store_patience_ms = 60'000;  // for the store, which is copied and read whole
-  // Whether host:port takes a connection soon: empty, or why not.
-  std::function<std::string(const std::string& host, uint16_t port)> dial;
-  std::vector<std::string> registries;  // --registry
+  // All ways to each of these registries, asked for patience_ms at most.
+  std::function<std::vector<Ways>(const std::vector<std::string>& registries)> ask_registries;
+  std::vector<std::string> registries;      // --registry
+  std::vector<std::string> pod_registries;  // of the images of this device's pods
 };
 
 // Of a file below root; empty when it is not there or cannot be read.

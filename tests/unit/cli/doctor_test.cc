@@ -47,7 +47,9 @@ struct Rig {
     m.run = [](std::vector<std::string> argv) {
       return Ran{true, true, argv[0] == "nft" ? "table ip limpet\n" : "crun version 1.14\ncommit: x\n"};
     };
-    m.dial = [](const std::string&, uint16_t) { return std::string(); };
+    m.ask_registries = [](const std::vector<std::string>& names) {
+      return std::vector<Ways>(names.size(), {{"x", "", false}});
+    };
     put("/proc/filesystems", "nodev\toverlay\n");
     put("/proc/sys/kernel/osrelease", "6.1.0-test\n");
     put("/proc/sys/net/ipv4/ip_forward", "1\n");
@@ -577,20 +579,30 @@ TEST_CASE("doctor: routes and registries") {
   CHECK(has(said(check_routes(r.m)), "warning: The device has no address but its loopback."));
   CHECK(has(said(check_routes(r.m)), "warning: /etc/resolv.conf names no name server"));
 
-  CHECK(has(said(check_registries(r.m)), "skipped: No mirror or proxy is configured"));
-  std::vector<std::string> dialled;
-  r.m.dial = [&](const std::string& host, uint16_t port) {
-    dialled.push_back(host + " " + std::to_string(port));
-    return std::string(host == "bad" ? "refused" : "");
+  CHECK(has(said(check_registries(r.m)), "skipped: No pod and no mirror is known"));
+  std::vector<std::string> asked;
+  r.m.ask_registries = [&](const std::vector<std::string>& names) {
+    asked = names;
+    std::vector<Ways> out;
+    for (const std::string& name : names) {
+      const std::string why = name.starts_with("bad") ? "refused" : "";
+      out.push_back({{"mirror", name == "half" ? "silent" : why, false},
+                     {name, name == "forged" ? "certificate of forged is for x" : why, name == "forged"}});
+    }
+    return out;
   };
   r.m.registries = {"bad:5000"};
-  r.m.config.registries.mirrors["docker.io"] = {"http://mirror/path", "https://[2001:db8::1]:444"};
+  r.m.config.registries.mirrors["half"] = {"http://mirror/path"};
   r.m.config.proxy.https = "http://user:secret@proxy:3128";
+  r.m.pod_registries = {"bad", "half", "good"};
   const std::string told = said(check_registries(r.m));
-  CHECK(dialled == std::vector<std::string>{"bad 5000", "mirror 80", "2001:db8::1 444", "proxy 3128"});
-  CHECK(has(told, "problem: bad port 5000 cannot be reached: refused."));
-  CHECK(has(told, "ok: proxy port 3128 takes connections."));
-  CHECK_FALSE(has(told, "secret"));
-  r.m.config.registries.mirrors["quay.io"] = {"http://a", "http://b"};
-  CHECK(has(said(check_registries(r.m)), "skipped: 2 further ones were not tried."));
+  CHECK(asked == std::vector<std::string>{"bad:5000", "half", "bad", "good"});
+  CHECK(has(told, "problem: bad:5000 cannot be reached: mirror: refused; bad:5000: refused. | Check that"));
+  CHECK(has(told, "warning: half answers at half, but not everywhere: mirror: silent."));
+  CHECK(has(told, "warning: bad cannot be reached"));
+  CHECK(has(told, "ok: good answers (mirror, good)."));
+  r.m.pod_registries.emplace_back("forged");
+  CHECK(has(said(check_registries(r.m)), "skipped: 1 further ones were"));
+  r.m.registries = {"forged"};
+  CHECK(has(said(check_registries(r.m)), "forged: certificate of forged is for x. | Check the clock; name"));
 }
