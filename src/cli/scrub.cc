@@ -17,9 +17,41 @@ bool of_base64(char c) {
   return digit_or_letter(c) || c == '_' || c == '-' || c == '+' || c == '/' || c == '=';
 }
 
+// Pieces of a text that go, each found while the text is still whole; all go at the end, so that the time is
+// that of the text's length, however many they are. Never overlapping, each after the one before.
+class Cuts {
+ public:
+  explicit Cuts(std::string& text) : text_(text) {}
+  ~Cuts() {
+    if (pieces_.empty()) return;
+    std::string out;
+    size_t copied = 0;
+    for (const auto& [begin, end] : pieces_) {
+      out.append(text_, copied, begin - copied).append(gone);
+      copied = end;
+    }
+    text_ = out.append(text_, copied);
+  }
+  Cuts(const Cuts&) = delete;
+  void add(size_t begin, size_t end) {
+    if (!pieces_.empty() && begin < pieces_.back().second) {
+      pieces_.back().second = std::max(pieces_.back().second, end);
+    } else {
+      pieces_.emplace_back(begin, end);
+    }
+  }
+  // Where what goes so far ends.
+  size_t end() const { return pieces_.empty() ? 0 : pieces_.back().second; }
+
+ private:
+  std::string& text_;
+  std::vector<std::pair<size_t, size_t>> pieces_;
+};
+
 void replace_all(std::string& text, std::string_view what) {
-  for (size_t at = 0; (at = text.find(what, at)) != std::string::npos; at += gone.size())
-    text.replace(at, what.size(), gone);
+  Cuts cuts(text);
+  for (size_t at = 0; (at = text.find(what, at)) != std::string::npos; at += what.size())
+    cuts.add(at, at + what.size());
 }
 
 // What stands before the end of a block whose beginning was cut off: lines (also those that a JSON string
@@ -47,29 +79,36 @@ size_t headless_begin(std::string_view text, size_t end) {
   }
 }
 
+constexpr std::string_view pem_begin = "-----BEGIN ", pem_end = "-----END ", dashes = "-----";
+
+bool is_private(std::string_view text, size_t at, size_t title) {
+  return title != std::string::npos && text.substr(at, title - at).find("PRIVATE KEY") != std::string::npos;
+}
+
 void remove_private_keys(std::string& text) {
-  constexpr std::string_view begin = "-----BEGIN ", end = "-----END ", dashes = "-----";
-  const auto is_private = [&](size_t at, size_t title) {
-    return title != std::string::npos &&
-           std::string_view(text).substr(at, title - at).find("PRIVATE KEY") != std::string_view::npos;
-  };
-  for (size_t at = 0; (at = text.find(begin, at)) != std::string::npos;) {
-    const size_t title = text.find(dashes, at + begin.size());
-    if (!is_private(at, title)) {
-      at += begin.size();
+  Cuts cuts(text);
+  for (size_t at = 0; (at = text.find(pem_begin, at)) != std::string::npos;) {
+    const size_t title = text.find(dashes, at + pem_begin.size());
+    if (!is_private(text, at, title)) {
+      at += pem_begin.size();
       continue;
     }
-    size_t last = text.find(end, title);
-    if (last != std::string::npos) last = text.find(dashes, last + end.size());
+    size_t last = text.find(pem_end, title);
+    if (last != std::string::npos) last = text.find(dashes, last + pem_end.size());
     // A block that was cut off is removed to its last character that may be of one.
     const size_t stop = last == std::string::npos ? text.size() : last + dashes.size();
-    text.replace(at, stop - at, gone);
-    at += gone.size();
+    cuts.add(at, stop);
+    at = stop;
   }
-  for (size_t at = 0; (at = text.find(end, at)) != std::string::npos;) {
-    const size_t title = text.find(dashes, at + end.size());
-    if (!is_private(at, title)) {
-      at += end.size();
+}
+
+// Those whose beginning was cut off.
+void remove_ends_of_private_keys(std::string& text) {
+  Cuts cuts(text);
+  for (size_t at = 0; (at = text.find(pem_end, at)) != std::string::npos;) {
+    const size_t title = text.find(dashes, at + pem_end.size());
+    if (!is_private(text, at, title)) {
+      at += pem_end.size();
       continue;
     }
     const size_t line = text.rfind('\n', at);
@@ -80,23 +119,21 @@ void remove_private_keys(std::string& text) {
         text, before.find("\\n") == std::string_view::npos && before.find('"') == std::string_view::npos
                   ? at - before.size()
                   : at);
-    text.replace(from, title + dashes.size() - from, gone);
-    at = from + gone.size();
+    cuts.add(std::max(from, cuts.end()), title + dashes.size());
+    at = cuts.end();
   }
 }
 
 // header.payload.signature, each base64url; the header of a JWT begins with {" which is eyJ.
 void remove_jwts(std::string& text) {
+  Cuts cuts(text);
   for (size_t at = 0; (at = text.find("eyJ", at)) != std::string::npos;) {
-    size_t end = at, dots = 0;
-    while (end < text.size() && (of_base64(text[end]) || text[end] == '.')) dots += text[end++] == '.';
-    const bool begins = at == 0 || !of_base64(text[at - 1]);
-    if (begins && dots >= 2 && end - at >= 20) {
-      text.replace(at, end - at, gone);
-      at += gone.size();
-    } else {
-      at += 3;
+    size_t end = at + 3, dots = 0;
+    if (at == 0 || !of_base64(text[at - 1])) {
+      while (end < text.size() && (of_base64(text[end]) || text[end] == '.')) dots += text[end++] == '.';
+      if (dots >= 2 && end - at >= 20) cuts.add(at, end);
     }
+    at = end;
   }
 }
 
@@ -108,27 +145,28 @@ size_t find_word(std::string_view text, std::string_view word, size_t at) {
 
 void remove_credentials(std::string& text) {
   for (const std::string_view scheme : {"bearer ", "basic "}) {
+    Cuts cuts(text);
     for (size_t at = 0; (at = find_word(text, scheme, at)) != std::string::npos;) {
       at += scheme.size();
       size_t end = at;
       while (end < text.size() && (of_base64(text[end]) || text[end] == '.' || text[end] == '~')) end++;
       // A challenge ("Basic realm=...") is no credential.
       if (end - at < Scrubber::shortest || text.compare(at, 6, "realm=") == 0) continue;
-      text.replace(at, end - at, gone);
-      at += gone.size();
+      cuts.add(at, end);
+      at = end;
     }
   }
 }
 
 // scheme://user:password@host
 void remove_user_information(std::string& text) {
+  Cuts cuts(text);
   for (size_t at = 0; (at = text.find("://", at)) != std::string::npos;) {
     at += 3;
     const size_t end = std::min(text.find_first_of("/ \t\n\"'<>\\,", at), text.size());
-    const size_t sign = text.rfind('@', end == 0 ? 0 : end - 1);
-    if (sign == std::string::npos || sign <= at) continue;
-    text.replace(at, sign - at, gone);
-    at += gone.size();
+    const size_t sign = std::string_view(text).substr(at, end - at).rfind('@');
+    if (sign != std::string_view::npos && sign > 0) cuts.add(at, at + sign);
+    at = end;
   }
 }
 
@@ -157,10 +195,13 @@ size_t end_of_quoted(std::string_view text, size_t open) {
   return text.size();
 }
 
-// Whether the place is inside of a string in double quotes that began in its line.
+// Whether the place is inside of a string in double quotes that began in its line. False in a line that is
+// too long to tell, where then rather too much goes.
 bool in_quotes(std::string_view text, size_t at) {
+  constexpr size_t farthest = 8192;
   bool in = false;
   for (size_t i = at; i > 0 && text[i - 1] != '\n'; i--) {
+    if (at - i > farthest) return false;
     if (text[i - 1] == '"' && backslashes_before(text, i - 1) == 0) in = !in;
   }
   return in;
@@ -188,7 +229,7 @@ bool plain_of_json(std::string_view value) {
 
 // Removes what begins after the colon or sign of equality, blanks and an opening quote; gives the place after
 // it.
-size_t remove_value(std::string& text, size_t name, size_t colon, bool json) {
+size_t remove_value(std::string_view text, Cuts& cuts, size_t name, size_t colon, bool json) {
   size_t at = colon + 1;
   while (at < text.size() && (text[at] == ' ' || text[at] == '\t')) at++;
   size_t open = at;
@@ -199,12 +240,12 @@ size_t remove_value(std::string& text, size_t name, size_t colon, bool json) {
   const std::string_view found = std::string_view(text).substr(value, stop - value);
   const bool assigned = !json && text[colon] == '=';
   if (found.empty() || (!quoted && !assigned && plain_of_json(found))) return value;
-  text.replace(value, stop - value, gone);
-  return value + gone.size();
+  cuts.add(value, stop);
+  return stop;
 }
 
 // After {"name":"DB_PASSWORD" or "- name: DB_PASSWORD" the value that follows as "value".
-void remove_value_of_pair(std::string& text, size_t at) {
+void remove_value_of_pair(std::string_view text, Cuts& cuts, size_t at) {
   size_t begin = at;
   while (begin < text.size() && (of_space(text[begin]) || text[begin] == '\\' || text[begin] == '"' ||
                                  text[begin] == '\'' || text[begin] == ',')) {
@@ -216,11 +257,12 @@ void remove_value_of_pair(std::string& text, size_t at) {
     return;
   const size_t key_end = end;
   while (end < text.size() && (text[end] == '\\' || of_quote(text[end]) || text[end] == ' ')) end++;
-  if (end < text.size() && text[end] == ':') (void)remove_value(text, begin, end, end > key_end);
+  if (end < text.size() && text[end] == ':') (void)remove_value(text, cuts, begin, end, end > key_end);
 }
 
 // NAME=value, "name": "value", name: value, and "name": "NAME", "value": "value".
 void remove_named(std::string& text) {
+  Cuts cuts(text);
   for (size_t at = 0; at < text.size(); at++) {
     if (text[at] != '=' && text[at] != ':') continue;
     size_t end = at;
@@ -230,13 +272,14 @@ void remove_named(std::string& text) {
     const std::string_view name = std::string_view(text).substr(begin, end - begin);
     const bool json = end < at && (of_quote(text[at - 1]) || text[end] == '\\' || of_quote(text[end]));
     if (secret_name(name)) {
-      at = remove_value(text, begin, at, json) - 1;
+      at = remove_value(text, cuts, begin, at, json) - 1;
     } else if (name.size() == 4 && find_word(name, "name", 0) == 0) {
       size_t word = at + 1;
       while (word < text.size() && (text[word] == ' ' || text[word] == '\\' || of_quote(text[word]))) word++;
       size_t stop = word;
       while (stop < text.size() && of_name(text[stop])) stop++;
-      if (secret_name(std::string_view(text).substr(word, stop - word))) remove_value_of_pair(text, stop);
+      if (secret_name(std::string_view(text).substr(word, stop - word)))
+        remove_value_of_pair(text, cuts, stop);
     }
   }
 }
@@ -250,6 +293,7 @@ bool secret_flag(std::string_view word) {
 
 // --password VALUE of a command, ["--password","VALUE"], and as a list of YAML.
 void remove_after_flags(std::string& text) {
+  Cuts cuts(text);
   for (size_t at = 0; (at = text.find('-', at)) != std::string::npos;) {
     const bool begins = at == 0 || !of_name(text[at - 1]);
     size_t end = at;
@@ -284,8 +328,8 @@ void remove_after_flags(std::string& text) {
     }
     const std::string_view found = std::string_view(text).substr(value, stop - value);
     if (found.empty() || found.starts_with("--")) continue;
-    text.replace(value, stop - value, gone);
-    at = value + gone.size();
+    cuts.add(value, stop);
+    at = stop;
   }
 }
 
@@ -361,6 +405,7 @@ std::string Scrubber::text(std::string_view in) const {
   std::string out(in);
   for (const std::string& secret : known_) replace_all(out, secret);
   remove_private_keys(out);
+  remove_ends_of_private_keys(out);
   remove_jwts(out);
   remove_credentials(out);
   remove_user_information(out);

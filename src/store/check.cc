@@ -42,7 +42,9 @@ void remove_copy(const char* directory) {
 
 void on_signal(int number) {
   remove_copy(copy_to_remove);
-  signal(number, SIG_DFL);
+  struct sigaction action{};
+  action.sa_handler = SIG_DFL;
+  sigaction(number, &action, nullptr);
   raise(number);
 }
 

@@ -26,7 +26,9 @@ int64_t now_ms() {
 
 [[noreturn]] void work_and_end(int out, const std::function<std::string()>& work) {
   // It must be possible to end it, whatever this process does about signals.
-  for (const int number : {SIGHUP, SIGINT, SIGTERM}) signal(number, SIG_DFL);
+  struct sigaction action{};
+  action.sa_handler = SIG_DFL;
+  for (const int number : {SIGHUP, SIGINT, SIGTERM}) sigaction(number, &action, nullptr);
   prctl(PR_SET_PDEATHSIG, SIGTERM);
   const std::string text = work();
   for (size_t at = 0; at < text.size();) {

@@ -84,6 +84,21 @@ TEST_CASE("scrub: what looks like a secret goes, what does not stays") {
   }
 }
 
+TEST_CASE("scrub: the time is that of the length, however much goes") {
+  Scrubber s;
+  s.know("known-canary");
+  const std::string line =
+      R"(at http://bob:x@y/?sig=a&b=c known-canary --password x \"token\":\"y\" eyJ:// ")";
+  std::string in;
+  for (size_t i = 0; i < 4000; i++) in += line + (i % 1000 == 0 ? "\n" : "");
+  const std::string out = s.text(in);
+  CHECK_FALSE(has(out, "canary"));
+  CHECK_FALSE(has(out, "bob"));
+  CHECK(s.text(std::string(1 << 20, '"')).size() == 1 << 20);
+  CHECK(s.text(std::string(1 << 20, ':')).size() == 1 << 20);
+  CHECK(s.text(std::string(1 << 20, '\\')).size() == 1 << 20);
+}
+
 TEST_CASE("scrub: known secrets go wherever they stand, in every form") {
   Scrubber s;
   const std::string secret = "canary \"value\" 1";
