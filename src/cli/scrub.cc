@@ -222,6 +222,23 @@ size_t end_of_plain(std::string_view text, size_t name, size_t at, bool json) {
   return at;
 }
 
+// "password: |" of YAML: the lines that follow and begin farther to the right than the line of the name. The
+// place where it ends, `at` when it is no block.
+size_t end_of_block(std::string_view text, size_t name, size_t at, std::string_view value) {
+  if (value.size() > 3 || (value[0] != '|' && value[0] != '>')) return at;
+  const auto indent = [&](size_t line) {
+    return std::min(text.find_first_not_of(" -", line), text.size()) - line;
+  };
+  const size_t before = name == 0 ? std::string_view::npos : text.rfind('\n', name - 1);
+  const size_t base = indent(before == std::string_view::npos ? 0 : before + 1);
+  while (at < text.size()) {
+    const size_t end = std::min(text.find('\n', at + 1), text.size());
+    if (end > at + 1 && indent(at + 1) <= base) break;
+    at = end;
+  }
+  return at;
+}
+
 // Objects, lists and plain words of JSON and YAML are no secrets.
 bool plain_of_json(std::string_view value) {
   return value[0] == '{' || value[0] == '[' || value == "true" || value == "false" || value == "null";
@@ -236,10 +253,11 @@ size_t remove_value(std::string_view text, Cuts& cuts, size_t name, size_t colon
   while (open < text.size() && text[open] == '\\') open++;
   const bool quoted = open < text.size() && of_quote(text[open]);
   const size_t value = quoted ? open + 1 : at;
-  const size_t stop = quoted ? end_of_quoted(text, open) : end_of_plain(text, name, value, json);
-  const std::string_view found = std::string_view(text).substr(value, stop - value);
+  size_t stop = quoted ? end_of_quoted(text, open) : end_of_plain(text, name, value, json);
+  const std::string_view found = text.substr(value, stop - value);
   const bool assigned = !json && text[colon] == '=';
   if (found.empty() || (!quoted && !assigned && plain_of_json(found))) return value;
+  if (!quoted && text[colon] == ':') stop = end_of_block(text, name, stop, found);
   cuts.add(value, stop);
   return stop;
 }

@@ -42,6 +42,8 @@ TEST_CASE("scrub: what looks like a secret goes, what does not stays") {
       {"mysql --password 'two words' -h x", "mysql --password '[removed]' -h x"},
       {"args:\n- --password\n- two words\n- x", "args:\n- --password\n- [removed]\n- x"},
       {"x --no-auth --verbose", "x --no-auth --verbose"},
+      {"a:\n  password: |\n    hunter2\n\n    two\n  user: bob", "a:\n  password: [removed]\n  user: bob"},
+      {"password: >-\n  hunter2", "password: [removed]"},
       {"DB_PASS=hunter2", "DB_PASS=[removed]"},
       {"DB_PASS={[hunter2", "DB_PASS=[removed]"},
       {"PSK=hunter2", "PSK=[removed]"},
