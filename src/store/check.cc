@@ -176,6 +176,11 @@ Result<> use_copy(const std::string& path, const std::vector<std::string>& place
                   const Use& use) {
   const Trace file = trace_of(path), log = trace_of(path + "-wal");
   const uint64_t bytes = static_cast<uint64_t>(file.size) + static_cast<uint64_t>(log.size);
+  // As at the start: the file beside it says that there was one.
+  if (bytes == 0 && trace_of(path + ".made").there) {
+    return fail(Errc::corrupt,
+                path + " is missing or empty, though this device had one (" + path + ".made says so)");
+  }
   if (bytes == 0) return fail(Errc::not_found, path + " is not there");
   if (bytes > max_bytes) return fail(Errc::too_large, path + " is too large to be copied");
   for (const std::string& place : places) remove_old_copies(place);

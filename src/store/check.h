@@ -27,7 +27,7 @@ struct CheckReport {
 // is gone when this returns; what a killed process left of its copy goes too. Errors: not_found when there
 // is no database; too_large when it and its log exceed max_bytes; exhausted when no place has room or may be
 // written to; conflict when the database was changed meanwhile, so that the copy says nothing; corrupt when
-// it is damaged; others as those of Database.
+// it is damaged, or lost where there was one; others as those of Database.
 Result<CheckReport> check_database(const std::string& path, const std::vector<std::string>& places,
                                    uint64_t max_bytes);
 

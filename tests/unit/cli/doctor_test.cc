@@ -405,6 +405,9 @@ TEST_CASE("doctor: the store is checked without being touched") {
   CHECK(has(said(check_store(r.m)), "skipped: limpetd has it open"));
   r.m.daemon = {};
   CHECK(has(said(check_store(r.m)), "skipped: There is no store yet"));
+  r.put("/var/lib/limpet/limpet.db.made", "");
+  CHECK(has(said(check_store(r.m)), "is missing or empty, though this device had one"));
+  r.remove("/var/lib/limpet/limpet.db.made");
   r.put("/var/lib/limpet/x", "");
   const std::string file = r.root + "/var/lib/limpet/limpet.db";
   {
