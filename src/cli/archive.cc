@@ -1,11 +1,16 @@
 #include "cli/archive.h"
 
+#include <fcntl.h>
+#include <sys/stat.h>
 #include <zlib.h>
 
+#include <algorithm>
+#include <cerrno>
 #include <cstdio>
 #include <cstring>
 
 #include "base/assert.h"
+#include "base/unique_fd.h"
 
 namespace limpet::cli {
 namespace {
@@ -51,6 +56,35 @@ Result<std::string> Archive::gzip() const {
   deflateEnd(&z);
   if (rc != Z_STREAM_END) return fail(Errc::internal, "gzip: the archive cannot be packed");
   return out;
+}
+
+std::string_view last_lines(std::string_view text, size_t max_bytes) {
+  if (text.size() <= max_bytes) return text;
+  // From the line end before what fits, so that a whole line that just fits stays.
+  const size_t end = text.find('\n', text.size() - max_bytes - 1);
+  return end == std::string_view::npos ? std::string_view() : text.substr(end + 1);
+}
+
+Result<std::string> read_end(const std::string& path, size_t max_bytes) {
+  const UniqueFd fd(open(path.c_str(), O_RDONLY | O_CLOEXEC | O_NONBLOCK));
+  if (!fd) return fail_errno(errno, "open " + path);
+  struct stat st{};
+  if (fstat(fd.get(), &st) != 0) return fail_errno(errno, "look at " + path);
+  if (!S_ISREG(st.st_mode)) return fail(Errc::invalid_argument, path + " is no file");
+  // One byte more tells whether a line begins there.
+  const off_t from = std::max<off_t>(0, st.st_size - static_cast<off_t>(max_bytes) - 1);
+  std::string text(static_cast<size_t>(st.st_size - from), '\0');
+  size_t have = 0;
+  while (have < text.size()) {
+    const ssize_t n =
+        pread(fd.get(), text.data() + have, text.size() - have, from + static_cast<off_t>(have));
+    if (n < 0 && errno == EINTR) continue;
+    if (n < 0) return fail_errno(errno, "read " + path);
+    if (n == 0) break;  // it was cut meanwhile
+    have += static_cast<size_t>(n);
+  }
+  text.resize(have);
+  return std::string(last_lines(text, max_bytes));
 }
 
 }  // namespace limpet::cli

@@ -23,4 +23,9 @@ class Archive {
   std::string tar_;
 };
 
+// The whole lines at the end of text, at most max_bytes; empty when the last line alone is longer.
+std::string_view last_lines(std::string_view text, size_t max_bytes);
+// Those of a file, of which no more is read. not_found when there is none.
+Result<std::string> read_end(const std::string& path, size_t max_bytes);
+
 }  // namespace limpet::cli

@@ -6,10 +6,12 @@
 #include "cli/archive.h"
 #include "cli/command_doctor.h"
 #include "cli/device_config.h"
+#include "cli/doctor/apart.h"
 #include "cli/format.h"
 #include "cli/programs.h"
 #include "cli/scrub.h"
 #include "node/runtime/cgroup.h"
+#include "store/check.h"
 
 namespace limpet::cli {
 namespace {
@@ -17,7 +19,7 @@ namespace {
 constexpr size_t most_of_file = 1 << 20;    // of each file of the bundle
 constexpr size_t most_of_all = 16 << 20;    // of all of them, before packing
 constexpr size_t most_of_source = 8 << 20;  // read of anything
-constexpr int64_t program_ms = 5000;
+constexpr int64_t program_ms = 5000, store_ms = 60'000;
 constexpr const char* folder = "limpet-support/";
 
 class Bundle {
@@ -25,11 +27,14 @@ class Bundle {
   Bundle(Context& context, const DeviceConfig& device)
       : context_(context), device_(device), archive_(context.clock.wall().seconds) {}
 
+  // Why not all secrets are known; empty: they are.
+  const std::string& unknown() const { return unknown_; }
+
   Result<std::string> make() {
     learn_secrets();
     configuration();
     answers();
-    put("doctor.json", findings_json(diagnose(context_)));
+    findings();
     logs();
     commands();
     cgroups();
@@ -38,12 +43,13 @@ class Bundle {
   }
 
  private:
-  // The end of what is too long: the newest lines.
-  void put(const std::string& name, std::string_view text) {
-    std::string clean = scrubber_.text(text.substr(text.size() - std::min(text.size(), most_of_source)));
-    if (clean.size() > most_of_file) {
-      clean = "[the beginning is left out]\n" + clean.substr(clean.size() - most_of_file);
-    }
+  void put(const std::string& name, std::string_view text) { put_clean(name, scrubber_.text(text)); }
+
+  // Of what is too long its end, the newest lines. It is cut only now: what was cut before would hide from
+  // the scrubber.
+  void put_clean(const std::string& name, std::string clean) {
+    if (clean.size() > most_of_file)
+      clean = "[the beginning is left out]\n" + std::string(last_lines(clean, most_of_file));
     if (archive_.size() + clean.size() > most_of_all)
       return missing(name, "the bundle would become too large");
     archive_.add(folder + name, clean);
@@ -54,11 +60,52 @@ class Bundle {
     missing_ += "  " + name + ": " + printable(why) + "\n";
   }
 
-  // Secrets themselves never go in; that they are known helps to find them elsewhere.
+  // Secrets themselves never go in; that they are known helps to find them elsewhere. Without limpetd they
+  // are read from its store.
   void learn_secrets() {
-    if (const auto secrets = context_.daemon.get("/api/v1/secrets")) scrubber_.know_secrets(secrets->ref());
+    std::string why;
+    if (const auto secrets = context_.daemon.get("/api/v1/secrets")) {
+      scrubber_.know_secrets(secrets->ref());
+    } else {
+      why = learn_from_store();
+    }
     const std::string& auth = device_.config.registries.auth_file;
-    if (!auth.empty()) scrubber_.know_docker_config(read_file(auth, most_of_source).value_or(""));
+    if (!auth.empty()) {
+      const auto text = read_file(auth, most_of_source);
+      if (text) scrubber_.know_docker_config(*text);
+      if (!text && text.error().code != Errc::not_found)
+        why += (why.empty() ? "" : "; ") + text.error().message;
+    }
+    unknown_ = why;
+  }
+
+  // Empty, or why they are not known.
+  std::string learn_from_store() {
+    const auto values = doctor::apart(store_ms, [this] {
+      json::Writer w;
+      const auto read =
+          store::read_values(device_.paths.store_file, doctor::places_for_copy(device_.paths.data_dir),
+                             doctor::largest_copy, "secrets/");
+      w.begin_object();
+      if (!read && read.error().code != Errc::not_found) w.field("problem", read.error().message);
+      w.key("items").begin_array();
+      if (read) {
+        for (const std::string& value : *read) w.raw(value);
+      }
+      w.end_array().end_object();
+      return w.take();
+    });
+    if (!values) return "the store did not answer in time";
+    const auto list = json::parse(*values);
+    if (!list) return "the store: " + list.error().message;
+    scrubber_.know_secrets(list->ref());
+    return std::string(list->ref()["problem"].str());
+  }
+
+  // What may quote any secret goes in only while all of them are known.
+  void put_quoting(const std::string& name, const std::function<std::string()>& clean) {
+    if (unknown_.empty()) return put_clean(name, clean());
+    missing(name, "it may quote Secrets of this device, which are not known (see above)");
   }
 
   void configuration() {
@@ -82,21 +129,40 @@ class Bundle {
                 {"events.json", "/api/v1/events"},
                 {"deployments.json", "/apis/apps/v1/deployments"},
                 {"replicasets.json", "/apis/apps/v1/replicasets"}};
+    std::string unreachable;  // then the others need not wait for the same
     for (const auto& row : rows) {
-      const auto value = context_.daemon.get(row.path);
-      if (!value) {
-        missing(row.name, value.error().message);
-        if (value.error().code == exit_unreachable) return;  // the others wait for the same
+      if (!unreachable.empty()) {
+        missing(row.name, unreachable);
         continue;
       }
-      for (json::Ref item : value->ref()["items"]) {
-        Scrubber::pod(item);
-        Scrubber::pod(item["spec"]["template"]);
+      const auto value = context_.daemon.get(row.path);
+      if (value) {
+        put_quoting(row.name, [&] { return scrubber_.document(value->ref()); });
+        continue;
       }
-      // Lines, so that what is cut off leaves the rest readable.
-      put(row.name, value->ref().pretty() + "\n");
+      missing(row.name, value.error().message);
+      if (value.error().code == exit_unreachable) unreachable = value.error().message;
     }
-    if (const auto metrics = context_.daemon.ask("GET", "/metrics")) put("metrics.txt", *metrics);
+    const auto metrics = unreachable.empty() ? context_.daemon.ask("GET", "/metrics")
+                                             : Outcome<std::string>(failed(exit_unreachable, unreachable));
+    if (metrics) {
+      put("metrics.txt", *metrics);
+    } else {
+      missing("metrics.txt", metrics.error().message);
+    }
+  }
+
+  // Last words of limpetd are the one finding that quotes.
+  void findings() {
+    doctor::Findings all = diagnose(context_);
+    if (!unknown_.empty()) {
+      for (doctor::Finding& f : all) {
+        if (const size_t at = f.text.find(doctor::last_words_begin); at != std::string::npos)
+          f.text.resize(at);
+      }
+    }
+    const auto document = json::parse(findings_json(all));
+    put_clean("doctor.json", document ? scrubber_.document(document->ref()) : "");
   }
 
   void logs() {
@@ -104,21 +170,26 @@ class Bundle {
     const ProgramResult journal = run_program(
         loop, {"journalctl", "-u", "limpetd", "-n", "2000", "--no-pager", "-q", "-o", "short-iso"},
         program_ms, most_of_source);
-    if (journal.ok && !journal.out.empty()) put("limpetd.log", journal.out);
+    if (!journal.ok || journal.out.empty()) {
+      missing("limpetd.log", journal.out.empty() ? "the journal has nothing of limpetd" : journal.out);
+    } else {
+      put_quoting("limpetd.log", [&] { return scrubber_.text(without_cut_line(journal.out)); });
+    }
     // Where there is no systemd, packaging/quickstart.sh puts it here.
-    if (const auto text = tail("/var/log/limpetd.log")) put("limpetd-file.log", *text);
+    const auto file = read_end("/var/log/limpetd.log", most_of_source);
+    if (file) put_quoting("limpetd-file.log", [&] { return scrubber_.text(*file); });
+    if (!file && file.error().code != Errc::not_found) missing("limpetd-file.log", file.error().message);
     const ProgramResult kernel = run_program(loop, {"dmesg"}, program_ms, most_of_source);
     if (kernel.ok) {
-      put("kernel.log", kernel.out);
+      put("kernel.log", without_cut_line(kernel.out));
     } else {
       missing("kernel.log", kernel.out);
     }
   }
 
-  static Result<std::string> tail(const std::string& path) {
-    auto text = read_file(path, most_of_source);
-    if (text || text.error().code != Errc::too_large) return text;
-    return fail(Errc::too_large, path + " is too large");
+  // A program's output may end in the middle of a secret.
+  static std::string_view without_cut_line(std::string_view text) {
+    return text.size() < most_of_source ? text : text.substr(0, text.rfind('\n') + 1);
   }
 
   void commands() {
@@ -184,8 +255,14 @@ class Bundle {
         "Made by limpet " LIMPET_VERSION " at " + rfc3339(context_.clock.wall()) +
         ".\n\nSecrets are left out: data of Secret objects, private keys, tokens, passwords in URLs and of\n"
         "registries, and values of variables that are named like one. Look through it all the same before\n"
-        "you give it away: names, addresses and images of the device are in it.\n\nContents:\n" +
-        contents_;
+        "you give it away: names, addresses and images of the device are in it.\n";
+    if (!unknown_.empty()) {
+      text +=
+          "\nNot all secrets of this device are known (" + printable(unknown_) +
+          "),\nso logs and objects that may quote them are left out. In what is here only what looks like a\n"
+          "secret was found.\n";
+    }
+    text += "\nContents:\n" + contents_;
     if (!missing_.empty()) text += "\nWhat could not be had:\n" + missing_;
     archive_.add(std::string(folder) + "README.txt", scrubber_.text(text));
   }
@@ -195,6 +272,7 @@ class Bundle {
   Archive archive_;
   Scrubber scrubber_;
   std::string contents_, missing_;
+  std::string unknown_;  // why not all secrets are known; empty: they are
 };
 
 // "limpet-support-20260101T000000Z.tar.gz"
@@ -214,9 +292,19 @@ Outcome<int> run_support_bundle(Context& context) {
   if (to_output && context.output.out_terminal) {
     return failed(exit_usage, "standard output is a terminal; try: limpet support-bundle FILE");
   }
+  // Others cannot read the Secrets, and what is not known cannot be taken out.
+  if (geteuid() != 0) return failed(exit_failed, "this needs root");
   const DeviceConfig device = read_device_config(context.arguments);
-  const auto bytes = Bundle(context, device).make();
+  Bundle bundle(context, device);
+  const auto bytes = bundle.make();
   if (!bytes) return failed(exit_failed, bytes.error().message);
+  if (!bundle.unknown().empty()) {
+    (void)context.output.err(labelled("limpet:",
+                                      "not all secrets of this device are known (" +
+                                          printable(bundle.unknown()) +
+                                          "): logs and objects that may quote them are left out",
+                                      8, context.output.width));
+  }
   if (to_output) return print(context, *bytes);
   const std::string path = words.empty() ? default_name(context.clock.wall()) : words[0];
   if (const auto written = write_file_atomic(path, *bytes, 0600); !written)

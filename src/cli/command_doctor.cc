@@ -1,17 +1,23 @@
 // limpet doctor: gathers the facts, lets every check look, prints.
 #include <arpa/inet.h>
+#include <dirent.h>
 #include <ifaddrs.h>
 #include <sys/socket.h>
 #include <sys/stat.h>
 #include <sys/statvfs.h>
 #include <sys/timex.h>
+#include <unistd.h>
 
+#include <algorithm>
+#include <cerrno>
 #include <cstdio>
 
 #include "base/atomic_file.h"
 #include "cli/command_doctor.h"
 #include "cli/commands.h"
 #include "cli/device_config.h"
+#include "cli/doctor/apart.h"
+#include "cli/doctor/registry.h"
 #include "cli/format.h"
 #include "cli/programs.h"
 
@@ -21,7 +27,7 @@ namespace {
 using doctor::Finding;
 using doctor::Level;
 
-constexpr int64_t program_ms = 3000, dial_ms = 2000, answer_ms = 3000;
+constexpr int64_t program_ms = 3000, answer_ms = 3000;
 constexpr size_t label_width = 24;
 
 std::optional<doctor::Space> space_at(std::string path) {
@@ -55,34 +61,31 @@ std::vector<std::string> own_addresses() {
   return out;
 }
 
-// A name is looked up by a program that can be given up: the C library's own look-up cannot.
-std::string dial(loop::Loop& loop, const std::string& host, uint16_t port) {
-  std::string address = host;
-  unsigned char raw[16];
-  if (inet_pton(AF_INET, host.c_str(), raw) != 1 && inet_pton(AF_INET6, host.c_str(), raw) != 1) {
-    const ProgramResult found = run_program(loop, {"getent", "ahosts", host}, program_ms);
-    if (found.started && !found.ok) return "its name is not known, or no name server answers";
-    if (found.ok) address = found.out.substr(0, found.out.find_first_of(" \n"));
+std::vector<std::string> registries_of_pods(json::Ref pods) {
+  std::vector<std::string> out;
+  for (json::Ref pod : pods["items"]) {
+    for (const char* list : {"initContainers", "containers"}) {
+      for (json::Ref container : pod["spec"][list]) {
+        std::string registry = doctor::registry_of_image(container["image"].str());
+        if (!registry.empty() && std::find(out.begin(), out.end(), registry) == out.end())
+          out.push_back(std::move(registry));
+      }
+    }
   }
-  http::PlainDialer dialer;
-  http::Origin where;
-  where.host = address;
-  where.port = port;
-  std::string why = "no answer in time";
-  bool done = false;
-  const auto call = dialer.connect(loop, where, dial_ms, [&](Result<std::unique_ptr<loop::Stream>> stream) {
-    why = stream ? "" : stream.error().message;
-    done = true;
-  });
-  (void)loop.run_until([&] { return done; }, dial_ms + 500);
-  return why;
+  return out;
 }
 
-void ask_daemon(loop::Loop& loop, const std::string& socket, doctor::Daemon& d) {
+void ask_daemon(loop::Loop& loop, const std::string& socket, doctor::Machine& m) {
+  doctor::Daemon& d = m.daemon;
+  if (access(socket.c_str(), R_OK | W_OK) != 0) {
+    d.forbidden = d.forbidden || errno == EACCES || errno == EPERM;
+    return;
+  }
   Connection connection(loop, socket, answer_ms);
   const auto status = connection.get("/limpet/v1/status");
   if (!status) return;
   d.answers = true;
+  if (const auto pods = connection.get("/api/v1/pods")) m.pod_registries = registries_of_pods(pods->ref());
   if (d.pid == 0) d.pid = status->ref()["daemon"]["pid"].integer();
   for (json::Ref part : status->ref()["notReady"]) {
     d.not_ready += (d.not_ready.empty() ? "" : "; ") + printable(part["part"].str()) + ": " +
@@ -113,28 +116,52 @@ size_t count(const doctor::Findings& findings, Level level) {
 }  // namespace
 
 // "12: FLOCK  ADVISORY  WRITE 345 fd:01:6789 0 EOF", the inode in decimal.
-int64_t lock_holder(std::string_view locks, uint64_t inode) {
+std::vector<int64_t> lock_holders(std::string_view locks, uint64_t inode) {
+  std::vector<int64_t> out;
   while (!locks.empty()) {
     const size_t end = std::min(locks.find('\n'), locks.size());
     const std::string one(locks.substr(0, end));
     locks.remove_prefix(std::min(end + 1, locks.size()));
     int pid = 0;
-    unsigned major = 0, minor = 0;
     unsigned long long node = 0;
-    if (sscanf(one.c_str(), "%*d: FLOCK ADVISORY WRITE %d %x:%x:%llu", &pid, &major, &minor, &node) == 4 &&
-        node == inode)
-      return pid;
+    if (sscanf(one.c_str(), "%*d: FLOCK ADVISORY WRITE %d %*x:%*x:%llu", &pid, &node) == 2 && node == inode)
+      out.push_back(pid);
   }
-  return 0;
+  return out;
 }
 
-int64_t data_dir_holder(const std::string& data_dir) {
-  struct stat st{};
-  if (stat((data_dir + "/lock").c_str(), &st) != 0) return 0;
-  return lock_holder(read_file("/proc/locks", 1 << 20).value_or(""), st.st_ino);
+Holder find_holder(const std::string& data_dir, std::string_view locks) {
+  const auto denied = [] { return errno == EACCES || errno == EPERM; };
+  struct stat lock{};
+  if (stat((data_dir + "/lock").c_str(), &lock) != 0) return {0, denied()};
+  Holder holder;
+  for (const int64_t pid : lock_holders(locks, lock.st_ino)) {
+    if (pid <= 1) continue;  // of another pid namespace, or init, which is never ours to name
+    const std::string directory = strf("/proc/%lld/fd", static_cast<long long>(pid));
+    DIR* d = opendir(directory.c_str());
+    if (!d) {
+      holder.forbidden = holder.forbidden || denied();
+      continue;
+    }
+    bool open = false;
+    while (const dirent* entry = readdir(d)) {
+      struct stat st{};
+      open = open || (fstatat(dirfd(d), entry->d_name, &st, 0) == 0 && st.st_dev == lock.st_dev &&
+                      st.st_ino == lock.st_ino);
+    }
+    closedir(d);
+    if (open) return {pid, false};
+  }
+  return holder;
 }
 
-doctor::Findings diagnose(Context& context) {
+Holder find_holder(const std::string& data_dir) {
+  return find_holder(data_dir, read_file("/proc/locks", 1 << 20).value_or(""));
+}
+
+int64_t data_dir_holder(const std::string& data_dir) { return find_holder(data_dir).pid; }
+
+doctor::Findings diagnose(Context& context, const std::function<void(const Finding&)>& tell) {
   const DeviceConfig device = read_device_config(context.arguments);
   loop::Loop& loop = context.daemon.loop();
   doctor::Machine m;
@@ -147,22 +174,47 @@ doctor::Findings diagnose(Context& context) {
   const int state = adjtimex(&t);
   if (state >= 0) m.synchronised = state != TIME_ERROR && (t.status & STA_UNSYNC) == 0;
   m.addresses = own_addresses();
-  m.daemon.pid = data_dir_holder(m.paths.data_dir);
-  ask_daemon(loop, m.paths.socket, m.daemon);
+  // Apart: the directory may be on a disk that does not answer.
+  m.holder = [directory = m.paths.data_dir] { return data_dir_holder(directory); };
+  const auto held = doctor::apart(m.patience_ms, [&] {
+    const Holder holder = find_holder(m.paths.data_dir);
+    return strf("%lld %d", static_cast<long long>(holder.pid), holder.forbidden);
+  });
+  long long pid = 0;
+  int forbidden = 0;
+  if (held && sscanf(held->c_str(), "%lld %d", &pid, &forbidden) == 2) {
+    m.daemon.pid = pid;
+    m.daemon.forbidden = forbidden != 0;
+  }
+  ask_daemon(loop, m.paths.socket, m);
   m.space = space_at;
   m.run = [&loop](std::vector<std::string> argv) {
     const ProgramResult r = run_program(loop, std::move(argv), program_ms);
     return doctor::Ran{r.started, r.ok, r.out};
   };
-  m.dial = [&loop](const std::string& host, uint16_t port) { return dial(loop, host, port); };
-  if (!context.arguments.registry.empty()) m.registries = {context.arguments.registry};
-  doctor::Findings out = doctor::examine(m);
+  doctor::RegistryAsker asker(loop, context.clock, m.config);
+  m.ask_registries = [&](const std::vector<std::string>& registries) {
+    return asker.ask(registries, m.patience_ms);
+  };
+  if (!context.arguments.registry.empty())
+    m.registries = {doctor::registry_of_url(context.arguments.registry)};
+  doctor::Findings out;
+  const auto add = [&](const Finding& f) {
+    if (tell) tell(f);
+    out.push_back(f);
+  };
   if (!device.problem.empty()) {
-    out.insert(out.begin(),
-               {"configuration", Level::problem,
-                "The configuration is wrong: " + device.problem + (device.problem.ends_with('?') ? "" : "."),
-                "Correct it; limpetd does not start with it, and what follows is about the default places."});
+    add({"configuration", Level::problem,
+         "The configuration is wrong: " + device.problem + (device.problem.ends_with('?') ? "" : "."),
+         "Correct it; limpetd does not start with it, and what follows is about the default places."});
   }
+  if (!held) {
+    add({"limpetd", Level::problem,
+         strf("%s did not answer in %lld s: its disk hangs.", m.paths.data_dir.c_str(),
+              static_cast<long long>(m.patience_ms / 1000)),
+         "Look at dmesg for errors of the disk, and save what you need of it."});
+  }
+  (void)doctor::examine(m, add);
   return out;
 }
 
@@ -179,14 +231,17 @@ std::string findings_json(const doctor::Findings& findings) {
 }
 
 Outcome<int> run_doctor(Context& context) {
-  const doctor::Findings findings = diagnose(context);
+  // In text each at once: on a failing device the later ones take their time.
+  bool read = true;
+  const auto findings = diagnose(context, [&](const Finding& f) {
+    if (!context.arguments.json) read = read && context.output.out(line(context.output, f));
+  });
   const size_t problems = count(findings, Level::problem), warnings = count(findings, Level::warning);
   const int status = problems > 0 ? exit_failed : exit_done;
   if (context.arguments.json) return print(context, findings_json(findings), status);
-  std::string out;
-  for (const Finding& f : findings) out += line(context.output, f);
-  out += strf("%zu problem%s, %zu warning%s\n", problems, problems == 1 ? "" : "s", warnings,
-              warnings == 1 ? "" : "s");
+  if (!read) return std::unexpected(Failure{});
+  const std::string out = strf("%zu problem%s, %zu warning%s\n", problems, problems == 1 ? "" : "s", warnings,
+                               warnings == 1 ? "" : "s");
   return print(context, out, status);
 }
 

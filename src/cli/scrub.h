@@ -2,8 +2,9 @@
 //
 // Two ways, both over everything: values that are known to be secret (data of Secret objects, registry
 // passwords) wherever they stand, also in base64; and what looks like one whoever wrote it: private keys,
-// JWTs, "Bearer" and "Basic" credentials, passwords in URLs, values of keys whose name ends in password,
-// token, secret and the like.
+// JWTs, "Bearer" and "Basic" credentials, passwords in URLs, values of keys and flags whose name ends in
+// password, token, secret, key and the like. Rather too much than too little: a value without quotes goes to
+// the end of its line.
 #pragma once
 
 #include <string>
@@ -25,11 +26,14 @@ class Scrubber {
   void know_docker_config(std::string_view text);
 
   std::string text(std::string_view text) const;
-  // Of a pod, in place: values of environment variables with such names, and the annotation that repeats the
-  // whole object.
-  static void pod(json::Ref pod);
+  // A document of JSON as lines of text; the tree is changed. Beside what text() finds in each string:
+  // members with such names, the value of an object whose name is one (variables, headers), what follows such
+  // a flag in a list (arguments), and the annotation and fields that repeat a whole object.
+  std::string document(json::Ref value) const;
 
  private:
+  void tree(json::Ref node) const;
+
   std::vector<std::string> known_;  // the longest first
 };
 

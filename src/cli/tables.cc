@@ -154,7 +154,7 @@ const Command command_table[] = {
     {"support-bundle", "[FILE]", "one archive of what support needs, no secrets",
      "FILE is written with gzip, - for standard output; without FILE the name has the\n"
      "time in it. Data of Secrets, private keys, tokens and passwords are taken out.\n"
-     "It works without limpetd too, with what is there then.\n",
+     "It works without limpetd too, with what is there then. It needs root.\n",
      "  limpet support-bundle\n"
      "  limpet support-bundle /mnt/usb/device.tar.gz\n"
      "  limpet support-bundle - | ssh support 'cat > device.tar.gz'\n",

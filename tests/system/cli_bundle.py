@@ -35,10 +35,11 @@ device.wait_ready_pod("web")
 device.wait_status("shouts", "Error")
 
 
-def unpacked():
+def unpacked(said=""):
     path = os.path.join(device.home, "bundle.tar.gz")
     code, out, err = device.run(f"limpet --config {device.config_file} support-bundle {path}")
     expect_equal((code, out), (0, path + "\n"), err)
+    expect(said in " ".join(err.split()), err)
     expect_equal(os.stat(path).st_mode & 0o777, 0o600)
     with tarfile.open(path) as tar:
         files = {m.name.removeprefix("limpet-support/"): tar.extractfile(m).read() for m in tar.getmembers()}
@@ -80,7 +81,30 @@ def complete_and_clean():
         files = unpacked()
         check_no_secret(files)
         expect_match("limpetd does not run", files["doctor.json"].decode())
-        expect_match("status.json|version.json", files["README.txt"].decode().split("could not be had")[1])
+        missing = files["README.txt"].decode().split("could not be had")[1]
+        for name in ("version.json", "status.json", "images.json", "nodes.json", "pods.json", "events.json", "deployments.json",
+                     "replicasets.json", "metrics.txt", "limpetd.log"):
+            expect(name in missing or name in files, f"{name} in {missing}")
+        expect("pods.json" in missing, missing)
+        expect("are known" not in files["README.txt"].decode(), "all secrets are known")
+
+        # Known from the store alone: nothing about the place where it stands looks like a secret.
+        with open(device.config_file, "a") as file:
+            file.write(f"# the note says {SECRET} here\n")
+        files = unpacked()
+        expect_match(r"# the note says \[removed\] here", files["limpetd.yaml"].decode())
+
+        path = device.data_dir + "/limpet.db"
+        os.rename(path, path + ".away")
+        os.mkdir(path)
+        try:
+            files = unpacked("not all secrets of this device are known")
+            expect_match("Not all secrets of this device are known", files["README.txt"].decode())
+            for name in ("limpetd.log", "limpetd-file.log", "pods.json"):
+                expect(name not in files, f"{name} may quote secrets")
+        finally:
+            os.rmdir(path)
+            os.rename(path + ".away", path)
     finally:
         device.start_daemon()
 

@@ -4,8 +4,10 @@
 import json
 import os
 import re
+import shutil
 import signal
 import sys
+import tempfile
 import time
 
 sys.path.insert(0, os.environ["LIMPET_SOURCE"] + "/tests/lib")
@@ -47,6 +49,30 @@ def examined():
     code, findings = doctor("--registry 127.0.0.1:1")
     expect_equal((code, level(findings, "registries")), (1, "problem"))
 
+    # limpetd itself: it answers with a certificate that no authority of the system has signed.
+    # On loopback it would be let off.
+    own = re.search(r"inet ([0-9.]+)/", device.run("ip -4 address show limpet0")[1]).group(1)
+    port = device.kubectl("config view -o jsonpath={.clusters[0].cluster.server}").rsplit(":", 1)[1]
+    code, findings = doctor(f"--registry {own}:{port}")
+    expect_equal((code, level(findings, "registries")), (1, "problem"), str(findings["registries"]))
+    expect_match("is not trusted: .*certificate of", findings["registries"][0]["text"])
+
+    # Another user may know neither; nobody is told to start what runs.
+    with tempfile.TemporaryDirectory() as place:
+        os.chmod(place, 0o755)
+        shutil.copy(device.programs + "/limpet", place + "/limpet")
+        shutil.copy(device.config_file, place + "/limpetd.yaml")
+        os.chmod(place + "/limpet", 0o755)
+        os.chmod(place + "/limpetd.yaml", 0o644)
+        other = f"setpriv --reuid 65534 --regid 65534 --clear-groups {place}/limpet --config {place}/limpetd.yaml"
+        code, out, err = device.run(f"{other} doctor -o json")
+        findings = {f["check"]: f for f in json.loads(out)["findings"]}
+        expect_match("Only root or a member of the group limpet may tell whether limpetd runs", findings["limpetd"]["text"])
+        expect_equal((findings["limpetd"]["level"], findings["store"]["level"]), ("skipped", "skipped"), out)
+        code, out, err = device.run(f"{other} support-bundle {place}/no.tar.gz")
+        expect_equal(code, 1)
+        expect_match("this needs root", err)
+
     device.process.send_signal(signal.SIGSTOP)
     try:
         code, findings = doctor()
@@ -75,6 +101,8 @@ def examined():
     code, findings = doctor()
     expect_equal(level(findings, "store"), "problem", str(findings["store"]))
     expect_match(re.escape(path), findings["store"][0]["text"])
+    expect_match("The store is damaged", findings["store"][0]["text"])
+    expect_equal([name for name in os.listdir(device.data_dir) if name.startswith("limpet-check")], [])
     with open(path, "wb") as file:
         file.write(good)
     expect_equal(level(doctor()[1], "store"), "ok")

@@ -1,5 +1,5 @@
 // The device's own network, and the registries it pulls from.
-#include <charconv>
+#include <algorithm>
 
 #include "cli/doctor/checks.h"
 #include "cli/format.h"
@@ -43,28 +43,31 @@ std::string name_servers(const Machine& m) {
   return out;
 }
 
-// "https://host:5000/path" or "host:5000" or "host" as host and port.
-struct Place {
-  std::string host;
-  uint16_t port = 443;
-};
-
-Place place_of(std::string text) {
-  Place p;
-  if (text.starts_with("http://")) p.port = 80;
-  if (const size_t scheme = text.find("://"); scheme != std::string::npos) text.erase(0, scheme + 3);
-  text = text.substr(0, text.find('/'));
-  if (const size_t at = text.rfind('@'); at != std::string::npos)
-    text.erase(0, at + 1);  // a proxy's password
-  const size_t bracket = text.rfind(']');
-  const size_t colon = text.find(':', bracket == std::string::npos ? 0 : bracket);
-  if (colon != std::string::npos) {
-    (void)std::from_chars(text.data() + colon + 1, text.data() + text.size(), p.port);
-    text.erase(colon);
+// Pods whose images are on the device run without their registry: of one that nobody configured or named it
+// is a warning that it cannot be reached.
+Finding judge(const std::string& name, const Ways& ways, bool named) {
+  std::string good, bad;
+  bool certificate = false;
+  for (const Way& way : ways) {
+    if (way.problem.empty()) {
+      good += (good.empty() ? "" : ", ") + printable(way.where);
+    } else {
+      bad += (bad.empty() ? "" : "; ") + printable(way.where) + ": " + printable(way.problem);
+      certificate = certificate || way.certificate;
+    }
   }
-  if (text.starts_with('[') && text.ends_with(']')) text = text.substr(1, text.size() - 2);
-  p.host = text;
-  return p;
+  if (bad.empty()) return {"registries", Level::ok, printable(name) + " answers (" + good + ").", ""};
+  const char* remedy =
+      certificate
+          ? "Check the clock; name the authority that signed it in registries.caFile."
+          : "Check that it runs, the proxy, and the network and name server above; images that are on "
+            "the device run without it.";
+  if (!good.empty()) {
+    return {"registries", Level::warning,
+            printable(name) + " answers at " + good + ", but not everywhere: " + bad + ".", remedy};
+  }
+  return {"registries", named ? Level::problem : Level::warning,
+          printable(name) + (certificate ? " is not trusted: " : " cannot be reached: ") + bad + ".", remedy};
 }
 
 }  // namespace
@@ -98,34 +101,26 @@ Findings check_routes(const Machine& m) {
 }
 
 Findings check_registries(const Machine& m) {
-  std::vector<std::string> wanted = m.registries;
-  for (const auto& [registry, mirrors] : m.config.registries.mirrors)
-    wanted.insert(wanted.end(), mirrors.begin(), mirrors.end());
-  for (const std::string& proxy : {m.config.proxy.http, m.config.proxy.https}) {
-    if (!proxy.empty() && (wanted.empty() || wanted.back() != proxy)) wanted.push_back(proxy);
-  }
+  std::vector<std::string> wanted;
+  const auto want = [&](const std::string& registry) {
+    if (std::find(wanted.begin(), wanted.end(), registry) == wanted.end()) wanted.push_back(registry);
+  };
+  for (const std::string& registry : m.registries) want(registry);
+  for (const auto& [registry, mirrors] : m.config.registries.mirrors) want(registry);
+  const size_t named = wanted.size();
+  for (const std::string& registry : m.pod_registries) want(registry);
   if (wanted.empty()) {
     return {{"registries", Level::skipped,
-             "No mirror or proxy is configured; name a registry to try it: limpet doctor --registry HOST.",
-             ""}};
+             "No pod and no mirror is known; name a registry to try it: limpet doctor --registry HOST.", ""}};
   }
-  constexpr size_t most = 4;  // each may take its whole deadline
+  constexpr size_t most = 4;  // their names are looked up one after the other
+  const size_t left = wanted.size() - std::min(wanted.size(), most);
+  wanted.resize(wanted.size() - left);
   Findings out;
-  for (size_t i = 0; i < wanted.size() && i < most; i++) {
-    const Place p = place_of(wanted[i]);
-    const std::string where = strf("%s port %u", printable(p.host).c_str(), p.port);
-    const std::string why = m.dial(p.host, p.port);
-    if (why.empty()) {
-      out.push_back({"registries", Level::ok, where + " takes connections.", ""});
-    } else {
-      out.push_back({"registries", Level::problem, where + " cannot be reached: " + printable(why) + ".",
-                     "Check that it runs, and the network and name server above; images that are on the "
-                     "device run without it."});
-    }
-  }
-  if (wanted.size() > most)
-    out.push_back(
-        {"registries", Level::skipped, strf("%zu further ones were not tried.", wanted.size() - most), ""});
+  const std::vector<Ways> ways = m.ask_registries(wanted);
+  for (size_t i = 0; i < wanted.size(); i++) out.push_back(judge(wanted[i], ways[i], i < named));
+  if (left > 0)
+    out.push_back({"registries", Level::skipped, strf("%zu further ones were not tried.", left), ""});
   return out;
 }
 

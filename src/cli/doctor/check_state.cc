@@ -2,8 +2,10 @@
 #include <unistd.h>
 
 #include <algorithm>
+#include <charconv>
 
 #include "base/bytes.h"
+#include "cli/doctor/apart.h"
 #include "cli/doctor/checks.h"
 #include "cli/format.h"
 #include "pki/certificate.h"
@@ -12,11 +14,10 @@
 namespace limpet::cli::doctor {
 namespace {
 
-constexpr uint64_t largest_copy = 32 << 20;  // it may lie in memory
 constexpr int64_t soon_days = 30;
 
 // Shims of this device's pods: their directory is below runDir.
-size_t living_shims(const Machine& m) {
+size_t count_shims(const Machine& m) {
   size_t n = 0;
   for (const std::string& pid : names_in(m, "/proc")) {
     if (pid.find_first_not_of("0123456789") != std::string::npos) continue;
@@ -28,6 +29,14 @@ size_t living_shims(const Machine& m) {
   return n;
 }
 
+// Apart, for the command line of a stuck process can be stuck too. Without an answer: nullopt.
+std::optional<size_t> living_shims(const Machine& m) {
+  const auto told = apart(m.patience_ms, [&] { return strf("%zu", count_shims(m)); });
+  size_t n = 0;
+  if (!told || std::from_chars(told->data(), told->data() + told->size(), n).ec != std::errc()) return {};
+  return n;
+}
+
 std::string last_words(const Machine& m) {
   if (find_program(m, "journalctl").empty()) return "";
   const Ran ran = m.run({"journalctl", "-u", "limpetd", "-n", "3", "-o", "cat", "--no-pager", "-q"});
@@ -35,7 +44,7 @@ std::string last_words(const Machine& m) {
   std::string out;
   for (const char c : ran.out) out += c == '\n' ? ' ' : c;
   while (out.ends_with(' ') || out.ends_with('.')) out.pop_back();
-  return " Its last words: " + out + ".";
+  return last_words_begin + out + ".";
 }
 
 Finding judge(const Machine& m, const std::string& name, const std::string& pem) {
@@ -68,6 +77,35 @@ Finding judge(const Machine& m, const std::string& name, const std::string& pem)
   return {"certificates", Level::ok, name + " until " + until, ""};
 }
 
+// Only what is certainly damage is called so, for what it advises cannot be undone.
+Finding not_whole(const Machine& m, const Error& e) {
+  const std::string what = printable(e.message);
+  switch (e.code) {
+    case Errc::not_found:
+      return {"store", Level::skipped, "There is no store yet at " + m.paths.store_file + ".", ""};
+    case Errc::too_large:
+    case Errc::exhausted:
+      return {"store", Level::skipped, "The store was not checked: there is no room for a copy of it.", ""};
+    case Errc::permission_denied:
+      return {"store", Level::skipped, "The store was not checked: " + what + ".", ""};
+    case Errc::unsupported:
+      return {"store", Level::problem, "The store was not checked: " + what + ".",
+              "It is not damaged: install the version of limpet that wrote it."};
+    case Errc::corrupt:
+      if (!m.holder || m.holder() == 0) {
+        return {"store", Level::problem, "The store is damaged: " + what + ".",
+                "Keep a copy of " + m.paths.data_dir +
+                    ", then restore a backup, or remove the store and apply the manifests again."};
+      }
+      [[fallthrough]];
+    case Errc::conflict:
+      return {"store", Level::skipped, "The store was not checked: limpetd began to use it meanwhile.", ""};
+    default:
+      return {"store", Level::problem, "The store could not be checked: " + what + ".",
+              "Keep a copy of " + m.paths.data_dir + " and look at dmesg, whether the disk fails."};
+  }
+}
+
 // The admin's certificate in the kubeconfig, base64 of PEM.
 std::string embedded(std::string_view kubeconfig) {
   constexpr std::string_view key = "client-certificate-data: ";
@@ -81,10 +119,21 @@ std::string embedded(std::string_view kubeconfig) {
 
 }  // namespace
 
+std::vector<std::string> places_for_copy(const std::string& data_dir) {
+  return {data_dir, "/var/tmp", "/dev/shm", "/run"};
+}
+
 Findings check_daemon(const Machine& m) {
-  const size_t shims = living_shims(m);
-  const std::string containers = shims == 1 ? "1 container runs" : strf("%zu containers run", shims);
-  if (m.daemon.pid == 0) {
+  const auto counted = living_shims(m);
+  const size_t shims = counted.value_or(0);
+  const std::string containers = !counted     ? "how many containers run did not answer"
+                                 : shims == 1 ? "1 container runs"
+                                              : strf("%zu containers run", shims);
+  if (!m.daemon.answers && m.daemon.forbidden) {
+    return {{"limpetd", Level::skipped,
+             "Only root or a member of the group limpet may tell whether limpetd runs.", ""}};
+  }
+  if (m.daemon.pid == 0 && !m.daemon.answers) {
     Findings out{{"limpetd", Level::problem, "limpetd does not run." + last_words(m),
                   "Start it: systemctl start limpetd; its log tells why it ended: journalctl -u limpetd."}};
     if (shims > 0) {
@@ -94,7 +143,8 @@ Findings check_daemon(const Machine& m) {
     }
     return out;
   }
-  const std::string who = strf("limpetd (pid %lld)", static_cast<long long>(m.daemon.pid));
+  const std::string who =
+      m.daemon.pid == 0 ? "limpetd" : strf("limpetd (pid %lld)", static_cast<long long>(m.daemon.pid));
   if (!m.daemon.answers) {
     return {{"limpetd", Level::problem,
              who + " holds " + m.paths.data_dir + " but does not answer on " + m.paths.socket + ".",
@@ -108,20 +158,15 @@ Findings check_daemon(const Machine& m) {
 }
 
 Findings check_store(Machine& m) {
-  if (m.daemon.pid != 0) {
+  if (m.daemon.pid != 0 || m.daemon.answers) {
     return {{"store", Level::skipped, "limpetd has it open and checks every row that it reads.", ""}};
   }
   const std::string file = m.root + m.paths.store_file;
-  if (access((m.root + m.paths.data_dir).c_str(), R_OK | X_OK) != 0 && exists(m, m.paths.data_dir)) {
+  if (m.daemon.forbidden ||
+      (access((m.root + m.paths.data_dir).c_str(), R_OK | X_OK) != 0 && exists(m, m.paths.data_dir))) {
     return {{"store", Level::skipped, "Only root may read " + m.paths.data_dir + ".", ""}};
   }
-  Result<store::CheckReport> report = fail(Errc::io, "no place for a copy");
-  // Memory first: the disk may be full or read-only.
-  for (const char* scratch : {"/dev/shm", "/run", "/tmp", "/var/tmp"}) {
-    if (access(scratch, W_OK) != 0) continue;
-    report = store::check_database(file, scratch, largest_copy);
-    if (report || report.error().code != Errc::exhausted) break;
-  }
+  const auto report = store::check_database(file, places_for_copy(m.root + m.paths.data_dir), largest_copy);
   if (report) {
     m.last_write = report->last_commit;
     return {{"store", Level::ok,
@@ -130,15 +175,7 @@ Findings check_store(Machine& m) {
                   report->unclean ? "; limpetd was not stopped cleanly" : ""),
              ""}};
   }
-  const Error& e = report.error();
-  if (e.code == Errc::not_found)
-    return {{"store", Level::skipped, "There is no store yet at " + m.paths.store_file + ".", ""}};
-  if (e.code == Errc::too_large || e.code == Errc::exhausted) {
-    return {{"store", Level::skipped, "The store was not checked: there is no room for a copy of it.", ""}};
-  }
-  return {{"store", Level::problem, "The store is damaged: " + printable(e.message) + ".",
-           "Keep a copy of " + m.paths.data_dir +
-               ", then restore a backup, or remove the store and apply the manifests again."}};
+  return {not_whole(m, report.error())};
 }
 
 Findings check_certificates(const Machine& m) {

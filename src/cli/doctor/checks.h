@@ -38,10 +38,19 @@ struct Ran {
 };
 
 struct Daemon {
-  int64_t pid = 0;        // who holds dataDir; 0: nobody
-  bool answers = false;   // on its socket
-  std::string not_ready;  // what /readyz says against it; empty: ready
+  int64_t pid = 0;         // who holds dataDir; 0: nobody, or not known
+  bool answers = false;    // on its socket
+  bool forbidden = false;  // who holds dataDir, or to ask on the socket: this user is not allowed to know
+  std::string not_ready;   // what /readyz says against it; empty: ready
 };
+
+// A way to a registry: itself, or one of its mirrors.
+struct Way {
+  std::string where;         // "mirror:5000", "quay.io over the proxy p:3128"
+  std::string problem;       // empty: a registry answers there
+  bool certificate = false;  // the problem is its certificate
+};
+using Ways = std::vector<Way>;
 
 struct Machine {
   std::string root;  // before every path; empty on a device
@@ -57,9 +66,14 @@ struct Machine {
   std::function<std::optional<Space>(const std::string& path)> space;
   // A program of the usual path, for at most three seconds.
   std::function<Ran(std::vector<std::string> argv)> run;
-  // Whether host:port takes a connection soon: empty, or why not.
-  std::function<std::string(const std::string& host, uint16_t port)> dial;
-  std::vector<std::string> registries;  // --registry
+  // Who holds dataDir now, as Daemon::pid: it may have changed since.
+  std::function<int64_t()> holder;
+  int64_t patience_ms = 3000;          // for a check, and for one question within a check
+  int64_t store_patience_ms = 60'000;  // for the store, which is copied and read whole
+  // All ways to each of these registries, asked for patience_ms at most.
+  std::function<std::vector<Ways>(const std::vector<std::string>& registries)> ask_registries;
+  std::vector<std::string> registries;      // --registry
+  std::vector<std::string> pod_registries;  // of the images of this device's pods
 };
 
 // Of a file below root; empty when it is not there or cannot be read.
@@ -69,6 +83,13 @@ std::vector<std::string> names_in(const Machine& machine, const std::string& pat
 bool exists(const Machine& machine, const std::string& path);
 // The first of the usual directories with such a program, as a path without root; empty: none.
 std::string find_program(const Machine& machine, const std::string& name);
+
+// Of the store: dataDir first, where only root may look, then where there is room when its disk is full.
+std::vector<std::string> places_for_copy(const std::string& data_dir);
+constexpr uint64_t largest_copy = 32 << 20;  // it may lie in memory
+
+// How what limpetd wrote last begins in a finding of check_daemon.
+inline constexpr const char* last_words_begin = " Its last words: ";
 
 Findings check_daemon(const Machine& machine);
 Findings check_store(Machine& machine);  // finds last_write
@@ -83,8 +104,9 @@ Findings check_certificates(const Machine& machine);
 Findings check_routes(const Machine& machine);
 Findings check_registries(const Machine& machine);
 
-// All of them, in the order of the table above.
-Findings examine(Machine& machine);
+// All of them, in the order of the table above; each finding is told when it is made. What a failing disk can
+// hold for ever is done apart, and that it did not answer is then the finding.
+Findings examine(Machine& machine, const std::function<void(const Finding&)>& tell = {});
 
 // Known escapes of that version: "CVE-2024-21626, ...". package: the version of the distribution's package
 // that the program came with, empty when it is not from one.

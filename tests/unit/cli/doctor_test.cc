@@ -1,6 +1,7 @@
 // Every finding of limpet doctor, rigged in a tree of files.
 #include <doctest/doctest.h>
 #include <fcntl.h>
+#include <signal.h>
 #include <sys/stat.h>
 #include <sys/wait.h>
 #include <unistd.h>
@@ -11,6 +12,7 @@
 #include "base/bytes.h"
 #include "base/random.h"
 #include "cli/command_doctor.h"
+#include "cli/doctor/apart.h"
 #include "pki/certificate.h"
 #include "store/check.h"
 #include "store/data_dir_lock.h"
@@ -40,12 +42,14 @@ struct Rig {
     m.built = now_s - 1000;
     m.synchronised = true;
     m.addresses = {"127.0.0.1", "192.0.2.7"};
-    m.daemon = {77, true, ""};
+    m.daemon = {77, true, false, ""};
     m.space = [this](const std::string&) { return std::optional(space); };
     m.run = [](std::vector<std::string> argv) {
       return Ran{true, true, argv[0] == "nft" ? "table ip limpet\n" : "crun version 1.14\ncommit: x\n"};
     };
-    m.dial = [](const std::string&, uint16_t) { return std::string(); };
+    m.ask_registries = [](const std::vector<std::string>& names) {
+      return std::vector<Ways>(names.size(), {{"x", "", false}});
+    };
     put("/proc/filesystems", "nodev\toverlay\n");
     put("/proc/sys/kernel/osrelease", "6.1.0-test\n");
     put("/proc/sys/net/ipv4/ip_forward", "1\n");
@@ -284,7 +288,7 @@ TEST_CASE("doctor: the runtime and nft") {
 
 TEST_CASE("doctor: limpetd dead, stuck, not ready; containers without it") {
   Rig r;
-  r.m.daemon = {77, true, "node: taking over"};
+  r.m.daemon = {77, true, false, "node: taking over"};
   CHECK(has(said(check_daemon(r.m)), "problem: limpetd (pid 77) is not ready: node: taking over."));
   r.m.daemon.answers = false;
   CHECK(
@@ -305,13 +309,67 @@ TEST_CASE("doctor: limpetd dead, stuck, not ready; containers without it") {
             "limpetd does not run. Its last words: <3>store: disk full"));
 }
 
+TEST_CASE("doctor: who may not know is told so, and nothing else") {
+  Rig r;
+  r.put("/var/lib/limpet/limpet.db", "x");
+  r.m.daemon = {0, false, true, ""};
+  CHECK_EQ(said(check_daemon(r.m)),
+           "skipped: Only root or a member of the group limpet may tell whether limpetd runs.");
+  CHECK_EQ(said(check_store(r.m)), "skipped: Only root may read /var/lib/limpet.");
+  // A member of the group does not see the lock, but gets an answer.
+  r.m.daemon = {0, true, true, ""};
+  CHECK_EQ(said(check_daemon(r.m)), "ok: limpetd is ready; 0 containers run.");
+  CHECK(has(said(check_store(r.m)), "skipped: limpetd has it open"));
+  if (geteuid() != 0) return;
+  // Of a real directory, as another user.
+  REQUIRE(chmod((r.root + "/var/lib/limpet").c_str(), 0700) == 0);
+  REQUIRE(chmod(r.root.c_str(), 0755) == 0);
+  const auto lock = store::lock_data_dir(r.root + "/var/lib/limpet");
+  REQUIRE(lock);
+  const auto other = apart(5000, [&]() -> std::string {
+    if (setgid(65534) != 0 || setuid(65534) != 0) return "cannot";
+    const Holder holder = find_holder(r.root + "/var/lib/limpet");
+    return strf("%lld %d", static_cast<long long>(holder.pid), holder.forbidden);
+  });
+  CHECK_EQ(other.value_or("nothing"), "0 1");
+}
+
+TEST_CASE("doctor: what hangs is given up, told, and leaves the rest to be found") {
+  CHECK_EQ(apart(5000, [] { return std::string(300'000, 'x'); }).value_or("").size(), 300'000);
+  CHECK_FALSE(apart(50, [] {
+    sleep(30);
+    return std::string();
+  }));
+  CHECK_FALSE(apart(5000, []() -> std::string { _exit(3); }));
+  Rig r;
+  r.m.patience_ms = 200;
+  // Opening a pipe without a writer takes for ever.
+  r.remove("/proc/net/route");
+  REQUIRE(mkfifo((r.root + "/proc/net/route").c_str(), 0600) == 0);
+  std::vector<std::string> told;
+  const Findings found = examine(r.m, [&](const Finding& f) { told.emplace_back(f.check); });
+  CHECK_EQ(told.size(), found.size());
+  bool seen = false;
+  for (const Finding& f : found) {
+    if (std::string_view(f.check) != "network") continue;
+    seen = true;
+    CHECK(has(said({f}), "problem: This check did not answer in 1 s"));
+  }
+  CHECK(seen);
+  CHECK_EQ(told.back(), "registries");
+}
+
 TEST_CASE("doctor: who holds dataDir") {
   const char* locks =
       "1: POSIX  ADVISORY  WRITE 9 fd:01:55 0 EOF\n2: FLOCK  ADVISORY  READ 8 fd:01:55 0 EOF\n"
       "3: FLOCK  ADVISORY  WRITE 4321 00:2a:55 0 EOF\n3: -> FLOCK  ADVISORY  WRITE 7 00:2a:56 0 EOF\n";
-  CHECK_EQ(lock_holder(locks, 55), 4321);
-  CHECK_EQ(lock_holder(locks, 56), 0);
-  CHECK_EQ(lock_holder("", 55), 0);
+  CHECK_EQ(lock_holders(locks, 55), std::vector<int64_t>{4321});
+  CHECK(lock_holders(locks, 56).empty());
+  CHECK(lock_holders("", 55).empty());
+  CHECK_EQ(lock_holders(
+               "1: FLOCK  ADVISORY  WRITE 7 00:2a:5 0 EOF\n2: FLOCK  ADVISORY  WRITE 8 00:2b:5 0 EOF\n", 5)
+               .size(),
+           2);
   // What the kernel really writes.
   const std::string dir = "/tmp/limpet-doctor-lock-XXXXXX";
   std::string made = dir;
@@ -323,6 +381,21 @@ TEST_CASE("doctor: who holds dataDir") {
     CHECK_EQ(data_dir_holder(made), getpid());
   }
   CHECK_EQ(data_dir_holder(made), 0);
+  // A lock on a file of the same number elsewhere, as the kernel shows it: this process has no such file open
+  // in dataDir, so nobody is named.
+  struct stat st{};
+  REQUIRE(stat((made + "/lock").c_str(), &st) == 0);
+  const std::string strange =
+      strf("1: FLOCK  ADVISORY  WRITE %d 00:7f:%llu 0 EOF\n2: FLOCK  ADVISORY  WRITE 1 00:7f:%llu 0 EOF\n",
+           static_cast<int>(getpid()), static_cast<unsigned long long>(st.st_ino),
+           static_cast<unsigned long long>(st.st_ino));
+  CHECK_EQ(find_holder(made, strange).pid, 0);
+  {
+    const int fd = open((made + "/lock").c_str(), O_RDONLY | O_CLOEXEC);
+    REQUIRE(fd >= 0);
+    CHECK_EQ(find_holder(made, strange).pid, getpid());
+    close(fd);
+  }
   unlink((made + "/lock").c_str());
   rmdir(made.c_str());
 }
@@ -332,6 +405,9 @@ TEST_CASE("doctor: the store is checked without being touched") {
   CHECK(has(said(check_store(r.m)), "skipped: limpetd has it open"));
   r.m.daemon = {};
   CHECK(has(said(check_store(r.m)), "skipped: There is no store yet"));
+  r.put("/var/lib/limpet/limpet.db.made", "");
+  CHECK(has(said(check_store(r.m)), "is missing or empty, though this device had one"));
+  r.remove("/var/lib/limpet/limpet.db.made");
   r.put("/var/lib/limpet/x", "");
   const std::string file = r.root + "/var/lib/limpet/limpet.db";
   {
@@ -363,11 +439,27 @@ TEST_CASE("doctor: the store is checked without being touched") {
     REQUIRE((*db)->close());
   }
   CHECK_EQ(said(check_store(r.m)), "ok: The store is whole: 3 rows, revision 3.");
-  const auto too_large = store::check_database(file, "/tmp", 10);
+  const auto too_large = store::check_database(file, {"/tmp"}, 10);
   REQUIRE_FALSE(too_large);
   CHECK(too_large.error().code == Errc::too_large);
-  CHECK_FALSE(store::check_database(file, "/nowhere", 1 << 20));
+  const auto nowhere = store::check_database(file, {"/nowhere"}, 1 << 20);
+  REQUIRE_FALSE(nowhere);
+  CHECK(nowhere.error().code == Errc::exhausted);
   const std::string good = read_file(file, 1 << 20).value_or("");
+  // A name that others can foresee does no harm, and what a killed one left goes.
+  const pid_t gone = fork();
+  if (gone == 0) _exit(0);
+  waitpid(gone, nullptr, 0);
+  r.put(strf("/var/lib/limpet/limpet-check-%d-abcdef/db", static_cast<int>(gone)), "secret");
+  r.put("/var/lib/limpet/limpet-check-1-abcdef/db", "of a living process");
+  r.put(strf("/var/lib/limpet/limpet-check-%d.db", static_cast<int>(getpid())), "somebody's");
+  CHECK(has(said(check_store(r.m)), "ok: The store is whole"));
+  CHECK_FALSE(exists(r.m, strf("/var/lib/limpet/limpet-check-%d-abcdef", static_cast<int>(gone))));
+  CHECK(exists(r.m, "/var/lib/limpet/limpet-check-1-abcdef/db"));
+  CHECK(exists(r.m, strf("/var/lib/limpet/limpet-check-%d.db", static_cast<int>(getpid()))));
+  r.remove("/var/lib/limpet/limpet-check-1-abcdef/db");
+  rmdir((r.root + "/var/lib/limpet/limpet-check-1-abcdef").c_str());
+  r.remove(strf("/var/lib/limpet/limpet-check-%d.db", static_cast<int>(getpid())));
   std::string bad = good;
   bad[bad.find("value 2") + 6] = '9';
   r.put("/var/lib/limpet/limpet.db", bad);
@@ -375,10 +467,72 @@ TEST_CASE("doctor: the store is checked without being touched") {
   CHECK(has(told, "problem: The store is damaged: "));
   CHECK(has(told, file));
   CHECK_FALSE(has(told, "limpet-check"));
+  // Damage while limpetd starts is no damage.
+  r.m.holder = [] { return int64_t{5}; };
+  CHECK(has(said(check_store(r.m)), "skipped: The store was not checked: limpetd began to use it"));
+  r.m.holder = nullptr;
+  // user_version, at byte 60 of a database: of a limpet to come.
+  std::string newer = good;
+  newer[63] = 99;
+  r.put("/var/lib/limpet/limpet.db", newer);
+  const std::string of_newer = said(check_store(r.m));
+  CHECK(has(of_newer, "problem: The store was not checked: "));
+  CHECK(has(of_newer, "schema version 99"));
+  CHECK(has(of_newer, "install the version of limpet that wrote it"));
+  CHECK_FALSE(has(of_newer, "remove the store"));
   r.put("/var/lib/limpet/limpet.db",
         "no database at all, and long enough to have a header of one: " + std::string(200, 'x'));
-  CHECK(has(said(check_store(r.m)), "problem: The store is damaged: "));
+  CHECK(has(said(check_store(r.m)), "problem: The store could not be checked: "));
+  CHECK_FALSE(has(said(check_store(r.m)), "remove the store"));
   CHECK_EQ(names_in(r.m, "/var/lib/limpet").size(), 2);
+}
+
+TEST_CASE("doctor: a copy of the store does not outlive a signal, and its Secrets can be read") {
+  Rig r;
+  r.put("/var/lib/limpet/x", "");
+  const std::string dir = r.root + "/var/lib/limpet", file = dir + "/limpet.db";
+  auto db = store::Database::open(file, 1 << 20);
+  REQUIRE(db);
+  store::Batch batch;
+  const std::string stored[] = {store::to_stored("one"), store::to_stored("two")};
+  const std::string keys[] = {"pods/default/a", "secrets/default/b"};
+  for (int i = 0; i < 2; i++) {
+    store::Change c;
+    c.id = store::row_id(i + 1, 0);
+    c.key = keys[i];
+    c.created = i + 1;
+    c.time = now_s;
+    c.stored = stored[i];
+    c.value = std::make_shared<std::string>(i == 0 ? "one" : "two");
+    batch.changes.push_back(std::move(c));
+  }
+  std::vector<SharedBytes> previous;
+  REQUIRE((*db)->write(batch, previous));
+  REQUIRE((*db)->close());
+  const auto secrets = store::read_values(file, {dir}, 1 << 20, "secrets/");
+  REQUIRE(secrets);
+  CHECK_EQ(*secrets, std::vector<std::string>{"two"});
+  // Stopped while the copy is there: the log is a pipe that nobody writes to.
+  unlink((file + "-wal").c_str());
+  REQUIRE(mkfifo((file + "-wal").c_str(), 0600) == 0);
+  const pid_t child = fork();
+  if (child == 0) {
+    signal(SIGINT, SIG_DFL);
+    (void)store::check_database(file, {dir}, 1 << 20);
+    _exit(0);
+  }
+  const auto copies = [&] {
+    size_t n = 0;
+    for (const std::string& name : names_in(r.m, "/var/lib/limpet")) n += name.starts_with("limpet-check-");
+    return n;
+  };
+  for (int i = 0; i < 500 && copies() == 0; i++) usleep(10'000);
+  CHECK_EQ(copies(), 1);
+  kill(child, SIGINT);
+  int status = 0;
+  waitpid(child, &status, 0);
+  CHECK(WIFSIGNALED(status));
+  CHECK_EQ(copies(), 0);
 }
 
 TEST_CASE("doctor: certificates") {
@@ -428,20 +582,30 @@ TEST_CASE("doctor: routes and registries") {
   CHECK(has(said(check_routes(r.m)), "warning: The device has no address but its loopback."));
   CHECK(has(said(check_routes(r.m)), "warning: /etc/resolv.conf names no name server"));
 
-  CHECK(has(said(check_registries(r.m)), "skipped: No mirror or proxy is configured"));
-  std::vector<std::string> dialled;
-  r.m.dial = [&](const std::string& host, uint16_t port) {
-    dialled.push_back(host + " " + std::to_string(port));
-    return std::string(host == "bad" ? "refused" : "");
+  CHECK(has(said(check_registries(r.m)), "skipped: No pod and no mirror is known"));
+  std::vector<std::string> asked;
+  r.m.ask_registries = [&](const std::vector<std::string>& names) {
+    asked = names;
+    std::vector<Ways> out;
+    for (const std::string& name : names) {
+      const std::string why = name.starts_with("bad") ? "refused" : "";
+      out.push_back({{"mirror", name == "half" ? "silent" : why, false},
+                     {name, name == "forged" ? "certificate of forged is for x" : why, name == "forged"}});
+    }
+    return out;
   };
   r.m.registries = {"bad:5000"};
-  r.m.config.registries.mirrors["docker.io"] = {"http://mirror/path", "https://[2001:db8::1]:444"};
+  r.m.config.registries.mirrors["half"] = {"http://mirror/path"};
   r.m.config.proxy.https = "http://user:secret@proxy:3128";
+  r.m.pod_registries = {"bad", "half", "good"};
   const std::string told = said(check_registries(r.m));
-  CHECK(dialled == std::vector<std::string>{"bad 5000", "mirror 80", "2001:db8::1 444", "proxy 3128"});
-  CHECK(has(told, "problem: bad port 5000 cannot be reached: refused."));
-  CHECK(has(told, "ok: proxy port 3128 takes connections."));
-  CHECK_FALSE(has(told, "secret"));
-  r.m.config.registries.mirrors["quay.io"] = {"http://a", "http://b"};
-  CHECK(has(said(check_registries(r.m)), "skipped: 2 further ones were not tried."));
+  CHECK(asked == std::vector<std::string>{"bad:5000", "half", "bad", "good"});
+  CHECK(has(told, "problem: bad:5000 cannot be reached: mirror: refused; bad:5000: refused. | Check that"));
+  CHECK(has(told, "warning: half answers at half, but not everywhere: mirror: silent."));
+  CHECK(has(told, "warning: bad cannot be reached"));
+  CHECK(has(told, "ok: good answers (mirror, good)."));
+  r.m.pod_registries.emplace_back("forged");
+  CHECK(has(said(check_registries(r.m)), "skipped: 1 further ones were"));
+  r.m.registries = {"forged"};
+  CHECK(has(said(check_registries(r.m)), "forged: certificate of forged is for x. | Check the clock; name"));
 }

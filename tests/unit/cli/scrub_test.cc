@@ -1,6 +1,9 @@
 #include "cli/scrub.h"
 
 #include <doctest/doctest.h>
+#include <unistd.h>
+
+#include <cstdlib>
 
 #include "base/bytes.h"
 #include "cli/archive.h"
@@ -24,10 +27,45 @@ TEST_CASE("scrub: what looks like a secret goes, what does not stays") {
       {"-----BEGIN CERTIFICATE-----\nMIIB\n-----END CERTIFICATE-----",
        "-----BEGIN CERTIFICATE-----\nMIIB\n-----END CERTIFICATE-----"},
       {"x eyJhbGciOi.eyJzdWIiOiJ4.c2lnbmF0dXJl y", "x [removed] y"},
-      {"Authorization: Bearer abcdef0123456789", "Authorization: Bearer [removed]"},
+      {"Authorization: Bearer abcdef0123456789", "Authorization: [removed]"},
+      {"sent bearer abcdef0123456789.x", "sent bearer [removed]"},
+      {"BASIC dXNlcjpodW50ZXIy", "BASIC [removed]"},
       {"Www-Authenticate: Basic realm=\"r\"", "Www-Authenticate: Basic realm=\"r\""},
-      {"DB_PASSWORD=hunter2 next", "DB_PASSWORD=[removed] next"},
-      {"--api-token=hunter2, more", "--api-token=[removed], more"},
+      {"DB_PASSWORD=two words\nnext", "DB_PASSWORD=[removed]\nnext"},
+      {"\"x DB_PASSWORD=two words\" next", "\"x DB_PASSWORD=[removed]\" next"},
+      {"--api-token=hunter2, more", "--api-token=[removed]"},
+      {R"(["--password","hunter2","x"])", R"(["--password","[removed]","x"])"},
+      {"[\n  \"--password\",\n  \"hunter2\"\n]", "[\n  \"--password\",\n  \"[removed]\"\n]"},
+      {R"({\"args\":[\"--password\",\"hunter2\"]})", R"({\"args\":[\"--password\",\"[removed]\"]})"},
+      {R"(["--password"],"b":"c")", R"(["--password"],"b":"c")"},
+      {"mysql --password hunter2 -h x", "mysql --password [removed] -h x"},
+      {"mysql --password 'two words' -h x", "mysql --password '[removed]' -h x"},
+      {"args:\n- --password\n- two words\n- x", "args:\n- --password\n- [removed]\n- x"},
+      {"x --no-auth --verbose", "x --no-auth --verbose"},
+      {"a:\n  password: |\n    hunter2\n\n    two\n  user: bob", "a:\n  password: [removed]\n  user: bob"},
+      {"password: >-\n  hunter2", "password: [removed]"},
+      {"DB_PASS=hunter2", "DB_PASS=[removed]"},
+      {"DB_PASS={[hunter2", "DB_PASS=[removed]"},
+      {"PSK=hunter2", "PSK=[removed]"},
+      {"wifi psk: hunter2", "wifi psk: [removed]"},
+      {"ENCRYPTION_KEY=hunter2", "ENCRYPTION_KEY=[removed]"},
+      {"SECRET_KEY_BASE=hunter2", "SECRET_KEY_BASE=[removed]"},
+      {"AccountName=a;AccountKey=hunter2==", "AccountName=a;AccountKey=[removed]"},
+      {"API_KEY_2=hunter2", "API_KEY_2=[removed]"},
+      {R"({"name":"X-Api-Key","value":"hunter2"})", R"({"name":"X-Api-Key","value":"[removed]"})"},
+      {"- name: DB_PASSWORD\n  value: two words\n- name: MODE\n  value: fast",
+       "- name: DB_PASSWORD\n  value: [removed]\n- name: MODE\n  value: fast"},
+      {"Set-Cookie: id=hunter2; Path=/; secure", "Set-Cookie: [removed]"},
+      {"GET https://x/y?a=b&sig=hunter2%3D&c=d HTTP", "GET https://x/y?a=b&sig=[removed]&c=d HTTP"},
+      {"/y?sig=hunter2", "/y?sig=[removed]"},
+      {R"({"password":"ab\"hunter2","user":"bob"})", R"({"password":"[removed]","user":"bob"})"},
+      {R"({"password":"ab\\","user":"bob"})", R"({"password":"[removed]","user":"bob"})"},
+      {R"("msg":"{\"secret\":\"ab\\\"hunter2\",\"a\":1}")", R"("msg":"{\"secret\":\"[removed]\",\"a\":1}")"},
+      {R"({"token":7,"a":"b"})", R"({"token":[removed],"a":"b"})"},
+      {R"({"topologyKey":"kubernetes.io/hostname"})", R"({"topologyKey":"kubernetes.io/hostname"})"},
+      {"begin\nMIIEvQIBADANBgkqhkiG9w0BAQEFAASCBKcwggSjAgEAAoIBAQC7\nabcd==\n-----END PRIVATE KEY-----\nend",
+       "begin\n[removed]\nend"},
+      {"-----END CERTIFICATE-----", "-----END CERTIFICATE-----"},
       {R"({"password":"hunter2","user":"bob"})", R"({"password":"[removed]","user":"bob"})"},
       {R"({"token": "a b c", "automountServiceAccountToken": false})",
        R"({"token": "[removed]", "automountServiceAccountToken": false})"},
@@ -46,6 +84,21 @@ TEST_CASE("scrub: what looks like a secret goes, what does not stays") {
     CHECK_EQ(s.text(in), out);
     CHECK_EQ(s.text(s.text(in)), out);  // nothing more at the second time
   }
+}
+
+TEST_CASE("scrub: the time is that of the length, however much goes") {
+  Scrubber s;
+  s.know("known-canary");
+  const std::string line =
+      R"(at http://bob:x@y/?sig=a&b=c known-canary --password x \"token\":\"y\" eyJ:// ")";
+  std::string in;
+  for (size_t i = 0; i < 4000; i++) in += line + (i % 1000 == 0 ? "\n" : "");
+  const std::string out = s.text(in);
+  CHECK_FALSE(has(out, "canary"));
+  CHECK_FALSE(has(out, "bob"));
+  CHECK(s.text(std::string(1 << 20, '"')).size() == 1 << 20);
+  CHECK(s.text(std::string(1 << 20, ':')).size() == 1 << 20);
+  CHECK(s.text(std::string(1 << 20, '\\')).size() == 1 << 20);
 }
 
 TEST_CASE("scrub: known secrets go wherever they stand, in every form") {
@@ -72,19 +125,55 @@ TEST_CASE("scrub: known secrets go wherever they stand, in every form") {
   CHECK_EQ(s.text("the light is on"), "the light is on");
 }
 
-TEST_CASE("scrub: variables of pods by their names") {
-  auto pod = json::parse(
-      R"({"metadata":{"annotations":{"kubectl.kubernetes.io/last-applied-configuration":"all of it"},"managedFields":[]},
-      "spec":{"containers":[{"env":[{"name":"DB_PASSWORD","value":"x"},{"name":"apiToken","value":"y"},{"name":"MODE","value":"fast"},
-      {"name":"KEY_PASSWD","valueFrom":{"secretKeyRef":{"name":"s"}}}]}],"initContainers":[{"env":[{"name":"AWS_SECRET_ACCESS_KEY","value":"z"}]}]}})");
-  REQUIRE(pod);
-  Scrubber::pod(pod->ref());
-  CHECK_EQ(
-      pod->ref().dump(),
-      R"({"metadata":{"annotations":{}},"spec":{"containers":[{"env":[{"name":"DB_PASSWORD","value":"[removed]"},)"
-      R"({"name":"apiToken","value":"[removed]"},{"name":"MODE","value":"fast"},{"name":"KEY_PASSWD","valueFrom":{"secretKeyRef":{"name":"s"}}}]}],)"
-      R"("initContainers":[{"env":[{"name":"AWS_SECRET_ACCESS_KEY","value":"[removed]"}]}]}})");
-  Scrubber::pod(json::Ref());
+TEST_CASE("scrub: documents as trees, by the names of their members") {
+  Scrubber s;
+  s.know("known-canary");
+  const std::pair<const char*, const char*> rows[] = {
+      {R"({"metadata":{"annotations":{"kubectl.kubernetes.io/last-applied-configuration":"all of it"},"managedFields":[]}})",
+       R"({"metadata":{"annotations":{}}})"},
+      {R"({"env":[{"name":"DB_PASSWORD","value":"x"},{"name":"apiToken","value":"y"},{"name":"MODE","value":"fast"}]})",
+       R"({"env":[{"name":"DB_PASSWORD","value":"[removed]"},{"name":"apiToken","value":"[removed]"},{"name":"MODE","value":"fast"}]})"},
+      {R"({"env":[{"name":"KEY_PASSWD","valueFrom":{"secretKeyRef":{"name":"s","key":"password"}}}]})",
+       R"({"env":[{"name":"KEY_PASSWD","valueFrom":{"secretKeyRef":{"name":"s","key":"password"}}}]})"},
+      {R"({"httpGet":{"httpHeaders":[{"value":"x","name":"X-Api-Key"},{"name":"Accept","value":"*"}]}})",
+       R"({"httpGet":{"httpHeaders":[{"value":"[removed]","name":"X-Api-Key"},{"name":"Accept","value":"*"}]}})"},
+      {R"({"args":["--user","bob","--password","x","--token=y","--auth","--fast"]})",
+       R"({"args":["--user","bob","--password","[removed]","--token=[removed]","--auth","--fast"]})"},
+      {R"({"command":["sh","-c","mysql --password x; PGPASSWORD='two words' psql"]})",
+       R"({"command":["sh","-c","mysql --password [removed] PGPASSWORD='[removed]' psql"]})"},
+      {R"({"password":"ab\"x","message":"say \"known-canary\"","known-canary":1})",
+       R"({"password":"[removed]","message":"say \"[removed]\"","[removed]":1})"},
+      {R"([["--psk"],"x",7,null])", R"([["--psk"],"x",7,null])"},
+  };
+  for (const auto& [in, out] : rows) {
+    CAPTURE(in);
+    auto value = json::parse(in);
+    REQUIRE(value);
+    const auto clean = json::parse(s.document(value->ref()));
+    REQUIRE(clean);  // it is still JSON
+    CHECK_EQ(clean->ref().dump(), out);
+  }
+}
+
+TEST_CASE("archive: the whole lines at the end of what is too long") {
+  CHECK_EQ(last_lines("one\ntwo\n", 8), "one\ntwo\n");
+  CHECK_EQ(last_lines("one\ntwo\n", 7), "two\n");
+  CHECK_EQ(last_lines("one\ntwo\n", 4), "two\n");
+  CHECK_EQ(last_lines("one\ntwo\n", 3), "");
+  CHECK_EQ(last_lines("one long line", 3), "");
+  std::string path = "/tmp/limpet-archive-test-XXXXXX";
+  const int fd = mkstemp(path.data());
+  REQUIRE(fd >= 0);
+  const std::string lines = "a secret cut\n" + std::string(5000, 'x') + "\nlast\n";
+  REQUIRE(write(fd, lines.data(), lines.size()) == static_cast<ssize_t>(lines.size()));
+  close(fd);
+  CHECK_EQ(read_end(path, 1 << 20).value_or(""), lines);
+  CHECK_EQ(read_end(path, 5010).value_or(""), lines.substr(13));
+  CHECK_EQ(read_end(path, 1000).value_or(""), "last\n");
+  unlink(path.c_str());
+  const auto none = read_end(path, 1000);
+  REQUIRE_FALSE(none);
+  CHECK(none.error().code == Errc::not_found);
 }
 
 TEST_CASE("archive: headers as tar wants them, and gzip") {
