@@ -44,39 +44,60 @@ Result<> take_from(net::NetlinkSocket& socket, const net::Link& bridge, const st
   return r;
 }
 
-Result<> remove_bridge(const daemon::Config& config, const std::set<std::string>& uids, ResetReport& report) {
+// False: pods of another limpetd need it, and the table.
+Result<bool> remove_bridge(const daemon::Config& config, const std::set<std::string>& uids,
+                           ResetReport& report) {
   const std::string& name = config.network.bridge;
   TRY(net::NetlinkSocket socket, net::NetlinkSocket::open());
   TRY(const std::vector<net::Link> all, net::all_links(socket));
   TRY(const net::Cidr range, local_range(config));
   const auto bridge =
       std::find_if(all.begin(), all.end(), [&](const net::Link& link) { return link.name == name; });
-  if (bridge == all.end()) return {};
-  if (!is_pod_bridge(*bridge, all, range.first_host())) {
-    report.kept.push_back("the link " + name + ", which limpetd did not make or which others use");
-    if (bridge->kind != "bridge") return {};
-    return take_from(socket, *bridge, all, range, uids);
+  if (bridge == all.end()) return true;
+  switch (use_of_bridge(*bridge, all, range.first_host(), uids)) {
+    case BridgeUse::other_pods:
+      return false;
+    case BridgeUse::other_links:
+      report.kept.push_back("the link " + name + ", which limpetd did not make or which others use");
+      if (bridge->kind == "bridge") CHECK_OK(take_from(socket, *bridge, all, range, uids));
+      return true;
+    case BridgeUse::ours:
+      break;
   }
   net::NetlinkMessage message = net::delete_link(name);
   const auto deleted = socket.request(message, "delete");
   if (deleted) report.removed.push_back("the bridge " + name);
-  if (!deleted && deleted.error().sys_errno != ENODEV) return deleted;
-  return {};
+  if (!deleted && deleted.error().sys_errno != ENODEV) return std::unexpected(deleted.error());
+  return true;
 }
 
 }  // namespace
 
-bool is_pod_bridge(const net::Link& bridge, const std::vector<net::Link>& all, net::Ipv4 gateway) {
-  return bridge.kind == "bridge" && bridge.address == net::hardware_address(gateway) &&
-         std::all_of(all.begin(), all.end(),
-                     [&](const net::Link& link) { return link.master != bridge.index || is_pod_link(link); });
+BridgeUse use_of_bridge(const net::Link& bridge, const std::vector<net::Link>& all, net::Ipv4 gateway,
+                        const std::set<std::string>& uids) {
+  std::set<std::string> own;
+  for (const std::string& uid : uids) own.insert(net::host_interface(uid));
+  const bool made = bridge.kind == "bridge" && bridge.address == net::hardware_address(gateway);
+  BridgeUse use = made ? BridgeUse::ours : BridgeUse::other_links;
+  for (const net::Link& port : all) {
+    if (port.master != bridge.index || (is_pod_link(port) && own.contains(port.name))) continue;
+    if (is_pod_link(port)) return BridgeUse::other_pods;
+    use = BridgeUse::other_links;
+  }
+  return use;
 }
 
 void remove_network(const daemon::Config& config, const std::set<std::string>& uids, ResetReport& report) {
   if (config.network.mode == "none") return;
-  if (const auto r = remove_bridge(config, uids, report); !r)
-    report.failed.push_back("the bridge " + config.network.bridge + ": " + r.error().message);
+  const std::string& bridge = config.network.bridge;
   const net::NetworkRules rules;
+  const auto removed = remove_bridge(config, uids, report);
+  if (!removed) report.failed.push_back("the bridge " + bridge + ": " + removed.error().message);
+  if (removed && !*removed) {
+    report.kept.push_back("the link " + bridge + " and the nft table " + rules.table +
+                          ", since pods that are not this device's hang on it");
+    return;
+  }
   const auto gone = net::run_nft(net::delete_table(rules.table));
   if (gone) {
     report.removed.push_back("the nft table " + rules.table);

@@ -46,8 +46,14 @@ std::vector<std::string> mounts_below(std::string_view mountinfo,
 // name itself.
 std::vector<std::string> unmount_pods(const ResetPlaces& places, ResetReport& report);
 
-// Whether the bridge is one that limpetd made and that only pods use. Pure.
-bool is_pod_bridge(const net::Link& bridge, const std::vector<net::Link>& all, net::Ipv4 gateway);
+enum class BridgeUse {
+  ours,         // limpetd made it, and only links of these pods hang on it
+  other_pods,   // pods of another limpetd hang on it
+  other_links,  // it is no bridge of limpetd's, or the person's links hang on it
+};
+// Pure.
+BridgeUse use_of_bridge(const net::Link& bridge, const std::vector<net::Link>& all, net::Ipv4 gateway,
+                        const std::set<std::string>& uids);
 void remove_network(const daemon::Config& config, const std::set<std::string>& uids, ResetReport& report);
 
 }  // namespace limpet::cli

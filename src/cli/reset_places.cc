@@ -177,20 +177,13 @@ ResetPlaces find_places(const DeviceConfig& device) {
 }
 
 const std::vector<std::string>& own_names_in_data_dir() {
-  static const std::vector<std::string> names = {"limpet.db",
-                                                 "limpet.db-wal",
-                                                 "limpet.db-shm",
-                                                 "limpet.db.reserve",
-                                                 "limpet.db.lock",
-                                                 "limpet.db.made",
-                                                 "node.db",
-                                                 "node.db-wal",
-                                                 "node.db-shm",
-                                                 "pki",
-                                                 "image",
-                                                 "pods",
-                                                 "containers",
-                                                 "lock"};
+  static const std::vector<std::string> names = {"limpet.db",      "limpet.db-wal",
+                                                 "limpet.db-shm",  "limpet.db.reserve",
+                                                 "limpet.db.lock", "limpet.db.made",
+                                                 "node.db",        "node.db-wal",
+                                                 "node.db-shm",    "pki",
+                                                 "image",          "pods",
+                                                 "containers",     "lock"};
   return names;
 }
 

@@ -165,6 +165,8 @@ std::vector<std::string> unmount_pods(const ResetPlaces& places, ResetReport& re
     if (points.empty() && before != SIZE_MAX) report.removed.push_back("mounts of pods");
     if (points.empty() || points.size() >= before) break;
     before = points.size();
+    // All of them first: what is unmounted goes wherever the mount around it has peers.
+    for (const std::string& p : points) node::part_from_peers(p);
     for (const std::string& p : points) (void)node::unmount(p).has_value();
   }
   return mounted(all);

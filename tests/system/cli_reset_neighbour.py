@@ -249,6 +249,7 @@ esac
     os.rmdir(device.data_dir + "/lock")
     code, out, err = reset("--yes")
     expect_equal(code, 0, out + err)
+    expect(not os.path.exists(disk + "/run/limpet"), "runDir of a limpetd that stopped with no pod")
 
 
 run(device, at_once=1)

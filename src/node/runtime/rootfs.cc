@@ -147,11 +147,13 @@ Result<> bind_sub_path(const std::string& source, const std::string& sub_path, c
   return {};
 }
 
+void part_from_peers(const std::string& target) { (void)set_propagation(target, MS_PRIVATE); }
+
 Result<> unmount(const std::string& target) {
   // Several may lie on top of each other after an interrupted attempt.
   for (int i = 0; i < 16; ++i) {
     // What is mounted in it may be shared with the machine, whose mounts are to stay.
-    (void)set_propagation(target, MS_PRIVATE);
+    part_from_peers(target);
     if (umount2(target.c_str(), MNT_DETACH | UMOUNT_NOFOLLOW) == 0) continue;
     if (errno == EINVAL || errno == ENOENT) return {};
     return fail_errno(errno, "unmount " + target);

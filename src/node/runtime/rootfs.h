@@ -22,6 +22,9 @@ Result<> mount_overlay(const std::vector<std::string>& lower_dirs, const std::st
 Result<> bind_sub_path(const std::string& source, const std::string& sub_path, const std::string& holder,
                        bool bidirectional = false);
 
+// From now on nothing that is unmounted below target goes elsewhere too. Nothing happens where nothing is
+// mounted.
+void part_from_peers(const std::string& target);
 // All that lies on target, with what is mounted below; nothing of it where target came from, although that
 // may share mounts with it. Idempotent.
 Result<> unmount(const std::string& target);

@@ -2,7 +2,7 @@
 
 #include <doctest/doctest.h>
 #include <fcntl.h>
-#include <limits.h>
+#include <sched.h>
 #include <signal.h>
 #include <stdlib.h>
 #include <sys/mount.h>
@@ -348,18 +348,57 @@ TEST_CASE("reset: a bridge that limpetd made, and others") {
   lan.index = 5;
   lan.name = "eth0";
   lan.kind = "";
-  CHECK(is_pod_bridge(bridge, {bridge}, gateway));
-  CHECK(is_pod_bridge(bridge, {bridge, pod}, gateway));
-  CHECK_FALSE(is_pod_bridge(bridge, {bridge, pod, lan}, gateway));
+  const auto use = [&](const std::vector<net::Link>& all) {
+    return use_of_bridge(bridge, all, gateway, {uid});
+  };
+  CHECK(use({bridge}) == BridgeUse::ours);
+  CHECK(use({bridge, pod}) == BridgeUse::ours);
+  CHECK(use({bridge, pod, lan}) == BridgeUse::other_links);
   lan.master = 0;
-  CHECK(is_pod_bridge(bridge, {bridge, pod, lan}, gateway));
+  CHECK(use({bridge, pod, lan}) == BridgeUse::ours);
+  net::Link foreign = pod;
+  foreign.name = net::host_interface(other);  // of another limpetd
+  CHECK(use({bridge, pod, foreign}) == BridgeUse::other_pods);
   pod.name = "veth01ab234";  // of another program
-  CHECK_FALSE(is_pod_bridge(bridge, {bridge, pod}, gateway));
+  CHECK(use({bridge, pod}) == BridgeUse::other_links);
   bridge.kind = "bond";
-  CHECK_FALSE(is_pod_bridge(bridge, {bridge}, gateway));
+  CHECK(use({bridge}) == BridgeUse::other_links);
   bridge.kind = "bridge";
   bridge.address = "\x02\x42\x01\x02\x03\x04";
-  CHECK_FALSE(is_pod_bridge(bridge, {bridge}, gateway));
+  CHECK(use({bridge}) == BridgeUse::other_links);
+}
+
+TEST_CASE("reset: binds that share their mounts with the machine go without the machine's own") {
+  // As limpetd of before made a subPath. In a mount namespace of its own.
+  constexpr int cannot = 77;
+  const pid_t child = fork();
+  REQUIRE(child >= 0);
+  if (child == 0) {
+    const auto tmpfs = [](const char* at) {
+      return mkdir(at, 0755) == 0 && mount("t", at, "tmpfs", 0, nullptr) == 0;
+    };
+    if (unshare(CLONE_NEWNS) != 0 || mount(nullptr, "/", nullptr, MS_REC | MS_PRIVATE, nullptr) != 0 ||
+        mount("t", "/tmp", "tmpfs", 0, nullptr) != 0 || !tmpfs("/tmp/host") ||
+        mount(nullptr, "/tmp/host", nullptr, MS_SHARED, nullptr) != 0 || !tmpfs("/tmp/host/disk") ||
+        !make_directories("/tmp/run/pods/u/c/i/sub/0", 0755) ||
+        mount("/tmp/host", "/tmp/run/pods/u/c/i/sub/0", nullptr, MS_BIND | MS_REC, nullptr) != 0)
+      _exit(cannot);
+    ResetPlaces places;
+    places.run_dir = "/tmp/run";
+    places.run_ours = true;
+    ResetReport report;
+    if (!unmount_pods(places, report).empty() || report.removed.size() != 1) _exit(1);
+    if (node::is_mounted("/tmp/run/pods/u/c/i/sub/0")) _exit(2);
+    _exit(node::is_mounted("/tmp/host/disk") ? 0 : 3);
+  }
+  int status = 0;
+  REQUIRE(waitpid(child, &status, 0) == child);
+  REQUIRE(WIFEXITED(status));
+  if (WEXITSTATUS(status) == cannot) {
+    MESSAGE("not looked at: no mount namespace of its own can be had here");
+    return;
+  }
+  CHECK_EQ(WEXITSTATUS(status), 0);
 }
 
 TEST_CASE("reset: the unit that runs limpetd") {
