@@ -10,6 +10,7 @@
 #include "cli/format.h"
 #include "cli/programs.h"
 #include "cli/reset.h"
+#include "cli/reset_parts.h"
 #include "cli/reset_unit.h"
 #include "net/nft_rules.h"
 #include "store/data_dir_lock.h"
@@ -65,7 +66,8 @@ std::string starting_unit(Context& context) {
   const std::string unit = "limpetd.service";
   const ProgramResult shown = run_program(
       context.daemon.loop(), {"systemctl", "show", "-p", "ActiveState", "-p", "ExecStart", unit}, look_up_ms);
-  return shown.ok && unit_starts(shown.out, context.arguments.config) ? unit : "";
+  const std::string& config = context.arguments.config;
+  return shown.ok && unit_starts(shown.out, config.starts_with('/') ? config : real_path(config)) ? unit : "";
 }
 
 // By whoever watches over it, or it would be started again.

@@ -145,8 +145,10 @@ ResetReport reset_device(const DeviceConfig& device, const std::string& config_f
   bool all = report.failed.empty();
   remove_network(device.config, places.uids, report);
   remove_logs(real_path(paths.logs_dir), places.uids, report);
-  remove_file(paths.admin_kubeconfig, report);
-  remove_socket(paths.socket, report);
+  if (places.data_ours || places.run_ours) {
+    remove_file(paths.admin_kubeconfig, report);
+    remove_socket(paths.socket, report);
+  }
   if (places.run_ours) {
     all = remove_own(places.run_dir, paths.run_dir, own_names_in_run_dir(), {"pods"}, mounted, all, report);
   } else {
@@ -158,7 +160,9 @@ ResetReport reset_device(const DeviceConfig& device, const std::string& config_f
     remove_manifests(manifests, report);
   }
   rmdir(manifests.c_str());
-  rmdir(config_file.substr(0, std::max<size_t>(config_file.rfind('/'), 1)).c_str());
+  // The usual directory is limpet's own; another one is a person's, empty or not.
+  if (const std::string usual = Arguments().config; config_file == usual)
+    rmdir(usual.substr(0, usual.rfind('/')).c_str());
   if (places.data_ours) {
     // Archives that a person put there stay; an empty place for them goes.
     rmdir((places.data_dir + "/images").c_str());

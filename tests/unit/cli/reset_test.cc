@@ -4,6 +4,7 @@
 #include <fcntl.h>
 #include <sched.h>
 #include <signal.h>
+#include <sqlite3.h>
 #include <stdlib.h>
 #include <sys/mount.h>
 #include <sys/stat.h>
@@ -169,7 +170,7 @@ TEST_CASE("reset: a directory that does not show limpetd's hand keeps what only 
   const DeviceConfig device = d.device();
   // As /var/lib and /run of a machine with podman; and a "lock" that is a directory, or says something else.
   for (const char* theirs : {"data/containers/storage/x", "data/pki/tls/key", "data/pods/a", "data/lock/x",
-                             "run/netns/x", "run/containers/x", "run/lock"})
+                             "run/netns/x", "run/containers/x", "run/lock", "etc/admin.kubeconfig"})
     d.put(theirs);
   REQUIRE_FALSE(is_data_dir(d.path + "/data"));
   ResetReport report = reset_device(device, d.path + "/none/limpetd.yaml", false);
@@ -177,7 +178,8 @@ TEST_CASE("reset: a directory that does not show limpetd's hand keeps what only 
   CHECK(report.removed.empty());
   CHECK(mentions(report.kept, d.path + "/data, since nothing in it shows that limpetd made it"));
   CHECK(mentions(report.kept, d.path + "/run, since nothing in it shows that limpetd made it"));
-  for (const char* theirs : {"data/containers/storage/x", "data/pki/tls/key", "data/lock/x", "run/netns/x"})
+  for (const char* theirs : {"data/containers/storage/x", "data/pki/tls/key", "data/lock/x", "run/netns/x",
+                             "etc/admin.kubeconfig"})
     CHECK(d.has(theirs));
   REQUIRE(node::remove_tree(d.path + "/data/lock"));
   d.put("data/lock", "1234\n");
@@ -187,6 +189,27 @@ TEST_CASE("reset: a directory that does not show limpetd's hand keeps what only 
   std::string header = "SQLite format 3" + std::string(85, '\0');
   d.put("data/limpet.db", header.replace(68, 4, "lmpt"));
   CHECK(is_data_dir(d.path + "/data"));
+}
+
+TEST_CASE("reset: logs of pods that only node.db knows, and of no database of another program") {
+  for (const bool ours : {true, false}) {
+    Directory d;
+    d.put("data/lock", "pid 1 on host edge\n");
+    d.put("logs/default_web_" + uid + "/app/0.log");
+    d.put("logs/default_web_" + other + "/app/0.log");
+    sqlite3* db = nullptr;
+    REQUIRE_EQ(sqlite3_open((d.path + "/data/node.db").c_str(), &db), SQLITE_OK);
+    const std::string script =
+        strf("PRAGMA application_id=%d; CREATE TABLE record(kind, key); INSERT INTO record VALUES",
+             ours ? 0x6c6d6e64 : 1) +
+        "('pod','" + uid + "'),('count','" + other + "')";
+    REQUIRE_EQ(sqlite3_exec(db, script.c_str(), nullptr, nullptr, nullptr), SQLITE_OK);
+    REQUIRE_EQ(sqlite3_close(db), SQLITE_OK);
+    const ResetReport report = reset_device(d.device(), d.path + "/none/limpetd.yaml", false);
+    CHECK(report.failed.empty());
+    CHECK_EQ(d.has("logs/default_web_" + uid), !ours);
+    CHECK(d.has("logs/default_web_" + other));
+  }
 }
 
 TEST_CASE("reset: behind links and doubled slashes, depth, and links to elsewhere") {
