@@ -1,9 +1,10 @@
 // Undoing what limpetd made on this device, step by step. Every step can be done again, and goes on after
-// another one failed.
+// another one failed. Nothing is taken for limpetd's because of its name alone: a directory must show that
+// limpetd worked in it, a control group and a log must be of one of its pods, a bridge must be as it makes
+// them. What is left for that reason is named.
 #pragma once
 
 #include <string>
-#include <string_view>
 #include <vector>
 
 #include "cli/device_config.h"
@@ -14,21 +15,16 @@ struct ResetReport {
   std::vector<std::string> removed, failed, kept;  // sentences without their full stop
 };
 
-// The mount points strictly below the directories, the last mounted first. Pure.
-std::vector<std::string> mounts_below(std::string_view mountinfo,
-                                      const std::vector<std::string>& directories);
-// Whether a directory of logs.dir has a name as limpetd gives: NAMESPACE_POD_UID. Pure.
-bool is_pod_log(std::string_view name);
-// What is limpet's own in dataDir and runDir; all else there is somebody else's.
-const std::vector<std::string>& own_names_in_data_dir();
-const std::vector<std::string>& own_names_in_run_dir();
+// Why nothing of this device may be removed: dataDir or runDir is a directory of the whole system. Empty: it
+// may. Blocking.
+std::string reset_refusal(const DeviceConfig& device);
 
-// Removes path with all below it, without following links or crossing into another file system. True when
-// nothing is left of it.
-bool remove_tree(const std::string& path, ResetReport& report);
+// Whether limpetd worked in dataDir: a database of its own or its lock is there. Blocking.
+bool is_data_dir(const std::string& data_dir);
 
-// In this order: processes and control groups, mounts, links, nft table, files. with_config: also the
-// configuration file and the manifests. Blocking for seconds at most. The caller holds the lock on dataDir.
+// In this order: processes and control groups, mounts, links, nft table, files; the locks go last.
+// with_config: also the configuration file and the manifests. Blocking for seconds at most. The caller holds
+// the lock on dataDir where is_data_dir says so.
 ResetReport reset_device(const DeviceConfig& device, const std::string& config_file, bool with_config);
 
 }  // namespace limpet::cli

@@ -161,9 +161,9 @@ const Command command_table[] = {
      0, 1, false},
     {"reset", "", "undo everything that limpetd made on this device",
      "Ends pods at once and removes volumes, images, the store, certificates, logs,\n"
-     "links, rules and control groups. It asks first, and refuses while limpetd runs.\n"
-     "What it could not do can be tried by running it again. Exit status 1: something\n"
-     "is left.\n",
+     "links, rules and control groups. What does not show that limpetd made it stays.\n"
+     "It asks first, and refuses while limpetd runs. What it could not do can be tried\n"
+     "by running it again. Exit status 1: something is left.\n",
      "  limpet reset\n"
      "  limpet reset --stop --yes\n",
      0, 0, false},

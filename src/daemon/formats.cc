@@ -113,6 +113,18 @@ bool is_link_name(std::string_view value) {
                      [](char c) { return is_alnum(c) || c == '-' || c == '_' || c == '.'; });
 }
 
+// Every part names a group: "." or nothing would be the root, or another group than the one that is shown.
+bool is_cgroup_path(std::string_view value) {
+  if (value.starts_with('/')) value.remove_prefix(1);
+  for (;;) {
+    const size_t end = std::min(value.find('/'), value.size());
+    const std::string_view part = value.substr(0, end);
+    if (part.empty() || part == "." || part == "..") return false;
+    if (end == value.size()) return true;
+    value.remove_prefix(end + 1);
+  }
+}
+
 }  // namespace
 
 std::string check_format(Format format, std::string_view value) {
@@ -125,9 +137,7 @@ std::string check_format(Format format, std::string_view value) {
     case Format::path:
       return value.starts_with('/') && !has_dot_dot(value) ? "" : "must be an absolute path without \"..\"";
     case Format::cgroup:
-      return value.find_first_not_of('/') != std::string_view::npos && !has_dot_dot(value)
-                 ? ""
-                 : "must be a path below the cgroup mount, such as limpet";
+      return is_cgroup_path(value) ? "" : "must be a path below the cgroup mount, such as limpet";
     case Format::address:
       return is_address(value) ? "" : "must be an IP address such as 192.0.2.1 or 2001:db8::1";
     case Format::cidr: {

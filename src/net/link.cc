@@ -126,14 +126,25 @@ NetlinkMessage set_bridge_hairpin(int index) {
   return std::move(m.end(port));
 }
 
-NetlinkMessage add_address(int index, Ipv4 address, int bits) {
-  NetlinkMessage m(RTM_NEWADDR, kAck | NLM_F_CREATE | NLM_F_REPLACE);
+namespace {
+
+NetlinkMessage address_message(NetlinkMessage m, int index, Ipv4 address, int bits) {
   ifaddrmsg h{};
   h.ifa_family = AF_INET;
   h.ifa_prefixlen = static_cast<uint8_t>(bits);
   h.ifa_index = static_cast<uint32_t>(index);
   const uint32_t raw = htonl(address.host_order);
   return std::move(m.header(h).attr_u32(IFA_LOCAL, raw).attr_u32(IFA_ADDRESS, raw));
+}
+
+}  // namespace
+
+NetlinkMessage add_address(int index, Ipv4 address, int bits) {
+  return address_message({RTM_NEWADDR, kAck | NLM_F_CREATE | NLM_F_REPLACE}, index, address, bits);
+}
+
+NetlinkMessage delete_address(int index, Ipv4 address, int bits) {
+  return address_message({RTM_DELADDR, kAck}, index, address, bits);
 }
 
 NetlinkMessage add_default_route(int index, Ipv4 gateway) {
@@ -160,6 +171,7 @@ Link read_link(std::string_view payload) {
   each_attribute(payload.substr(NLMSG_ALIGN(sizeof h)), [&](uint16_t type, std::string_view data) {
     if (type == IFLA_IFNAME) link.name = std::string(data.substr(0, data.find('\0')));
     if (type == IFLA_MTU && data.size() == sizeof link.mtu) memcpy(&link.mtu, data.data(), sizeof link.mtu);
+    if (type == IFLA_ADDRESS) link.address = std::string(data);
     if (type == IFLA_MASTER && data.size() == sizeof link.master)
       memcpy(&link.master, data.data(), sizeof link.master);
     if (type != IFLA_LINKINFO) return;
@@ -194,6 +206,16 @@ Result<std::optional<Link>> find_link(NetlinkSocket& socket, int index) {
   NetlinkMessage m(RTM_GETLINK, kAck);
   m.header(link_header(index));
   return ask_for_link(socket, m, std::to_string(index));
+}
+
+Result<std::vector<Link>> all_links(NetlinkSocket& socket) {
+  NetlinkMessage m(RTM_GETLINK, NLM_F_REQUEST | NLM_F_DUMP);
+  m.header(link_header(0));
+  std::vector<Link> out;
+  CHECK_OK(socket.query(m, "list links", [&](uint16_t type, std::string_view payload) {
+    if (type == RTM_NEWLINK) out.push_back(read_link(payload));
+  }));
+  return out;
 }
 
 Result<std::vector<Ipv4>> addresses_of(NetlinkSocket& socket, int index) {

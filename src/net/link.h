@@ -47,6 +47,7 @@ NetlinkMessage set_link_mtu(int index, uint32_t mtu);
 NetlinkMessage set_link_master(int index, int master);
 NetlinkMessage set_bridge_hairpin(int index);  // a pod reaches itself through its own service or host port
 NetlinkMessage add_address(int index, Ipv4 address, int bits);
+NetlinkMessage delete_address(int index, Ipv4 address, int bits);
 NetlinkMessage add_default_route(int index, Ipv4 gateway);
 
 struct Link {
@@ -55,11 +56,13 @@ struct Link {
   uint32_t mtu = 0;
   bool up = false, loopback = false;
   int master = 0;
-  std::string kind;  // "bridge", "veth", empty for hardware
+  std::string kind;     // "bridge", "veth", empty for hardware
+  std::string address;  // of the link layer, as bytes
 };
 // nullopt when there is none of that name.
 Result<std::optional<Link>> find_link(NetlinkSocket& socket, const std::string& name);
 Result<std::optional<Link>> find_link(NetlinkSocket& socket, int index);
+Result<std::vector<Link>> all_links(NetlinkSocket& socket);
 // A link in an answer or a notification (RTM_NEWLINK, RTM_DELLINK); index 0 for bytes that are none.
 Link read_link(std::string_view payload);
 Result<std::vector<Ipv4>> addresses_of(NetlinkSocket& socket, int index);

@@ -58,7 +58,8 @@ def life_of_a_reset():
     # A person who says something else than yes.
     asked = Terminal(device.command(f"limpet --config {device.config_file} reset"), device.environment())
     try:
-        asked.wait_for("Type yes to go on")
+        for named in (device.cgroup_root, "limpet0", "nft", "Type yes to go on"):
+            asked.wait_for(named)
         asked.type("y\n")
         expect_equal(asked.end(), 1)
     finally:

@@ -71,7 +71,8 @@ Result<> make_volumes(Making& m) {
     if (!mount.sub_path.empty()) {
       CHECK_OK(make_directories(m.dir + "/sub", 0700));
       std::string holder = m.dir + "/sub/" + std::to_string(m.mount_sources.size());
-      CHECK_OK(bind_sub_path(mount.source, mount.sub_path, holder));
+      CHECK_OK(bind_sub_path(mount.source, mount.sub_path, holder,
+                             mount.propagation == BindMount::Propagation::bidirectional));
       source = holder;
     } else if (access(source.c_str(), F_OK) != 0) {
       return fail(Errc::invalid_argument, "mount source " + source + " does not exist");

@@ -53,6 +53,13 @@ Result<UniqueFd> make_inside(int root, const std::string& path) {
   return open_inside(root, path);
 }
 
+// Of the mount at target and all below it; false (errno) also where nothing is mounted there. No link is
+// followed.
+bool set_propagation(const std::string& target, unsigned long type) {
+  const UniqueFd fd(open(target.c_str(), O_PATH | O_NOFOLLOW | O_CLOEXEC));
+  return fd && ::mount(nullptr, by_fd(fd.get()).c_str(), nullptr, MS_REC | type, nullptr) == 0;
+}
+
 struct Remover {
   int top;
   int moved = 0;
@@ -113,7 +120,8 @@ Result<> mount_overlay(const std::vector<std::string>& lower_dirs, const std::st
   return {};
 }
 
-Result<> bind_sub_path(const std::string& source, const std::string& sub_path, const std::string& holder) {
+Result<> bind_sub_path(const std::string& source, const std::string& sub_path, const std::string& holder,
+                       bool bidirectional) {
   TRY(UniqueFd root, open_dir(source));
   Result<UniqueFd> found = open_inside(root.get(), sub_path);
   if (!found && found.error().sys_errno == ENOENT) found = make_inside(root.get(), sub_path);
@@ -129,12 +137,23 @@ Result<> bind_sub_path(const std::string& source, const std::string& sub_path, c
   if (::mount(by_fd(found->get()).c_str(), holder.c_str(), nullptr, MS_BIND | MS_REC, nullptr) != 0) {
     return fail_errno(errno, "bind subPath " + sub_path);
   }
+  // A shared source (everything is, under systemd) would have the copy as its peer: unmounting what lies in
+  // the copy would unmount the machine's own. As a slave it still sees what is mounted there later.
+  if (!bidirectional && !set_propagation(holder, MS_SLAVE)) {
+    const int error = errno;
+    (void)unmount(holder);
+    return fail_errno(error, "bind subPath " + sub_path);
+  }
   return {};
 }
+
+void part_from_peers(const std::string& target) { (void)set_propagation(target, MS_PRIVATE); }
 
 Result<> unmount(const std::string& target) {
   // Several may lie on top of each other after an interrupted attempt.
   for (int i = 0; i < 16; ++i) {
+    // What is mounted in it may be shared with the machine, whose mounts are to stay.
+    part_from_peers(target);
     if (umount2(target.c_str(), MNT_DETACH | UMOUNT_NOFOLLOW) == 0) continue;
     if (errno == EINVAL || errno == ENOENT) return {};
     return fail_errno(errno, "unmount " + target);

@@ -17,10 +17,16 @@ Result<> mount_overlay(const std::vector<std::string>& lower_dirs, const std::st
                        const std::string& work, const std::string& target);
 
 // source/sub_path resolved inside source and bound to `holder` (made as file or directory): a path that stays
-// what it is, whatever the owner of the volume does meanwhile. Missing directories are made (0750).
-Result<> bind_sub_path(const std::string& source, const std::string& sub_path, const std::string& holder);
+// what it is, whatever the owner of the volume does meanwhile. Missing directories are made (0750). Mounts
+// that come or go below holder reach the source only when it is bidirectional.
+Result<> bind_sub_path(const std::string& source, const std::string& sub_path, const std::string& holder,
+                       bool bidirectional = false);
 
-// Idempotent.
+// From now on nothing that is unmounted below target goes elsewhere too. Nothing happens where nothing is
+// mounted.
+void part_from_peers(const std::string& target);
+// All that lies on target, with what is mounted below; nothing of it where target came from, although that
+// may share mounts with it. Idempotent.
 Result<> unmount(const std::string& target);
 bool is_mounted(const std::string& target);  // another device or file system than its parent
 
