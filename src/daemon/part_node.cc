@@ -134,8 +134,13 @@ class NodePart final : public Part {
 
   void reload(const Config&) override { refresh_facts(); }
 
-  // Without a usable runtime the API serves all the same: the Node says what is wrong.
-  std::string not_ready() const override { return tried_ ? "" : "the node is still taking over what runs"; }
+  // Without a usable runtime, or a pod network, the API serves all the same: the Node says what is wrong. Who
+  // asks for it as soon as the device is ready must see it, and not as it was before the start.
+  std::string not_ready() const override {
+    if (!tried_) return "the node is still taking over what runs";
+    if (!network_tried_) return "the pod network is still being set up";
+    return told_ ? "" : "the Node is still being written";
+  }
 
  private:
   std::unique_ptr<client::EventRecorder> recorder(const char* component) {
@@ -274,7 +279,7 @@ class NodePart final : public Part {
     facts_.runtime_version = runtime_version();
     registration_->set_facts(facts_);
     say_ready();
-    if (!std::exchange(announced_, true)) registration_->start([](const std::string&) {});
+    if (!std::exchange(announced_, true)) registration_->start([this] { told_ = true; });
   }
 
   void say_ready() {
@@ -309,6 +314,7 @@ class NodePart final : public Part {
   bool network_tried_ = false;
   bool tried_ = false;      // taking over, with or without success
   bool announced_ = false;  // the Node
+  bool told_ = false;       // the API has it, or cannot take it now
 };
 
 }  // namespace

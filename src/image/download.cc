@@ -14,6 +14,7 @@ constexpr size_t high_water = 512 * 1024;  // the connection rests above
 constexpr int max_tries = 5;
 constexpr int max_mirror_tries = 2;  // while there is another to ask
 constexpr int64_t retry_delay_ms = 500;
+constexpr uint64_t progress_bytes = 64 * 1024;  // so much more than ever before is worth further tries
 // How much a power cut may cost: what came since the last mark. Marks cost a sync each.
 constexpr uint64_t mark_bytes = 4 * 1024 * 1024;
 constexpr uint64_t slow_mark_bytes = 128 * 1024;
@@ -74,6 +75,7 @@ void Download::opened() {
   if (!file_->result) return finish(file_->result);
   const uint64_t there = file_->partial.size();
   inherited_ = there > 0;
+  furthest_ = there;
   marked_ms_ = transport_.clock().monotonic_ms();
   if (progress_) progress_(there);
   if (there < size_) return ask();
@@ -84,7 +86,7 @@ void Download::opened() {
 void Download::ask() {
   end_.reset();
   answered_ = false;
-  taken_ = received_at_ = file_->cut ? 0 : file_->partial.size();
+  taken_ = file_->cut ? 0 : file_->partial.size();
   fetch_ = std::make_unique<Fetch>(
       transport_, sessions_[session_], FetchRequest{"blobs/" + digest_, "", taken_},
       FetchEvents{[this](int status, const http::Headers& headers) { answer(status, headers); },
@@ -108,7 +110,7 @@ void Download::answer(int status, const http::Headers& headers) {
   }
   // 200 to a request for the rest: the server sends all of it, from the start.
   if (taken_ > 0) drop();
-  taken_ = received_at_ = 0;
+  taken_ = 0;
 }
 
 // What there is counts for nothing; it goes when the first byte of what follows is written.
@@ -189,8 +191,12 @@ bool Download::next_session() {
 }
 
 void Download::next_try(Error error) {
-  const bool some = !file_->cut && file_->partial.size() > 0;
-  if (some && file_->partial.size() > received_at_) tries_ = 0;  // it goes forward, however slowly
+  const uint64_t there = file_->cut ? 0 : file_->partial.size();
+  const bool some = there > 0;
+  if (there >= furthest_ + progress_bytes) {  // it goes forward, however slowly
+    furthest_ = there;
+    tries_ = 0;
+  }
   const bool broken = error.code == Errc::unavailable || error.code == Errc::timeout;
   const bool last = session_ + 1 == sessions_.size();
   const int tries = last ? max_tries : max_mirror_tries;
@@ -211,6 +217,7 @@ void Download::next_try(Error error) {
 // Whole, and wrong. What an earlier attempt or another source brought may be to blame, or who sent the rest.
 void Download::start_over() {
   drop();
+  furthest_ = 0;
   if (std::exchange(inherited_, false)) return ask();
   if (next_session()) return ask();
   finish(fail(Errc::corrupt, "the bytes received do not match the digest"));

@@ -61,9 +61,9 @@ class Download {
   bool inherited_ = false;         // some of the bytes are not of this attempt, or not of this source
   std::unique_ptr<Result<>> end_;  // of the fetch, while bytes are still being written
   size_t session_ = 0;
-  int tries_ = 0;             // without progress, at this session
-  uint64_t taken_ = 0;        // bytes of the blob that came so far, written or not
-  uint64_t received_at_ = 0;  // what was there at the beginning of this try
+  int tries_ = 0;          // without progress, at this session
+  uint64_t taken_ = 0;     // bytes of the blob that came so far, written or not
+  uint64_t furthest_ = 0;  // the most that was there when a try was last taken for progress
   int64_t marked_ms_ = 0;
 };
 

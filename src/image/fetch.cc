@@ -40,7 +40,10 @@ Place place_of_ipv4(uint32_t address) {
   return address >> 16 == 0xa9fe ? Place::link : Place::elsewhere;
 }
 
-Place place_of(const std::string& host) {
+Place place_of(std::string host) {
+  std::transform(host.begin(), host.end(), host.begin(),
+                 [](char c) { return c >= 'A' && c <= 'Z' ? static_cast<char>(c + ('a' - 'A')) : c; });
+  if (host.ends_with('.')) host.pop_back();  // of a name that is written in full
   in_addr v4{};
   // The way that the resolver reads: 2852039166 and 0xa9.254.43518 are addresses, too.
   if (inet_aton(host.c_str(), &v4) != 0) return place_of_ipv4(ntohl(v4.s_addr));
@@ -53,15 +56,6 @@ Place place_of(const std::string& host) {
   }
   if (IN6_IS_ADDR_LINKLOCAL(&v6)) return Place::link;
   return IN6_IS_ADDR_LOOPBACK(&v6) || IN6_IS_ADDR_UNSPECIFIED(&v6) ? Place::device : Place::elsewhere;
-}
-
-// A registry elsewhere does not make the device ask its own services, or those of its link.
-Result<> may_lead(const http::Origin& registry, const http::Origin& to) {
-  const Place place = place_of(to.host);
-  if (place == Place::elsewhere || place == place_of(registry.host)) return {};
-  return fail(Errc::permission_denied,
-              strf("the registry leads to %s, an address of %s, which is refused", to.host.c_str(),
-                   place == Place::link ? "the device's own link" : "the device itself"));
 }
 
 // No answer came: to the caller the registry could not be asked. A certificate needs somebody to act.
@@ -83,6 +77,14 @@ std::string server_message(std::string_view body) {
 }
 
 }  // namespace
+
+Result<> may_lead(const http::Origin& registry, const http::Origin& to) {
+  const Place place = place_of(to.host);
+  if (place == Place::elsewhere || place == place_of(registry.host)) return {};
+  return fail(Errc::permission_denied,
+              strf("the registry leads to %s, an address of %s, which is refused", to.host.c_str(),
+                   place == Place::link ? "the device's own link" : "the device itself"));
+}
 
 Fetch::Fetch(Transport& transport, SessionPtr session, FetchRequest request, FetchEvents events)
     : transport_(transport),
@@ -182,7 +184,8 @@ bool Fetch::retry_later() {
 
 void Fetch::ended(Result<> result) {
   if (!result) {
-    transport_.silent(*session_, transport_.clock().monotonic_ms() - asked_ms_);
+    // Who answered and broke off is not silent: the rest may be had there.
+    if (status_ == 0) transport_.silent(*session_, transport_.clock().monotonic_ms() - asked_ms_);
     Error e = transport_error(std::move(result).error());
     return finish(std::unexpected(std::move(e).with("failed to do request: Get \"" + shown_url() + "\"")));
   }

@@ -15,6 +15,11 @@
 
 namespace limpet::image {
 
+// A registry elsewhere does not make the device ask its own services, or those of its link, by redirects or
+// token servers: permission_denied, with the address. Addresses and the names of localhost; what other names
+// resolve to is not looked at.
+Result<> may_lead(const http::Origin& registry, const http::Origin& to);
+
 struct FetchRequest {
   std::string what;  // "manifests/latest", "blobs/sha256:..."
   std::string accept;

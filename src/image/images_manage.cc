@@ -1,12 +1,15 @@
 // Removing and collecting images.
 #include <algorithm>
+#include <utility>
 
 #include "image/images_impl.h"
 
 namespace limpet::image {
 namespace {
 
-constexpr int64_t sweep_every_ms = 6 * 3600 * int64_t{1000};  // for leftovers, while there is space
+constexpr int64_t sweep_every_ms = 3600 * int64_t{1000};  // for leftovers, while there is space
+constexpr int64_t spared_ms =
+    1'800'000;  // of this daemon, during which a leftover of any age may be asked for
 constexpr int64_t pressed_age_ms = 600'000;  // leftovers older than this go when the disk is full
 
 }  // namespace
@@ -34,6 +37,8 @@ void ImageStore::start_removal() {
   what.condemned = std::move(removal_->condemned);
   what.max_age_ms = removal_->max_age_ms;
   what.now_ms = clock_.monotonic_ms();
+  what.wall_s = clock_.wall().seconds;
+  what.max_credit_ms = leftover_age_ms - spared_ms;
   what.asked = holds_.take_recent();
   swept_ms_ = what.now_ms;
   if (in_use_) {
@@ -90,15 +95,16 @@ bool ImageStore::collect_one() {
 void ImageStore::collect() {
   if (!in_use_ || saving_ || collect_work_.busy() || removal_) return;
   const int used = options_.disk_used(store_.root());
-  if (used > options_.gc_high_percent) collecting_ = true;
+  if (used > options_.gc_high_percent && !std::exchange(collecting_, true)) {
+    // What nobody has a use for goes before what runs offline.
+    return drop({}, pressed_age_ms, [this] { collect(); });
+  }
   if (used <= options_.gc_low_percent) collecting_ = false;
   if (!collecting_) {
     if (clock_.monotonic_ms() - swept_ms_ >= sweep_every_ms) drop({}, leftover_age_ms, {});
     return;
   }
-  if (collect_one()) return;
-  collecting_ = false;
-  drop({}, pressed_age_ms, {});
+  if (!collect_one()) collecting_ = false;
 }
 
 class ImageStore::RemoveOperation final : public Operation {

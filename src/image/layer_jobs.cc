@@ -1,5 +1,6 @@
 #include "image/layer_jobs.h"
 
+#include <sys/stat.h>
 #include <unistd.h>
 
 #include <algorithm>
@@ -21,7 +22,6 @@ struct LayerJobs::Job {
   std::unique_ptr<Download> download;
   std::unique_ptr<Unpacking> unpacking;
   loop::Work work;
-  uint64_t loaded = 0;
   uint64_t max_bytes = 0;     // it may unpack to
   bool blob_checked = false;  // since it was read last; a blob that lay about may have rotted
 
@@ -152,8 +152,7 @@ void LayerJobs::pump() {
     if (r.sessions.empty()) return complete(*job, fail(Errc::not_found, "its blob is not in the store"));
     if (downloads >= max_downloads) continue;
     ++downloads;
-    if (!start_download(*job))
-      return;  // the job is gone from the list; completing it has set off another pump
+    start_download(*job);
   }
   if (unpacking) return;
   for (const auto& job : jobs_) {
@@ -165,7 +164,6 @@ void LayerJobs::pump() {
 }
 
 void LayerJobs::tell(Job& job, uint64_t done, LayerProgress::Phase phase) {
-  job.loaded = done;
   const LayerProgress progress{job.request.layer.digest, done, job.request.layer.size, phase};
   // Whoever listens must not cancel from in here.
   for (const Waiter& w : job.waiters) {
@@ -188,25 +186,32 @@ void LayerJobs::start_check(Job& job) {
       });
 }
 
-// False: there is no room for it, and the job is over.
-bool LayerJobs::start_download(Job& job) {
-  job.state = Job::State::downloading;
+// What its blob still needs of the disk: an attempt before may have left a part.
+uint64_t LayerJobs::missing_bytes(const Job& job) const {
   const Layer& layer = job.request.layer;
-  const uint64_t free = disk_free_bytes(store_.root());
+  struct stat st{};
+  if (stat(store_.partial_path(layer.digest).c_str(), &st) != 0 || st.st_size < 0) return layer.size;
+  return layer.size - std::min(static_cast<uint64_t>(st.st_size), layer.size);
+}
+
+void LayerJobs::start_download(Job& job) {
+  const Layer& layer = job.request.layer;
+  const uint64_t free = disk_free_bytes(store_.root()), missing = missing_bytes(job);
   uint64_t others = 0;
   for (const auto& other : jobs_) {
-    if (other.get() != &job && other->state == Job::State::downloading)
-      others += other->request.layer.size - std::min(other->loaded, other->request.layer.size);
+    if (other->download) others += missing_bytes(*other);
   }
-  if (free < layer.size + reserve_bytes) {
-    job.state = Job::State::waiting;
-    complete(job, fail(Errc::exhausted, strf("no space left on device: the layer has %llu bytes",
-                                             static_cast<unsigned long long>(layer.size))));
-    return false;
-  }
-  if (free < layer.size + others + reserve_bytes) {  // each alone fits, all do not: one after the other
-    job.state = Job::State::waiting;
-    return true;
+  const bool whole = missing == 0;  // and not yet in its place
+  if (!whole && free >= missing + reserve_bytes && free < missing + others + reserve_bytes)
+    return;  // each alone fits, all do not: one after the other
+  job.state = Job::State::downloading;
+  if (!whole && free < missing + reserve_bytes) {
+    return give_back(
+        job, partial_files(job),
+        {Errc::exhausted,
+         strf("no space left on device: the layer has %llu bytes, of which %llu are missing",
+              static_cast<unsigned long long>(layer.size), static_cast<unsigned long long>(missing)),
+         0});
   }
   job.download = std::make_unique<Download>(
       transport_, store_, job.request.sessions, layer.digest, layer.size,
@@ -215,13 +220,12 @@ bool LayerJobs::start_download(Job& job) {
         job.download.reset();
         // A part that cannot grow must not take the room of those who keep the device alive.
         if (!result && result.error().code == Errc::exhausted)
-          return give_back(job, store_.partial_path(job.request.layer.digest), std::move(result).error());
+          return give_back(job, partial_files(job), std::move(result).error());
         if (!result) return complete(job, std::move(result));
         job.blob_checked = true;
         job.state = Job::State::ready;
         pump_soon();
       });
-  return true;
 }
 
 void LayerJobs::start_unpack(Job& job) {
@@ -277,12 +281,20 @@ void LayerJobs::unpacked(Job& job, Result<UnpackReport> report) {
 
 // Whatever is wrong with the blob, the next attempt begins with another one.
 void LayerJobs::spoiled(Job& job, Error error) {
-  give_back(job, store_.blob_path(job.request.layer.digest), std::move(error));
+  give_back(job, {store_.blob_path(job.request.layer.digest)}, std::move(error));
 }
 
-void LayerJobs::give_back(Job& job, std::string path, Error error) {
+std::vector<std::string> LayerJobs::partial_files(const Job& job) const {
+  const std::string path = store_.partial_path(job.request.layer.digest);
+  return {path, path + Store::note_suffix};
+}
+
+void LayerJobs::give_back(Job& job, std::vector<std::string> paths, Error error) {
   job.work.start(
-      transport_.loop(), [path = std::move(path)] { (void)unlink(path.c_str()); },
+      transport_.loop(),
+      [paths = std::move(paths)] {
+        for (const std::string& path : paths) (void)unlink(path.c_str());
+      },
       [this, &job, error = std::move(error)] { complete(job, std::unexpected(error)); });
 }
 

@@ -55,12 +55,14 @@ class LayerJobs {
   };
   void pump();
   void start_check(Job& job);
-  bool start_download(Job& job);
+  uint64_t missing_bytes(const Job& job) const;
+  void start_download(Job& job);
   void start_unpack(Job& job);
   void unpacked(Job& job, Result<UnpackReport> report);
   void commit(Job& job, const UnpackReport& report);
   void spoiled(Job& job, Error error);
-  void give_back(Job& job, std::string path, Error error);  // the file's room, then completes
+  std::vector<std::string> partial_files(const Job& job) const;
+  void give_back(Job& job, std::vector<std::string> paths, Error error);  // the files' room, then completes
   void complete(Job& job, Result<> result);
   void tell(Job& job, uint64_t done, LayerProgress::Phase phase);
   void leave(uint64_t waiter);

@@ -22,7 +22,8 @@ namespace limpet::image {
 namespace {
 
 constexpr size_t max_index_bytes = 16 * 1024 * 1024;
-constexpr size_t layer_name_digits = 24;  // short, since overlayfs takes all paths in one page
+constexpr int64_t first_date_s = 1'735'689'600;  // 2025-01-01: what was written before was so by no set clock
+constexpr size_t layer_name_digits = 24;         // short, since overlayfs takes all paths in one page
 
 Result<> sync_directory(const std::string& path) {
   UniqueFd fd(open(path.c_str(), O_RDONLY | O_DIRECTORY | O_CLOEXEC));
@@ -286,13 +287,23 @@ class Sorter {
     if (needed) return false;
     if (condemned) return true;
     const auto seen = known_.find(path);
-    const int64_t since = seen == known_.end() || asked ? what_.now_ms : seen->second;
+    const int64_t since = asked                  ? what_.now_ms
+                          : seen == known_.end() ? what_.now_ms - credit_ms(path)
+                                                 : seen->second;
     if (what_.now_ms - since >= what_.max_age_ms) return true;
     left_.emplace(path, since);
     return false;
   }
 
  private:
+  int64_t credit_ms(const std::string& path) const {
+    struct stat st{};
+    if (lstat(path.c_str(), &st) != 0 || !S_ISREG(st.st_mode)) return 0;
+    const int64_t written_s = st.st_mtim.tv_sec;
+    if (written_s < first_date_s || written_s > what_.wall_s) return 0;
+    return std::min((what_.wall_s - written_s) * 1000, what_.max_credit_ms);
+  }
+
   const Store::Unneeded& what_;
   Store::Leftovers& known_;
   Store::Leftovers left_;

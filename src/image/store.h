@@ -101,10 +101,15 @@ class Store {
     std::vector<Image> condemned;  // what these have goes
     std::vector<Image> asked;      // what these have was wanted since the last time
     // Anything else is left over from pulls that broke off (partial blobs, layers), may be taken up again,
-    // and goes when nobody asked for it during so long. By the monotonic clock: after a start without a
-    // battery the date says nothing about the age of a file.
+    // and goes when nobody asked for it during so long, by the monotonic clock.
     int64_t max_age_ms = 0;
     int64_t now_ms = 0;
+    // A file below blobs or ingest that is seen for the first time brings the age that its own time gives it,
+    // or a device that is switched off every night would keep it for ever; no more than max_credit_ms of it,
+    // and none by a date that a clock without a battery makes up. A layer brings none: a container may stand
+    // on it whose image the index lost.
+    int64_t wall_s = 0;
+    int64_t max_credit_ms = 0;
     // Images of running containers, below which damaged layers stay; nullopt: nobody knows yet.
     std::optional<std::vector<Image>> running;
   };

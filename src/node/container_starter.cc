@@ -243,6 +243,7 @@ void ContainerStarter::create(ContainerConfig config) {
   making_ = true;
   w.runs_[spec_.name].push_back(id_);
   r.id = id_;
+  w.services_.db.put_restart_asked(w.spec_.uid, spec_.name, "");  // this is what was asked for
   w.services_.runtime.create(std::move(config), [this, ran_before, alive = weak_from_this()](Result<> done) {
     const auto self = alive.lock();
     if (!self) return;

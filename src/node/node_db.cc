@@ -182,12 +182,19 @@ class SqliteNodeDb final : public NodeDb {
   void remove_pod(const std::string& uid) override {
     if (pods_.erase(uid) > 0) queue({"pod", uid, nullptr});
     if (restarts_.erase(uid) > 0) queue({"restarts", uid, nullptr});
+    if (asked_.erase(uid) > 0) queue({"asked", uid, nullptr});
   }
   std::map<std::string, int> restart_counts(const std::string& uid) const override {
     const auto it = restarts_.find(uid);
     return it == restarts_.end() ? std::map<std::string, int>() : it->second;
   }
   void put_restart_count(const std::string& uid, const std::string& container, int count) override;
+  std::map<std::string, std::string> restarts_asked(const std::string& uid) const override {
+    const auto it = asked_.find(uid);
+    return it == asked_.end() ? std::map<std::string, std::string>() : it->second;
+  }
+  void put_restart_asked(const std::string& uid, const std::string& container,
+                         const std::string& run) override;
   SharedBytes object(const std::string& key) const override {
     const auto it = objects_.find(key);
     return it == objects_.end() ? SharedBytes() : it->second;
@@ -215,6 +222,7 @@ class SqliteNodeDb final : public NodeDb {
   std::shared_ptr<Connection> connection_;  // touched by the running job only, after load()
   std::map<std::string, SharedBytes> pods_, objects_;
   std::map<std::string, std::map<std::string, int>> restarts_;
+  std::map<std::string, std::map<std::string, std::string>> asked_;  // restarts; no empty maps
   std::deque<Write> pending_;
   loop::Work work_;
   loop::Timer retry_;
@@ -266,6 +274,12 @@ Result<> SqliteNodeDb::load_row(const std::string& kind, const std::string& key,
       return true;
     });
   }
+  if (kind == "asked") {
+    json::Cursor(value).each([&](std::string_view name, json::Cursor run) {
+      asked_[key][std::string(name)] = run.str();
+      return true;
+    });
+  }
   if (kind != "object") return {};
   if (is_secret(key)) {
     auto plain = sealer_.open(value);
@@ -286,6 +300,28 @@ void SqliteNodeDb::put_restart_count(const std::string& uid, const std::string& 
   for (const auto& [name, n] : restarts_[uid]) w.field(name, n);
   w.end_object();
   queue({"restarts", uid, share(w.take())});
+}
+
+void SqliteNodeDb::put_restart_asked(const std::string& uid, const std::string& container,
+                                     const std::string& run) {
+  auto runs = restarts_asked(uid);
+  const auto known = runs.find(container);
+  if (known == runs.end() ? run.empty() : known->second == run) return;
+  if (run.empty()) {
+    runs.erase(known);
+  } else {
+    runs[container] = run;
+  }
+  if (runs.empty()) {
+    asked_.erase(uid);
+    return queue({"asked", uid, nullptr});
+  }
+  json::Writer w;
+  w.begin_object();
+  for (const auto& [name, id] : runs) w.field(name, id);
+  w.end_object();
+  asked_[uid] = std::move(runs);
+  queue({"asked", uid, share(w.take())});
 }
 
 void SqliteNodeDb::put_object(const std::string& key, SharedBytes bytes) {

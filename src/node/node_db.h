@@ -1,6 +1,6 @@
 // node.db: what this device must run with no server, no route and no registry in sight: its pods, the
-// ConfigMaps and Secrets they mention (secrets sealed with the device's key), restart counts. SQLite, local,
-// never replicated, rebuilt from the API when it is lost or damaged.
+// ConfigMaps and Secrets they mention (secrets sealed with the device's key), restart counts and requests.
+// SQLite, local, never replicated, rebuilt from the API when it is lost or damaged.
 //
 // Written only when something changed (an idle device writes nothing); writes run on the pool, one at a time,
 // in order. Reads are from memory: the whole of it is loaded at start and is small.
@@ -39,6 +39,12 @@ class NodeDb {
   // Restart counts by container, so that they survive a reboot.
   virtual std::map<std::string, int> restart_counts(const std::string& uid) const = 0;
   virtual void put_restart_count(const std::string& uid, const std::string& container, int count) = 0;
+  // The runs that a person asked to have ended and begun anew, by container: its id. The request outlives the
+  // daemon, or a pod that is not restarted by its policy would end for good in between.
+  virtual std::map<std::string, std::string> restarts_asked(const std::string& uid) const = 0;
+  // run: "" once the new run is made.
+  virtual void put_restart_asked(const std::string& uid, const std::string& container,
+                                 const std::string& run) = 0;
   // key: "NAMESPACE/configmaps/NAME"; null when there is none.
   virtual SharedBytes object(const std::string& key) const = 0;
   virtual void put_object(const std::string& key, SharedBytes bytes) = 0;

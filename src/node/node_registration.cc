@@ -246,8 +246,8 @@ NodeRegistration::NodeRegistration(loop::Loop& loop, Clock& clock, client::Clien
     : clock_(clock), client_(client), facts_(std::move(facts)), retry_(loop, "node-registration") {}
 NodeRegistration::~NodeRegistration() = default;
 
-void NodeRegistration::start(std::function<void(const std::string&)> registered) {
-  registered_ = std::move(registered);
+void NodeRegistration::start(std::function<void()> told) {
+  told_ = std::move(told);
   look();
 }
 
@@ -266,6 +266,7 @@ void NodeRegistration::set_facts(NodeFacts facts) {
 void NodeRegistration::later() {
   backoff_ms_ = std::clamp<int64_t>(backoff_ms_ * 2, 500, 30'000);
   retry_.start(backoff_ms_, [this] { look(); });
+  if (told_) std::exchange(told_, nullptr)();
 }
 
 void NodeRegistration::look() {
@@ -311,13 +312,12 @@ void NodeRegistration::update(const std::string& object) {
 
 void NodeRegistration::patch_status(const std::string& object) {
   const Cursor node(object);
-  const std::string uid = node["metadata"]["uid"].str();
   const std::string status =
       node_status(facts_, ready_, why_not_, std::string(node["status"].raw()), clock_.wall());
-  const auto done = [this, uid] {
+  const auto done = [this] {
     backoff_ms_ = 0;
-    if (registered_) std::exchange(registered_, nullptr)(uid);
-    if (dirty_) look();
+    if (dirty_) return look();
+    if (told_) std::exchange(told_, nullptr)();
   };
   const auto have = json::parse(node["status"].raw()), want = json::parse(status);
   if (have && want) {

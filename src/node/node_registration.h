@@ -44,7 +44,8 @@ class NodeRegistration {
  public:
   NodeRegistration(loop::Loop& loop, Clock& clock, client::Client& client, NodeFacts facts);
   ~NodeRegistration();
-  void start(std::function<void(const std::string& uid)> registered);
+  // told comes once: the Node says what is known, or saying it has failed and is tried again.
+  void start(std::function<void()> told);
   void set_ready(bool ready, const std::string& why_not);
   void set_facts(NodeFacts facts);
 
@@ -60,7 +61,7 @@ class NodeRegistration {
   NodeFacts facts_;
   bool ready_ = false, dirty_ = false;
   std::string why_not_ = "the device is starting";
-  std::function<void(const std::string&)> registered_;
+  std::function<void()> told_;
   std::unique_ptr<client::Pending> call_;
   loop::Timer retry_;
   int64_t backoff_ms_ = 0;

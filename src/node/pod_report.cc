@@ -146,6 +146,7 @@ void PodWorker::adopt_history(const std::map<std::string, int>& restart_counts) 
       r.phase = ContainerRecord::Phase::exited;
       r.interrupted = r.image == c.image;
     }
+    r.restart_asked = restart_was_asked(c.name);
     // In a new sandbox init containers run again, from the first.
     if (c.kind == ContainerKind::init && !state_.terminal) r.phase = ContainerRecord::Phase::waiting;
   }
@@ -154,6 +155,12 @@ void PodWorker::adopt_history(const std::map<std::string, int>& restart_counts) 
   const bool has_init = std::any_of(spec_.containers.begin(), spec_.containers.end(),
                                     [](const ContainerSpec& c) { return c.kind == ContainerKind::init; });
   state_.initialized = state_.terminal || (ran && !has_init);
+}
+
+bool PodWorker::restart_was_asked(const std::string& name) {
+  const auto asked = services_.db.restarts_asked(spec_.uid);
+  const auto run = asked.find(name);
+  return run != asked.end() && run->second == record(name).id;
 }
 
 void PodWorker::adopt_sandbox(const AdoptedSandbox& sandbox) {
@@ -187,6 +194,11 @@ void PodWorker::adopt_containers(std::vector<AdoptedContainer> containers) {
     by_attempt.emplace(attempt, std::move(c));
   }
   for (const auto& [attempt, c] : by_attempt) adopt_container(c, attempt);
+  for (const ContainerSpec& c : spec_.containers) {  // the grace period of a daemon before begins anew
+    const ContainerRecord& r = record(c.name);
+    if (r.restart_asked && r.phase == ContainerRecord::Phase::running && !spec_.deletion)
+      stop_for_restart(c.name);
+  }
 }
 
 void PodWorker::adopt_container(const AdoptedContainer& container, int attempt) {
@@ -212,6 +224,7 @@ void PodWorker::adopt_container(const AdoptedContainer& container, int attempt) 
   r.repo_digest = meta->ref()["repoDigest"].str();
   r.exit.reset();
   r.interrupted = false;
+  r.restart_asked = restart_was_asked(name);
   if (container.status.state == node::ContainerState::running) {
     r.phase = ContainerRecord::Phase::running;
     r.started_at = container.status.started_at;

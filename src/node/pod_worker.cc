@@ -317,12 +317,19 @@ Result<> PodWorker::restart() {
     r.crash.clear();
     r.pull.clear();
     r.failed_ms = 0;
+    // One that is being ended already keeps its deadline, however often somebody asks.
+    if (r.phase != ContainerRecord::Phase::stopping) stop_for_restart(c.name);
+    // What is to be begun anew when it has ended; one whose start was only called off has ended already.
     r.restart_asked =
-        r.phase != ContainerRecord::Phase::waiting && r.phase != ContainerRecord::Phase::starting;
-    stop_container({c.name, spec_.termination_grace_s, "Container " + c.name + " is restarted on request"});
+        r.phase == ContainerRecord::Phase::exited || r.phase == ContainerRecord::Phase::stopping;
+    if (r.restart_asked) services_.db.put_restart_asked(spec_.uid, c.name, r.id);
   }
   soon();
   return {};
+}
+
+void PodWorker::stop_for_restart(const std::string& name) {
+  stop_container({name, spec_.termination_grace_s, "Container " + name + " is restarted on request"});
 }
 
 void PodWorker::orphaned() {

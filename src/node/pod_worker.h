@@ -81,6 +81,8 @@ class PodWorker : public std::enable_shared_from_this<PodWorker> {
   void container_started(const std::string& name);
   void container_failed(const std::string& name, const std::string& reason, const std::string& message);
   void stop_container(const Stop& stop);
+  void stop_for_restart(const std::string& name);
+  bool restart_was_asked(const std::string& name);  // of the current run, of this daemon or one before
   void adopt_container(const AdoptedContainer& container, int attempt);
   void kill_after_hook(const std::string& name);
   void kill_now(const std::string& name);

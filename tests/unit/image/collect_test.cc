@@ -137,6 +137,24 @@ TEST_CASE("collection: the least recently used go until the disk is empty enough
   }
 }
 
+TEST_CASE("when the disk is full what nobody has a use for goes before any image") {
+  NEEDS_ROOT();
+  SmallDisk disk;
+  const std::string dead = disk.dir.path + "/store/layers/dead";
+  REQUIRE(make_directories(dead, 0700).has_value());
+  disk.device.clock.ahead_ms += 60 * minute;
+  CHECK_EQ(disk.collect(), "abc");  // seen
+  disk.device.clock.ahead_ms += 11 * minute;
+  disk.used_without = 50;
+  CHECK_EQ(disk.collect(), "abc");  // 90, 80
+  CHECK_NE(access(dead.c_str(), F_OK), 0);
+  SUBCASE("what broke off a moment ago may be gone on with, and stays") {
+    REQUIRE(make_directories(dead, 0700).has_value());
+    CHECK_EQ(disk.collect(), "bc");
+    CHECK_EQ(access(dead.c_str(), F_OK), 0);
+  }
+}
+
 TEST_CASE("collection spares what is used, by id and by name, what is young and what is pinned") {
   NEEDS_ROOT();
   SmallDisk disk;

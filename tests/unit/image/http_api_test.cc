@@ -104,7 +104,12 @@ TEST_CASE("how far pulls are over the socket, and what they cost") {
   uint64_t loaded = 0;
   auto pull = w.store->pull({name, {}, [&](const LayerProgress& p) { loaded = std::max(loaded, p.done); }},
                             [](const Result<ImageRoot>&) { FAIL("it cannot end"); });
-  REQUIRE(w.loop.run_until([&] { return loaded >= 256 * 1024; }, 30000));
+  const auto received = [&] {
+    const auto& all = w.store->traffic().received;
+    const auto it = all.find(w.registry.authority());
+    return it == all.end() ? 0 : it->second;
+  };
+  REQUIRE(w.loop.run_until([&] { return loaded >= 256 * 1024 && received() >= 512 * 1024; }, 30000));
   const auto answer = json::parse(w.ask("GET", "/limpet/v1/images").body);
   REQUIRE(answer.has_value());
   const json::Ref told = answer->ref()["pulls"].at(0);
@@ -113,8 +118,6 @@ TEST_CASE("how far pulls are over the socket, and what they cost") {
   CHECK_GE(told["done"].integer(), 256 * 1024);
   CHECK_GE(told["total"].integer(), static_cast<int64_t>(layer.size()));
   CHECK_EQ(told["layers"].integer(), 2);
-  const uint64_t received = w.store->traffic().received.at(w.registry.authority());
-  CHECK_GE(received, 512 * 1024);
   // Somebody who joins later is told what the others were told before.
   uint64_t told_late = 0;
   auto late =

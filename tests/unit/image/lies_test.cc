@@ -41,6 +41,18 @@ int64_t used_bytes(const std::string& path) {
   return static_cast<int64_t>((s.f_blocks - s.f_bfree) * s.f_frsize);
 }
 
+// A pull that is given up when so much of its layer is there.
+void begin_with(Device& device, FakeRegistry& registry, const std::string& name, size_t bytes) {
+  registry.stall_after = bytes;
+  uint64_t loaded = 0;
+  auto pull = device.store->pull({name, {}, [&](const LayerProgress& p) { loaded = p.done; }},
+                                 [](const Result<ImageRoot>&) { FAIL("it cannot end"); });
+  REQUIRE(device.loop.run_until([&] { return loaded + 256 * 1024 >= bytes; }, 30000));
+  pull.reset();
+  registry.stall_after = 0;
+  registry.waiting = nullptr;
+}
+
 }  // namespace
 
 TEST_CASE("a registry does not lead to files, to the device itself or to its link") {
@@ -186,6 +198,33 @@ TEST_CASE("a pull on a disk without room takes none, and works when there is som
     CHECK_EQ(out->error().code, Errc::exhausted);
     CHECK_MESSAGE(out->error().message.find("No space left on device") != std::string::npos,
                   out->error().message);
+  }
+  SUBCASE("most of it is there from an attempt before: the rest needs room, no more") {
+    begin_with(device, registry, name, 6 << 20);
+    REQUIRE(
+        write_file_atomic(filler, std::string(22 << 20, 'f'), 0600));  // 20 MiB are free: 4 and the reserve
+    std::optional<Result<ImageRoot>> out;
+    auto operation = device.store->pull({name,
+                                         {},
+                                         [&](const LayerProgress& p) {  // unpacking needs room of its own
+                                           if (p.phase == LayerProgress::Phase::unpacking)
+                                             unlink(filler.c_str());
+                                         }},
+                                        [&](Result<ImageRoot> r) { out = std::move(r); });
+    REQUIRE(device.loop.run_until([&] { return out.has_value(); }, 30000));
+    REQUIRE_MESSAGE(out->has_value(), out->error().message);
+    CHECK_EQ(registry.resumed, 1);
+    return;
+  }
+  SUBCASE("what is there from an attempt before cannot grow: it makes room for the others") {
+    begin_with(device, registry, name, 6 << 20);
+    REQUIRE(write_file_atomic(filler, std::string(25 << 20, 'f'), 0600));
+    const auto refused = device.pull(name);
+    REQUIRE_FALSE(refused.has_value());
+    CHECK_EQ(refused.error().code, Errc::exhausted);
+    const std::string partial = Store(small + "/store").partial_path(digest_of(layer));
+    CHECK_NE(access(partial.c_str(), F_OK), 0);
+    CHECK_NE(access((partial + Store::note_suffix).c_str(), F_OK), 0);
   }
   REQUIRE_EQ(unlink(filler.c_str()), 0);
   CHECK(used_bytes(small) - before < 256 << 10);  // what it had got is given back

@@ -283,12 +283,14 @@ TEST_CASE("damaged layers are made again; removal spares what is used") {
 // store is dropped with all it had under way and opened anew.
 TEST_CASE("broken off at every failpoint, the next daemon pulls and finds") {
   NEEDS_ROOT();
-  for (const char* point :
-       {"image.blob.write", "image.blob.rename", "image.layer.unpack", "image.layer.syncfs",
-        "image.layer.rename", "image.record", "image.record.rename", "image.record.synced"}) {
+  for (const char* point : {"image.blob.write", "image.blob.mark", "image.blob.rename", "image.layer.unpack",
+                            "image.layer.syncfs", "image.layer.rename", "image.record", "image.record.rename",
+                            "image.record.synced"}) {
     CAPTURE(point);
     TempDir dir;
-    const auto layers = two_layers();
+    auto layers = two_layers();
+    if (std::string_view(point) == "image.blob.mark")  // large enough for one
+      layers[0] = tar_of({{.name = "etc/base", .data = "base"}, {.name = "big", .data = big(6 << 20)}});
     {
       Device device(dir.path + "/store");
       FakeRegistry registry(device.loop);

@@ -4,6 +4,7 @@
 #include "base/bytes.h"
 #include "base/sha256.h"
 #include "image/auth.h"
+#include "image/fetch.h"
 #include "image/manifest.h"
 #include "image/reference.h"
 #include "image/transport.h"
@@ -307,4 +308,41 @@ TEST_CASE("reports of the unpack program") {
   const auto bad = parse_unpack_report(R"({"ok":false,"code":"too_large","message":"m"})");
   REQUIRE_FALSE(bad.has_value());
   CHECK_EQ(bad.error().code, Errc::too_large);
+}
+
+TEST_CASE("where a registry may lead") {
+  struct Row {
+    const char *registry, *to;
+    bool may;
+  };
+  for (const Row& row : {
+           Row{"registry.example", "cdn.example", true},
+           Row{"registry.example", "192.0.2.1", true},
+           Row{"registry.example", "10.0.0.5", true},  // a storage server beside it
+           Row{"registry.example", "localhost", false},
+           Row{"registry.example", "localhost.", false},
+           Row{"registry.example", "LocalHost", false},
+           Row{"registry.example", "a.localhost.", false},
+           Row{"registry.example", "127.0.0.1", false},
+           Row{"registry.example", "127.0.0.1.", false},
+           Row{"registry.example", "127.1", false},
+           Row{"registry.example", "0x7f000001", false},
+           Row{"registry.example", "0.0.0.0", false},
+           Row{"registry.example", "::1", false},
+           Row{"registry.example", "::", false},
+           Row{"registry.example", "::ffff:127.0.0.1", false},
+           Row{"registry.example", "169.254.169.254", false},
+           Row{"registry.example", "fe80::1", false},
+           Row{"127.0.0.1", "localhost.", true},
+           Row{"localhost", "127.0.0.2", true},
+           Row{"127.0.0.1", "169.254.169.254", false},
+           Row{"169.254.7.7", "169.254.7.8", true},
+           Row{"169.254.7.7", "127.0.0.1", false},
+       }) {
+    CAPTURE(row.registry);
+    CAPTURE(row.to);
+    const auto may = may_lead({row.registry, 443, true, {}}, {row.to, 443, true, {}});
+    CHECK_EQ(may.has_value(), row.may);
+    if (!may) CHECK_EQ(errc_name(may.error().code), errc_name(Errc::permission_denied));
+  }
 }

@@ -68,6 +68,11 @@ TEST_CASE("what was noted is there after a restart; secrets are not readable in 
   db->put_pod("u2", pod("u2", "Running", 1));
   db->remove_pod("u2");
   db->put_restart_count("u1", "app", 3);
+  db->put_restart_asked("u1", "app", "run-3");
+  db->put_restart_asked("u1", "side", "run-1");
+  db->put_restart_asked("u1", "side", "");
+  db->put_restart_asked("u2", "app", "run-1");
+  db->remove_pod("u2");
   db->put_object("shop/secrets/s", share("hunter2 in the clear"));
   db->put_object("shop/configmaps/c", share("plain words"));
   rig.close(std::move(db));
@@ -79,11 +84,15 @@ TEST_CASE("what was noted is there after a restart; secrets are not readable in 
   db = rig.open();
   CHECK(db->pods().size() == 1);
   CHECK(db->restart_counts("u1").at("app") == 3);
+  CHECK(db->restarts_asked("u1") == std::map<std::string, std::string>{{"app", "run-3"}});
+  CHECK(db->restarts_asked("u2").empty());
+  db->put_restart_asked("u1", "app", "");
   CHECK(*db->object("shop/secrets/s") == "hunter2 in the clear");
   CHECK(db->object("shop/secrets/none") == nullptr);
   db->retain_objects({"shop/configmaps/c"});
   rig.close(std::move(db));
   db = rig.open();
+  CHECK(db->restarts_asked("u1").empty());
   CHECK(db->object("shop/secrets/s") == nullptr);
   CHECK(db->object("shop/configmaps/c") != nullptr);
   rig.close(std::move(db));

@@ -4,6 +4,7 @@
 #include <doctest/doctest.h>
 
 #include "base/json.h"
+#include "world.h"
 
 using namespace limpet;
 using namespace limpet::node;
@@ -112,4 +113,50 @@ TEST_CASE("a node of an earlier version, without the note of what was configured
   CHECK(label(w.node, "zone") == "shore");
   CHECK(w.take(facts({})));
   CHECK(taints(w.node) == "theirs=:NoSchedule");
+}
+
+TEST_CASE("the end of the start waits for what the Node says, or for the attempt to say it") {
+  loop::Loop loop;
+  ManualClock clock;
+  test::FakeApi api(loop);
+  std::string node = R"({"metadata":{"name":"n","uid":"u","resourceVersion":"1"},"status":{"conditions":[)"
+                     R"({"type":"Ready","status":"True"}]}})";
+  bool refuses = false;
+  api.instead = [&](const client::Call& call) -> std::optional<client::Reply> {
+    if (call.method == "GET") return client::Reply{200, node};
+    if (refuses) return client::Reply{507, R"({"message":"no room to write"})"};
+    if (call.path.ends_with("/status")) {
+      json::Value v = json::parse(node).value();
+      v.ref().set("status", json::parse(call.body).value().ref()["status"].clone());
+      node = v.ref().dump();
+    }
+    return client::Reply{200, node};
+  };
+  NodeFacts device;
+  device.name = "n";
+  NodeRegistration registration(loop, clock, api, device);
+  int told = 0;
+  std::string then;  // the Node at that moment
+  const auto start = [&] {
+    registration.set_facts(device);
+    registration.set_ready(false, "the pod network cannot be set up");
+    registration.start([&] {
+      told++;
+      then = node;
+    });
+    return loop.run_until([&] { return told > 0; }, 10'000);
+  };
+  SUBCASE("it is written") {
+    REQUIRE(start());
+    CHECK(then.find("the pod network cannot be set up") != std::string::npos);
+  }
+  SUBCASE("it cannot be written: a full disk keeps no device from serving") {
+    refuses = true;
+    REQUIRE(start());
+    CHECK(then.find("the pod network cannot be set up") == std::string::npos);
+    refuses = false;  // and is tried again
+    CHECK(loop.run_until([&] { return node.find("the pod network cannot be set up") != std::string::npos; },
+                         10'000));
+  }
+  CHECK(told == 1);
 }

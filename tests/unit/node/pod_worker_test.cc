@@ -187,6 +187,62 @@ TEST_CASE(
   CHECK(refused.error().code == Errc::conflict);
 }
 
+TEST_CASE("a restart asked for twice is one restart, with the new run still on its way") {
+  World w;
+  w.start_daemon();
+  w.api.put_pod(pod("web", "u1", R"(,"restartPolicy":"Never")"));
+  REQUIRE(w.runs("web"));
+  w.images.present.clear();
+  w.images.hold = true;
+  const int pulls = w.images.pulls;
+  REQUIRE(w.worker("web")->restart());
+  REQUIRE(w.until([&] { return w.images.pulls == pulls + 1; }));
+  SUBCASE("the same daemon") {
+    for (int i = 2; i < 4; i++) {
+      REQUIRE(w.worker("web")->restart());
+      REQUIRE(w.until([&] { return w.images.pulls == pulls + i; }));
+    }
+  }
+  SUBCASE("the daemon ends in between") {
+    w.kill_daemon();
+    w.start_daemon();
+    REQUIRE(w.until([&] { return w.images.pulls == pulls + 2; }));
+  }
+  w.settle();
+  CHECK(w.api.phase("web") == "Running");
+  w.images.hold = false;
+  for (const auto& f : std::exchange(w.images.held, {})) f();
+  REQUIRE(w.until([&] { return !w.runtime.running("app").empty(); }));
+  REQUIRE(w.until([&] { return w.api.container("web")["restartCount"].integer() == 1; }));
+  CHECK(w.db.restarts_asked("u1").empty());
+  // The request is used up.
+  w.runtime.exit(w.runtime.running("app"), 0);
+  CHECK(w.until([&] { return w.api.phase("web") == "Succeeded"; }));
+}
+
+TEST_CASE("a daemon that ends in the grace period of a restart leaves it to the next") {
+  World w;
+  w.start_daemon();
+  w.api.put_pod(pod("web", "u1", R"(,"restartPolicy":"OnFailure")"));
+  REQUIRE(w.runs("web"));
+  const std::string before = w.runtime.running("app");
+  w.runtime.deaf = true;
+  REQUIRE(w.worker("web")->restart());
+  const auto deadline = [&] { return w.worker("web")->state().containers.at("app").kill_deadline_ms; };
+  const int64_t first = deadline();
+  w.clock.advance_ms(400);
+  REQUIRE(w.worker("web")->restart());
+  CHECK(deadline() == first);  // asking again gives no more time
+  w.kill_daemon();
+  SUBCASE("the container ends meanwhile") { w.runtime.exit(before, 0); }
+  SUBCASE("it goes on, and is asked to end again") {}
+  SUBCASE("the power goes") { w.runtime.reboot(); }
+  w.start_daemon();
+  REQUIRE(w.until([&] { return !w.runtime.running("app").empty() && w.runtime.running("app") != before; }));
+  CHECK(w.until([&] { return w.api.container("web")["restartCount"].integer() == 1; }));
+  CHECK(w.api.phase("web") == "Running");
+}
+
 TEST_CASE("a restart on request does not wait for a back-off") {
   World w;
   w.start_daemon();

@@ -480,6 +480,7 @@ class FakeDb final : public NodeDb {
  public:
   std::map<std::string, SharedBytes> stored_pods, objects;
   std::map<std::string, std::map<std::string, int>> restarts;
+  std::map<std::string, std::map<std::string, std::string>> asked;
 
   std::vector<SharedBytes> pods() const override {
     std::vector<SharedBytes> out;
@@ -490,6 +491,7 @@ class FakeDb final : public NodeDb {
   void remove_pod(const std::string& uid) override {
     stored_pods.erase(uid);
     restarts.erase(uid);
+    asked.erase(uid);
   }
   std::map<std::string, int> restart_counts(const std::string& uid) const override {
     const auto it = restarts.find(uid);
@@ -497,6 +499,17 @@ class FakeDb final : public NodeDb {
   }
   void put_restart_count(const std::string& uid, const std::string& c, int n) override {
     restarts[uid][c] = n;
+  }
+  std::map<std::string, std::string> restarts_asked(const std::string& uid) const override {
+    const auto it = asked.find(uid);
+    return it == asked.end() ? std::map<std::string, std::string>() : it->second;
+  }
+  void put_restart_asked(const std::string& uid, const std::string& c, const std::string& run) override {
+    if (run.empty()) {
+      asked[uid].erase(c);
+    } else {
+      asked[uid][c] = run;
+    }
   }
   SharedBytes object(const std::string& key) const override {
     const auto it = objects.find(key);
