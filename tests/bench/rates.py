@@ -67,8 +67,8 @@ def get_per_second():
         done = load(device, "--get", "/api/v1/namespaces/default", "--clients", 16, "--seconds", 10,
                     cpu=f"1-{cores - 1}" if cores > 1 else 0)
         busy = (cpu_seconds([device.process.pid]) - before) / done["seconds"]
-    note(f"get_per_second: the daemon had {busy:.2f} of its core"
-         + (", so this is what the clients asked for and not what it can answer" if busy < 0.95 else ""))
+    note(f"get_per_second: {done['requests'] / done['seconds'] / busy:.0f} for each second of the daemon's CPU, of which it had {busy:.2f} a second"
+         + (": so the figure is bounded by the clients, or by what else ran, and not by the daemon" if busy < 0.95 else ""))
     if cores == 1:
         note("get_per_second: one core only, which the clients share")
     return done["requests"] / done["seconds"]
