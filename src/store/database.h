@@ -18,6 +18,7 @@
 #include <functional>
 #include <memory>
 #include <optional>
+#include <span>
 #include <string>
 #include <vector>
 
@@ -58,8 +59,13 @@ class Database {
  public:
   // Full: no room can be made. What an unclean stop left in the log stays there, and is read from there.
   enum class Disk { has_room, full };
+  // steps[N] is SQL that leads from schema version N to N + 1; all that a file lacks are done in one
+  // transaction with its new number. They are a parameter so that a step can be tried before the first one is
+  // needed.
+  using Steps = std::span<const char* const>;
+  static const Steps kSteps;
   static Result<std::unique_ptr<Database>> open(const std::string& path, size_t checkpoint_bytes,
-                                                Disk disk = Disk::has_room);
+                                                Disk disk = Disk::has_room, Steps steps = kSteps);
   ~Database();
   Database(const Database&) = delete;
 
@@ -69,8 +75,8 @@ class Database {
   Result<int64_t> get_number(const char* name);                          // 0 when absent
   Result<std::optional<std::string>> get_blob(const std::string& name);  // checksum verified
   Result<> save_blob(const std::string& name, std::string_view bytes);   // in a transaction of its own
-  Result<> quick_check();  // SQLite's own, of the whole file; corrupt with what it says
-  Result<int64_t> next_boot();                                           // counts this start, durably
+  Result<> quick_check();       // SQLite's own, of the whole file; corrupt with what it says
+  Result<int64_t> next_boot();  // counts this start, durably
   // For a full disk: a number that no start had, written with the first commit that finds room. `skip` is
   // random, as the next start may find no room either and must not come to the same number.
   Result<int64_t> next_boot_unwritten(int64_t skip);
@@ -109,7 +115,8 @@ class Database {
 
  private:
   friend class Statement;
-  explicit Database(std::string path) : path_(std::move(path)) {}
+  Database(std::string path, Steps steps) : path_(std::move(path)), steps_(steps) {}
+  int64_t schema() const { return static_cast<int64_t>(steps_.size()); }
   Result<> open_file();
   Result<> check_identity();
   Result<> configure();
@@ -128,6 +135,7 @@ class Database {
   Result<> in_transaction(const char* commit_point, const std::function<Result<>()>& body);
 
   std::string path_;
+  Steps steps_;
   sqlite3* db_ = nullptr;
   std::vector<std::pair<const char*, sqlite3_stmt*>> statements_;
   sqlite3* backup_db_ = nullptr;

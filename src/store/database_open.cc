@@ -15,9 +15,7 @@ namespace limpet::store {
 namespace {
 
 constexpr int kApplicationId = 0x6c6d7074;  // "lmpt"
-constexpr int kSchema = 1;
-// Steps from schema version N to N + 1, all in one transaction with the new number.
-constexpr const char* kMigrations[kSchema] = {
+constexpr const char* kMigrations[] = {
     "CREATE TABLE meta(name BLOB PRIMARY KEY, sum INTEGER NOT NULL, value BLOB NOT NULL) WITHOUT ROWID;"
     "CREATE TABLE rows(id INTEGER PRIMARY KEY, key BLOB NOT NULL, created INTEGER NOT NULL, previous INTEGER "
     "NOT NULL,"
@@ -46,9 +44,11 @@ Result<> sync_directory_of(const std::string& path) {
 
 }  // namespace
 
-Result<std::unique_ptr<Database>> Database::open(const std::string& path, size_t checkpoint_bytes,
-                                                 Disk disk) {
-  std::unique_ptr<Database> db(new Database(path));
+const Database::Steps Database::kSteps = kMigrations;
+
+Result<std::unique_ptr<Database>> Database::open(const std::string& path, size_t checkpoint_bytes, Disk disk,
+                                                 Steps steps) {
+  std::unique_ptr<Database> db(new Database(path, steps));
   db->checkpoint_bytes_ = checkpoint_bytes;
   const bool existed = size_of(path) > 0;
   const uint64_t wal_size = size_of(path + "-wal");
@@ -127,14 +127,14 @@ Result<> Database::check_identity() {
     return fail(Errc::invalid_argument,
                 path_ + " is not a limpet database: name another dataDir, or move the file away");
   }
-  TRY(const int64_t schema, number_of("PRAGMA user_version"));
-  if (schema > kSchema) {
+  TRY(const int64_t version, number_of("PRAGMA user_version"));
+  if (version > schema()) {
     return fail(Errc::unsupported,
-                strf("%s has schema version %lld, this limpet knows up to %d: it was written by a newer "
+                strf("%s has schema version %lld, this limpet knows up to %lld: it was written by a newer "
                      "limpet; install that version again, or restore a backup of before the upgrade",
-                     path_.c_str(), static_cast<long long>(schema), kSchema));
+                     path_.c_str(), static_cast<long long>(version), static_cast<long long>(schema())));
   }
-  if (schema < 0 || (schema == 0) != (tables == 0))
+  if (version < 0 || (version == 0) != (tables == 0))
     return damaged("its schema version does not fit its tables");
   return {};
 }
@@ -187,14 +187,14 @@ Result<> Database::quick_check() {
 
 Result<> Database::migrate() {
   TRY(const int64_t from, number_of("PRAGMA user_version"));
-  if (from == kSchema) return {};
+  if (from == schema()) return {};
   return in_transaction("store.migrate.commit", [&]() -> Result<> {
-    for (int64_t v = from; v < kSchema; ++v) {
+    for (const char* step : steps_.subspan(static_cast<size_t>(from))) {
       if (LIMPET_FAILPOINT("store.migrate.step")) return fail(Errc::io, "failpoint store.migrate.step");
-      CHECK_OK(exec(kMigrations[v]));
+      CHECK_OK(exec(step));
     }
     CHECK_OK(exec(strf("PRAGMA application_id = %d", kApplicationId).c_str()));
-    return exec(strf("PRAGMA user_version = %d", kSchema).c_str());
+    return exec(strf("PRAGMA user_version = %lld", static_cast<long long>(schema())).c_str());
   });
 }
 

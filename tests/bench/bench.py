@@ -16,13 +16,17 @@ from case import Failure
 
 
 def take(entry):
-    value = entry["function"]()
-    value, peer_value = value if isinstance(value, tuple) else (value, None)  # in the same unit
+    value, peer_unit = entry["function"](), entry["unit"]
+    if isinstance(value, measure.Ratio):
+        value, peer_value, peer_unit = value.value, round(value.peers, 1), value.unit
+    else:
+        value, peer_value = value if isinstance(value, tuple) else (value, None)  # in the same unit
+        peer_value = peer_value and round(peer_value, entry["decimals"])
+    ratio = round(value if peer_unit != entry["unit"] else value / peer_value, 3) if peer_value else None
     value = round(value, entry["decimals"])
     within = value >= entry["budget"] if entry["at_least"] else value <= entry["budget"]
     return {"name": entry["name"], "unit": entry["unit"], "value": value, "budget": entry["budget"], "peer": entry["peer"],
-            "peer_value": peer_value and round(peer_value, entry["decimals"]),
-            "ratio": round(value / peer_value, 3) if peer_value else None, "ok": within}
+            "peer_value": peer_value, "peer_unit": peer_unit if entry["peer"] else None, "ratio": ratio, "ok": within}
 
 
 def load_average():
@@ -34,7 +38,8 @@ def table(results, missing):
     for r in results:
         entry = next(e for e in measure.rows if e["name"] == r["name"])
         budget = (">= " if entry["at_least"] else "") + str(r["budget"])
-        peer = f"{r['peer']}: {'none here' if r['peer_value'] is None else r['peer_value']}" if r["peer"] else ""
+        figure = "none here" if r["peer_value"] is None else f"{r['peer_value']} {r['peer_unit']}"
+        peer = f"{r['peer']}: {figure}" if r["peer"] else ""
         print(f"{r['name']:26} {r['value']:>10} {r['unit']:6} {budget:>9}  {'yes' if r['ok'] else 'NO':6} {peer}")
     for name, reason in missing:
         print(f"{name:26} not measured: {reason}")

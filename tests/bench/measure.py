@@ -19,13 +19,20 @@ rows = []
 
 
 def row(unit, budget, peer=None, decimals=1, at_least=False):
-    """A row is a function that returns its value, or (value, peer's value); what it needs it starts itself. at_least:
-    the budget is met from there on upwards. A peer's value of None: it cannot be had here, which is said."""
+    """A row is a function that returns its value, or (value, peer's value), or a Ratio; what it needs it starts itself.
+    at_least: the budget is met from there on upwards. A peer's value of None: it cannot be had here, which is said."""
     def add(function):
         rows.append({"name": function.__name__, "unit": unit, "budget": budget, "peer": peer, "decimals": decimals,
                      "at_least": at_least, "function": function})
         return function
     return add
+
+
+class Ratio:
+    """A row whose value is ours through the peer's, both in `unit`."""
+
+    def __init__(self, ours, peers, unit):
+        self.value, self.peers, self.unit = ours / peers, peers, unit
 
 
 notes = []
@@ -115,8 +122,27 @@ def pss_of_all(pids):
     return total
 
 
+def is_the_containers(pid):
+    """Whether it is a process of a container and not of limpet: it lives in another PID namespace, and is no longer the
+    runtime that made it."""
+    try:
+        with open(f"/proc/{pid}/cmdline", "rb") as file:
+            program = os.path.basename(file.read().split(b"\0")[0])
+        return program not in (b"runc", b"crun") and os.readlink(f"/proc/{pid}/ns/pid") != os.readlink("/proc/self/ns/pid")
+    except OSError:
+        return True  # it ended
+
+
+def ours(device):
+    """The daemon, the shims, which are not its children, and everything below them up to the containers' own processes."""
+    pids = set(tree_of(device.process.pid))
+    for shim in device.shim_pids():
+        pids.update(tree_of(shim))
+    return [pid for pid in pids if not is_the_containers(pid)]
+
+
 def all_of_ours(device):
-    return pss_of_all(tree_of(device.process.pid)) + pss_of_all(set(device.shim_pids()) - set(tree_of(device.process.pid)))
+    return pss_of_all(ours(device))
 
 
 def cpu_seconds(pids):

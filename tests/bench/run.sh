@@ -4,7 +4,8 @@
 #   tests/bench/run.sh [NAME...]     rows by name, all by default
 #
 # BENCH_IDLE_SECONDS=60 makes the ten minutes of idle_flash_bytes shorter. docs/performance.md explains the rows.
-# Prints a table and writes build/bench.json: an array of {"name","unit","value","budget","peer","peer_value","ratio","ok"}.
+# Prints a table and writes build/bench.json: an array of {"name","unit","value","budget","peer","peer_value","peer_unit","ratio",
+# "ok"}; of a row that is a ratio, value is the ratio and peer_value the figure below it.
 # Nothing fails because it is slow; the exit code is 0 when every row could be measured.
 set -euo pipefail
 cd "$(dirname "$0")/../.."

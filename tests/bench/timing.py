@@ -8,7 +8,7 @@ import time
 import busybox_image
 from case import Failure, eventually
 from limpet import SCRATCH, container_status, pod
-from measure import Missing, Running, load, median_ms, note, row, start_pods
+from measure import Missing, Ratio, Running, load, median_ms, note, row, start_pods
 from memory import Containerd
 from reboot import mount_run, reboot, same_boot
 
@@ -188,4 +188,4 @@ def apply_to_running_ratio():
     mine, peer = median_ms(ours[1:]), median_ms(theirs[1:])
     ctr = ctr_run_ms(reports)
     note(f"apply_to_running_ratio: {mine:.0f} ms, bare {peer:.0f} ms" + (f", ctr run {ctr:.0f} ms" if ctr else ""))
-    return mine / peer, 1
+    return Ratio(mine, peer, "ms")

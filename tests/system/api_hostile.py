@@ -201,7 +201,18 @@ def lines_and_bodies():
 @case
 def half_requests_and_slow_readers():
     """Forty that stop in the middle and ten that do not read: others are served at once."""
+    def served(times=50):
+        """The middle and the longest of so many answers, in seconds."""
+        took = []
+        for _ in range(times):
+            began = time.monotonic()
+            expect_equal(device.api("GET", "/livez", raw=True), "ok", "livez")
+            device.api("GET", MAPS + "/target")
+            took.append(time.monotonic() - began)
+        return sorted(took)[times // 2], max(took)
+
     stuck = []
+    alone = served()
     for number in range(40):
         stream = connect()
         stream.sendall(b"POST " + MAPS.encode() + b" HTTP/1.1\r\nHost: a\r\n" + (b"Content-Length: 1000\r\n\r\nhalf" if number % 2 else b"X-Half: "))
@@ -211,13 +222,9 @@ def half_requests_and_slow_readers():
         stream.sendall((b"GET /openapi/v2 HTTP/1.1\r\nHost: a\r\n\r\n") * 50)
         stuck.append(stream)
     before = rss_kb()
-    slowest = 0
-    for _ in range(50):
-        began = time.monotonic()
-        expect_equal(device.api("GET", "/livez", raw=True), "ok", "livez")
-        device.api("GET", MAPS + "/target")
-        slowest = max(slowest, time.monotonic() - began)
-    expect(slowest < 1, f"others wait {slowest:.2f} s")
+    beside = served()
+    # Who waits for one of the stuck waits for its deadline: 10 s and more. How busy the machine is shows in `alone`.
+    expect(beside[1] < max(5, 10 * alone[1]) and beside[0] < max(0.5, 10 * alone[0]), f"others wait: {beside} s beside them, {alone} s alone")
     expect(rss_kb() - before < 32000, "memory of slow readers")
     for stream in stuck:
         stream.close()
@@ -282,10 +289,38 @@ def tls_misuse():
         done = subprocess.run(["openssl", "s_client", "-connect", "127.0.0.1:6443", version, "-cipher", "ALL:@SECLEVEL=0"], stdin=subprocess.DEVNULL,
                               stdout=subprocess.PIPE, stderr=subprocess.STDOUT, text=True, timeout=20, check=False)
         expect(done.returncode != 0 and "Cipher is (NONE)" in done.stdout, f"{version}: {done.stdout[-400:]}")
-    # A second handshake on the same connection is not answered with one.
-    again = subprocess.run(["openssl", "s_client", "-connect", "127.0.0.1:6443", "-tls1_2"], input="R\nGET /livez HTTP/1.1\r\nHost: a\r\n\r\n", stdout=subprocess.PIPE,
-                           stderr=subprocess.STDOUT, text=True, timeout=30, check=False)
-    expect("200 OK" not in again.stdout, "a renegotiation is granted")
+    expect("200 OK" in over_s_client(6443), "openssl s_client is not answered at all")
+    said = over_s_client(6443, "R\n")
+    expect("RENEGOTIATING" in said and "200 OK" not in said, f"a second handshake is granted, or was not asked for: {said[-600:]}")
+    # The same input does find a server that grants one.
+    with subprocess.Popen(["openssl", "s_server", "-accept", "127.0.0.1:6450", "-www", "-client_renegotiation", "-cert", PKI + "/serving.crt",
+                           "-key", PKI + "/serving.key"], stdin=subprocess.DEVNULL, stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL) as server:
+        try:
+            eventually(lambda: socket.create_connection(("127.0.0.1", 6450)).close() is None, 10, "openssl s_server")
+            said = over_s_client(6450, "R\n")
+            expect("RENEGOTIATING" in said and "200 ok" in said, f"a server that grants a second handshake is not found: {said[-600:]}")
+        finally:
+            server.kill()
+
+
+def over_s_client(port, *before):
+    """What openssl s_client prints for a GET. It takes a command (R: a second handshake) only where a read begins with it and
+    drops what else was read, and it ends with its input: hence the pauses."""
+    client = subprocess.Popen(["openssl", "s_client", "-connect", f"127.0.0.1:{port}", "-tls1_2"], stdin=subprocess.PIPE, stdout=subprocess.PIPE,
+                              stderr=subprocess.STDOUT)
+    try:
+        time.sleep(1)  # the first handshake
+        for sent in (*before, "GET /livez HTTP/1.1\r\nHost: a\r\n\r\n"):
+            client.stdin.write(sent.encode())
+            client.stdin.flush()
+            time.sleep(1)
+    except BrokenPipeError:
+        pass  # it was shown out
+    try:
+        return client.communicate(timeout=20)[0].decode("utf-8", "replace")
+    except subprocess.TimeoutExpired:
+        client.kill()
+        raise Failure(f"openssl s_client does not end: {client.communicate()[0][-400:]}") from None
 
 
 def bounded_and_alive():

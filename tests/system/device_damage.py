@@ -8,6 +8,7 @@ import shutil
 import signal
 import subprocess
 import sys
+import time
 
 sys.path.insert(0, os.environ["LIMPET_SOURCE"] + "/tests/lib")
 from case import Failure, case, eventually, expect, expect_equal, expect_match, run
@@ -87,7 +88,10 @@ def damaged_files():
     container = container_status(device.pod("keeps"))["containerID"]
     device.stop()
     files = [f for f in glob.glob(device.data_dir + "/**", recursive=True) if os.path.isfile(f)]
-    files = [f for f in files if not any(part in f[len(device.data_dir):] for part in ("/containers/", "/layers/", "/pods/", "/blobs/"))]
+    # What pods wrote is theirs, and image_store.py damages what images hold.
+    files = [f for f in files if not any(part in f[len(device.data_dir):] for part in ("/containers/", "/fs/", "/pods/"))]
+    for part in "/blobs/", "/layer.json", "/index.json":
+        expect(any(part in f for f in files), f"no file of {part}: {files}")
     files += [device.kubeconfig] + glob.glob(device.run_dir + "/leases/*")
     expect(len(files) > 10, f"too few files: {files}")
     for path in sorted(files):
@@ -123,6 +127,60 @@ def damaged_files():
                 with open(path, "wb") as file:
                     file.write(content)
     device.start_daemon()
+
+
+def shims_of(identifier):
+    found = []
+    for pid in device.shim_pids():
+        with open(f"/proc/{pid}/cmdline", "rb") as file:
+            if identifier.encode() in file.read():
+                found.append(pid)
+    return found
+
+
+@case
+def damaged_records():
+    """Of pods and containers in runDir: what cannot be known any more is begun anew, and the pod beside is left alone. Of what
+    was there before two things stay: the runtime's own state, and the shim whose status cannot be read. They are removed here."""
+    device.create(pod("beside"), pod("recorded", "trap 'exit 0' TERM; while true; do sleep 0.2; done"))
+    for name in "beside", "recorded":
+        device.wait_ready_pod(name, 60)
+    beside = container_status(device.pod("beside"))["containerID"]
+    uid = device.pod("recorded")["metadata"]["uid"]
+
+    def container_of(name):
+        return container_status(device.wait_ready_pod(name, 60))["containerID"]
+
+    for name in "pod.json", "container.json", "status.json", "config.json", "process.json":
+        for how in "empty", "cut", "overwritten":
+            mark, old = f"{name}, {how}", container_of("recorded")
+            identifier, processes = old.rpartition("/")[2], len(device.container_pids())
+            device.stop()
+            [path] = glob.glob(f"{device.run_dir}/pods/{uid}/{name}") + glob.glob(f"{device.run_dir}/pods/{uid}/c/*/{name}")
+            damage(path, how)
+            device.start_daemon()
+            try:
+                if name in ("pod.json", "container.json", "status.json"):
+                    eventually(lambda: container_of("recorded") != old, 30, "it is begun anew")
+                    expect_match("hello", device.kubectl("exec recorded -- echo hello"))
+                    expect_equal(len(glob.glob(f"{device.run_dir}/pods/{uid}/c/*")), 1, "directories of its containers")
+                    if name == "status.json":
+                        for pid in shims_of(identifier):
+                            os.kill(pid, signal.SIGKILL)
+                    eventually(lambda: not shims_of(identifier), 20, "the shim of before is gone")
+                    shutil.rmtree(f"{device.run_dir}/runtime/{identifier}", ignore_errors=True)
+                else:
+                    code, out, err = device.run(["kubectl", "exec", "recorded", "--", "echo", "hello"])
+                    if name == "config.json":
+                        expect_equal((code, out), (0, "hello\n"), err)
+                    else:  # what an exec is made from; the container itself needs it no more
+                        expect(code != 0 and err.strip(), f"exec: {code} {out} {err}")
+                    expect_equal(container_of("recorded"), old, "the container")
+                # Each of the two is sh, or sh and its sleep.
+                eventually(lambda: abs(len(device.container_pids()) - processes) <= 1, 20, "as many processes as before")
+                expect_equal(container_of("beside"), beside, "the pod beside")
+            except Failure as failure:
+                raise Failure(f"{mark}: {failure}") from None
 
 
 run(device, at_once=1)

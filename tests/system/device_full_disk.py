@@ -8,6 +8,7 @@ import signal
 import sqlite3
 import subprocess
 import sys
+import time
 
 sys.path.insert(0, os.environ["LIMPET_SOURCE"] + "/tests/lib")
 from case import Failure, case, eventually, expect, expect_equal, expect_match, run, skip
@@ -17,6 +18,8 @@ DISK = os.path.join(SCRATCH, "disk")
 os.makedirs(DISK)
 if subprocess.run(["mount", "-t", "tmpfs", "-o", "size=64m,mode=755", "limpet-test", DISK], check=False).returncode:
     skip("no tmpfs can be mounted here")
+TOLD = os.path.join(SCRATCH, "told")  # on another disk
+os.makedirs(TOLD)
 
 
 class Small(Device):
@@ -31,7 +34,7 @@ class Small(Device):
         """To the last byte and the last small file."""
         for number in range(1000):
             try:
-                with open(f"{DISK}/filler-{number}", "wb", buffering=0) as file:
+                with open(f"{DISK}/filler-{number}", "ab", buffering=0) as file:  # what is filled stays so
                     while True:
                         if file.write(b"x" * (1 << 20 if number < 3 else 4096)) < 4096:
                             break
@@ -60,8 +63,10 @@ import limpet  # noqa: E402
 limpet.Device = Small
 device = pod_device()
 device.create(pod("keeps", "exec sleep 100000"), pod("talks", "while true; do echo 0123456789; sleep 0.2; done"),
-              pod("restarts", "sleep 2; exit 1"))
-for name in "keeps", "talks":
+              pod("restarts", "sleep 2; exit 1"),
+              pod("told", "until rm /told/end 2>/dev/null; do sleep 0.1; done", container={"volumeMounts": [{"name": "t", "mountPath": "/told"}]},
+                  volumes=[{"name": "t", "hostPath": {"path": TOLD}}]))
+for name in "keeps", "talks", "told":
     device.wait_ready_pod(name)
 
 
@@ -81,6 +86,22 @@ def answers_while_full():
             return expect_match("no room to write; deleting objects is still possible", refused["message"])
         device.api("DELETE", "/api/v1/namespaces/default/configmaps/refused")
     raise Failure(f"a write: {str(refused)[:300]}")
+
+
+def ends_while_full():
+    """A container is told to end, and the API does not know that it did. How often the API knows that it ran anew."""
+    for _ in range(5):
+        answers_while_full()
+        before = container_status(device.wait_ready_pod("told"))
+        open(TOLD + "/end", "w", encoding="ascii").close()
+        eventually(lambda: not os.path.exists(TOLD + "/end"), 20, "the container takes the word")
+        for _ in range(20):  # its status comes within less when there is room
+            device.fill()
+            time.sleep(0.1)
+        if container_status(device.pod("told")) == before:
+            return before["restartCount"]
+        device.make_room()  # it was written into what something else left
+    raise Failure("the status of a container is written although the disk is full")
 
 
 @case
@@ -111,10 +132,11 @@ def full_while_running():
         acknowledged.append(f"again-{number}")
     answers_while_full()
     expect(device.log_count("\n") - lines < 1500, "the log is flooded")
-    count = device.restarts("restarts")
+    count = ends_while_full()
     device.make_room()
     eventually(lambda: device.put("after")["metadata"]["name"] == "after", 20, "a write when there is room", 0.2)
-    eventually(lambda: device.restarts("restarts") >= count, 60, "the status is written again", 0.2)
+    eventually(lambda: device.restarts("told") == count + 1, 60, "the status is written again", 0.2)
+    device.wait_ready_pod("told", 60)
     expect_equal(first_pid("keeps"), before, "the container")
     device.create(pod("new"))
     device.wait_ready_pod("new")

@@ -28,6 +28,7 @@ def runtime(script):
 
 WORKS = f'exec {REAL} "$@"'
 BROKEN = {"hangs": "exec sleep 1000", "dies": "exit 137", "garbage": "head -c 100000 /dev/zero", "silent": "exit 0"}
+SAYS = {"dies": "exit code 137", "silent": "left no process behind", "missing": "the-runtime create cannot be run"}
 device = Device(runtime={"path": PROGRAM})
 if not device.runs_pods:
     skip("limpet-shim or limpet-unpack is not built")
@@ -59,7 +60,7 @@ def broken_at_the_first_start():
 @case
 def broken_while_pods_run():
     before = container_status(device.pod("first"))["containerID"]
-    for name, script in BROKEN.items():
+    for name, script in {**BROKEN, "missing": None}.items():
         if name == "garbage":
             continue
         if name == "dies":  # a probe that cannot be run is no reason to end what is healthy
@@ -72,7 +73,7 @@ def broken_while_pods_run():
         if name != "hangs":  # that takes its time to be said: 30 s for each thing that is tried
             found = eventually(lambda n=name: [e for e in device.events("new-" + n) if e.startswith("Warning Failed")], 30,
                                f"{name}: the event", 0.3)
-            expect_match("exit code 137|left no process behind", "\n".join(found), name)
+            expect_match(SAYS[name], "\n".join(found), name)
             eventually(lambda: any("Liveness probe errored" in e for e in device.events("probed")), 20, f"{name}: the probe's event")
         expect_equal(device.api("GET", "/readyz", raw=True), "ok", name)
         expect_equal(container_status(device.pod("first"))["containerID"], before, name)
