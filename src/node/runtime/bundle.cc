@@ -207,6 +207,8 @@ Result<> release_container(const BundleJob& job) {
   undo.step(job.cgroups->remove(job.places.cgroup(c.pod_uid, c.id)));
   for (const std::string& holder : list_directory(dir + "/sub")) undo.step(unmount(dir + "/sub/" + holder));
   undo.step(unmount(dir + "/rootfs"));
+  // The runtime's `delete` has done it, unless the container was not known well enough to ask for that.
+  if (undo.clean()) undo.step(remove_tree(job.places.runtime_root() + "/" + c.id));
   // The record goes last: until then a restart finds the container and comes back here.
   if (undo.clean()) undo.step(remove_tree(job.places.layer(c.id)));
   if (undo.clean()) undo.step(remove_tree(dir));

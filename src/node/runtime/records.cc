@@ -1,12 +1,17 @@
 #include "node/runtime/records.h"
 
+#include <fcntl.h>
 #include <signal.h>
+#include <sys/socket.h>
+#include <sys/un.h>
 
+#include <cstdio>
 #include <cstdlib>
 
 #include "base/atomic_file.h"
 #include "base/boot.h"
 #include "base/json.h"
+#include "base/unique_fd.h"
 #include "node/runtime/bundle.h"
 #include "node/runtime/shim_protocol.h"
 
@@ -50,11 +55,31 @@ ShimIdentity shim_of(std::string_view status_json) {
   return id;
 }
 
+namespace {
+
+// Of the process that listens at the shim's socket: for a status that cannot be read. 0: none.
+int pid_at_socket(const std::string& dir) {
+  UniqueFd dir_fd(open(dir.c_str(), O_PATH | O_DIRECTORY | O_CLOEXEC));
+  UniqueFd fd(socket(AF_UNIX, SOCK_STREAM | SOCK_CLOEXEC | SOCK_NONBLOCK, 0));
+  sockaddr_un address{};
+  address.sun_family = AF_UNIX;
+  snprintf(address.sun_path, sizeof address.sun_path, "/proc/self/fd/%d/%s", dir_fd.get(), shim::socket_name);
+  ucred peer{};
+  socklen_t size = sizeof peer;
+  if (!dir_fd || !fd || ::connect(fd.get(), reinterpret_cast<sockaddr*>(&address), sizeof address) != 0 ||
+      getsockopt(fd.get(), SOL_SOCKET, SO_PEERCRED, &peer, &size) != 0) {
+    return 0;
+  }
+  return peer.pid;
+}
+
+}  // namespace
+
 void kill_shim(const std::string& dir) {
   Result<std::string> status = read_json(dir + "/" + shim::status_name);
-  if (!status) return;
-  ShimIdentity id = shim_of(*status);
-  if (id.alive()) ::kill(id.pid, SIGKILL);
+  ShimIdentity id = status ? shim_of(*status) : ShimIdentity{};
+  int pid = id.alive() ? id.pid : id.pid == 0 ? pid_at_socket(dir) : 0;
+  if (pid > 1) ::kill(pid, SIGKILL);
 }
 
 std::string sandbox_record(const SandboxConfig& c) {

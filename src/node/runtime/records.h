@@ -27,7 +27,8 @@ struct ShimIdentity {
 };
 ShimIdentity shim_of(std::string_view status_json);
 
-// SIGKILL to the shim that the status file in `dir` names, if it lives.
+// SIGKILL to the shim that the status file in `dir` names, or who listens at its socket when that cannot be
+// read.
 void kill_shim(const std::string& dir);
 
 }  // namespace limpet::node
