@@ -1,6 +1,5 @@
 // Archives: what keeps an image pinned, what lets go of it, and what they may cost.
 #include <doctest/doctest.h>
-#include <sys/mount.h>
 #include <sys/stat.h>
 
 #include <algorithm>
@@ -129,16 +128,12 @@ TEST_CASE("a damaged layer of an archive's image comes from the archive again") 
 TEST_CASE("an archive does not take the last of the disk") {
   NEEDS_ROOT();
   TempDir dir;
-  const std::string small = dir.path + "/small";
-  REQUIRE(make_directories(small, 0755).has_value());
-  if (mount("tmpfs", small.c_str(), "tmpfs", 0, "size=40m") != 0) {
+  const MemoryDisk disk(dir.path + "/small", "size=40m");
+  const std::string& small = disk.path;
+  if (!disk.mounted) {
     MESSAGE("skipped: no tmpfs can be mounted here");
     return;
   }
-  struct Mounted {
-    const std::string& path;
-    ~Mounted() { umount2(path.c_str(), MNT_DETACH); }
-  } mounted{small};
   const auto import_of = [&](size_t megabytes) {
     Device device(small + "/store");
     const std::string path = dir.path + "/app.tar";

@@ -2,6 +2,8 @@
 #pragma once
 
 #include <doctest/doctest.h>
+#include <sys/mount.h>
+#include <sys/stat.h>
 #include <unistd.h>
 
 #include <memory>
@@ -35,6 +37,20 @@ class ShiftedClock final : public Clock {
 
  private:
   SystemClock real_;
+};
+
+// A file system of its own for what must not fit, such as "size=40m".
+struct MemoryDisk {
+  MemoryDisk(std::string where, const char* size) : path(std::move(where)) {
+    mounted = mkdir(path.c_str(), 0755) == 0 && mount("tmpfs", path.c_str(), "tmpfs", 0, size) == 0;
+  }
+  ~MemoryDisk() {
+    if (mounted) umount2(path.c_str(), MNT_DETACH);
+  }
+  MemoryDisk(const MemoryDisk&) = delete;
+
+  std::string path;
+  bool mounted = false;
 };
 
 struct Device {

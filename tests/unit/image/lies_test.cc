@@ -1,6 +1,5 @@
 // Registries that lie, and disks without room: each ends with a named error, and what follows works.
 #include <doctest/doctest.h>
-#include <sys/mount.h>
 #include <sys/statvfs.h>
 
 #include "device.h"
@@ -162,16 +161,12 @@ TEST_CASE("answers without end, of the wrong length, of the wrong digest, of the
 TEST_CASE("a pull on a disk without room takes none, and works when there is some") {
   NEEDS_ROOT();
   TempDir dir;
-  const std::string small = dir.path + "/small";
-  REQUIRE(make_directories(small, 0755).has_value());
-  if (mount("tmpfs", small.c_str(), "tmpfs", 0, "size=48m") != 0) {
+  const MemoryDisk disk(dir.path + "/small", "size=48m");
+  const std::string& small = disk.path;
+  if (!disk.mounted) {
     MESSAGE("skipped: no tmpfs can be mounted here");
     return;
   }
-  struct Mounted {
-    const std::string& path;
-    ~Mounted() { umount2(path.c_str(), MNT_DETACH); }
-  } mounted{small};
   const std::string filler = small + "/filler";
   Device device(small + "/store");
   FakeRegistry registry(device.loop);
@@ -234,16 +229,12 @@ TEST_CASE("a pull on a disk without room takes none, and works when there is som
 TEST_CASE("layers that fit one by one, but not together, do not fill the disk") {
   NEEDS_ROOT();
   TempDir dir;
-  const std::string small = dir.path + "/small";
-  REQUIRE(make_directories(small, 0755).has_value());
-  if (mount("tmpfs", small.c_str(), "tmpfs", 0, "size=40m") != 0) {
+  const MemoryDisk disk(dir.path + "/small", "size=40m");
+  const std::string& small = disk.path;
+  if (!disk.mounted) {
     MESSAGE("skipped: no tmpfs can be mounted here");
     return;
   }
-  struct Mounted {
-    const std::string& path;
-    ~Mounted() { umount2(path.c_str(), MNT_DETACH); }
-  } mounted{small};
   Device device(small + "/store");
   FakeRegistry registry(device.loop);
   std::vector<std::string> layers;
