@@ -18,6 +18,7 @@ debian_enter "$root" '
   mkdir -p /tmp/results
   rm -f /tmp/results/*
   cd /src
+  packaging/deps.sh run test
   python3 tests/lib/runner.py --results /tmp/results --label debian13 --filter "$1" unit /build-cache/b' "$filter" ||
   fail "run"
 cat "$root/tmp/results/debian13.tally" >>"$results/debian13.tally"
