@@ -7,6 +7,7 @@
 #include "daemon/local_api.h"
 #include "daemon/metrics.h"
 #include "daemon/parts.h"
+#include "daemon/registries.h"
 #include "image/http_api.h"
 #include "image/images.h"
 #include "node/services.h"
@@ -16,7 +17,6 @@ namespace limpet::daemon {
 namespace {
 
 constexpr size_t max_auth_file_bytes = 1 << 20;
-constexpr size_t max_ca_file_bytes = 4 << 20;
 
 // Programs of one installation lie in one directory.
 std::string beside_this_program(const char* program) {
@@ -138,12 +138,7 @@ class ImagesPart final : public Part {
  private:
   Result<image::TransportOptions> transport_options() const {
     const Config& c = device_.config;
-    image::TransportOptions o;
-    for (const auto& [registry, urls] : c.registries.mirrors) o.mirrors[registry] = urls;
-    o.insecure = c.registries.insecure;
-    o.http_proxy = c.proxy.http;
-    o.https_proxy = c.proxy.https;
-    o.no_proxy = c.proxy.no_proxy;
+    image::TransportOptions o = registry_options(c);
     if (!c.registries.auth_file.empty()) {
       TRY(std::string text, read_file(c.registries.auth_file, max_auth_file_bytes));
       o.docker_config = std::move(text);

@@ -99,14 +99,14 @@ def pss_kb(pid, which="Pss"):
 
 def tree_of(pid):
     """The process and everything below it."""
-    out, todo = [], [pid]
-    while todo:
-        one = todo.pop()
+    out, left = [], [pid]
+    while left:
+        one = left.pop()
         out.append(one)
         try:
             for task in os.listdir(f"/proc/{one}/task"):
                 with open(f"/proc/{one}/task/{task}/children", encoding="utf-8") as file:
-                    todo += [int(child) for child in file.read().split()]
+                    left += [int(child) for child in file.read().split()]
         except OSError:
             pass
     return out

@@ -4,12 +4,12 @@
 
 #include "base/atomic_file.h"
 #include "cli/programs.h"
+#include "daemon/registries.h"
 #include "image/reference.h"
 
 namespace limpet::cli::doctor {
 namespace {
 
-constexpr size_t max_ca_file_bytes = 4 << 20;
 constexpr int64_t program_ms = 3000;
 
 bool is_address(const std::string& host) {
@@ -35,14 +35,9 @@ struct RegistryAsker::Question {
 
 RegistryAsker::RegistryAsker(loop::Loop& loop, Clock& clock, const daemon::Config& config)
     : loop_(loop), config_(config), engine_(loop, clock), transport_(loop, clock, &engine_) {
-  image::TransportOptions o;
-  for (const auto& [registry, urls] : config.registries.mirrors) o.mirrors[registry] = urls;
-  o.insecure = config.registries.insecure;
-  o.http_proxy = config.proxy.http;
-  o.https_proxy = config.proxy.https;
-  o.no_proxy = config.proxy.no_proxy;
+  image::TransportOptions o = daemon::registry_options(config);
   if (!config.registries.ca_file.empty()) {
-    auto text = read_file(config.registries.ca_file, max_ca_file_bytes);
+    auto text = read_file(config.registries.ca_file, daemon::max_ca_file_bytes);
     if (!text) problem_ = text.error().message;
     if (text) o.ca_pem = std::move(*text);
   }
