@@ -6,7 +6,7 @@ CLANG_FORMAT ?= $(shell command -v clang-format-19 || command -v clang-format)
 CLANG_TIDY ?= $(shell command -v clang-tidy-19 || command -v clang-tidy)
 SOURCES = $(shell git ls-files 'src/*.cc' 'src/*.h' 'tests/*.cc' 'tests/*.h')
 
-.PHONY: build check test asan fuzz system vm bench fmt lint install clean
+.PHONY: build check test sim asan fuzz system vm bench fmt lint install clean
 
 build: $(BUILD)/build.ninja
 	$(NINJA) -C $(BUILD)
@@ -20,6 +20,10 @@ check: build
 
 test:
 	tests/run.sh
+
+# make sim SEEDS=100000: as many fresh seeds.
+sim:
+	SIM_SEEDS=$(or $(SEEDS),2000) tests/run.sh sim
 
 asan:
 	tests/run.sh asan

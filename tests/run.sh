@@ -5,6 +5,8 @@
 #
 #   unit       doctest executables, one result per test case
 #   asan       the same built by clang, under AddressSanitizer and UndefinedBehaviorSanitizer
+#   sim        the consensus core in a simulated world: SIM_SEEDS fresh seeds (default 2000), all that ever failed, ten planted
+#              bugs (SIM_PLANTED=all: all); a failing seed is replayed by build/tests/sim/sim_raft --seed SEED --trace
 #   system     tests/system/*: real daemons in namespaces, real kubectl, registry, crun or runc; KUBECTL=FILE in the
 #              environment runs them with that kubectl (1.20 of Debian 12 is served, too)
 #   fuzz       each fuzz target for FUZZ_SECONDS (default 10) over its corpus, with clang; for a night FUZZ_SECONDS=3600
@@ -14,7 +16,7 @@
 #   vm         tests/vm/*: a Debian 13 guest of 128 MB under QEMU with systemd and cgroup v2, whose plug is pulled
 #              VM_CYCLES times under a write load (default 3); needs no KVM
 #
-# Without a suite: those of CI (unit asan system fuzz lint). -k runs only tests whose name contains FILTER.
+# Without a suite: those of CI (unit sim asan system fuzz lint). -k runs only tests whose name contains FILTER.
 # Prints PASS, FAIL or SKIP (with the reason) per test, the tail of a failure's output, and last
 # "N passed, N failed, N skipped". The exit code is 0 when nothing failed.
 set -euo pipefail
@@ -26,12 +28,12 @@ while [ $# -gt 0 ]; do
     -k) filter=${2:?-k needs a FILTER}; shift ;;
     -j) jobs=${2:?-j needs a number}; shift ;;
     -h | --help) sed -n '2,/^set -euo/{/^set/!s/^# \{0,1\}//p}' "$0"; exit 0 ;;
-    unit | asan | system | fuzz | lint | debian13 | fresh | vm) suites+=("$1") ;;
-    *) echo "tests/run.sh: unknown suite $1 (unit asan system fuzz lint debian13 fresh vm)" >&2; exit 2 ;;
+    unit | sim | asan | system | fuzz | lint | debian13 | fresh | vm) suites+=("$1") ;;
+    *) echo "tests/run.sh: unknown suite $1 (unit sim asan system fuzz lint debian13 fresh vm)" >&2; exit 2 ;;
   esac
   shift
 done
-[ ${#suites[@]} -gt 0 ] || suites=(unit asan system fuzz lint)
+[ ${#suites[@]} -gt 0 ] || suites=(unit sim asan system fuzz lint)
 has() { [[ " ${suites[*]} " == *" $1 "* ]]; }
 
 groups=(build)
@@ -75,6 +77,9 @@ for suite in "${suites[@]}"; do
   case $suite in
     unit)
       { configure build && compile build; } && run unit build || broken unit
+      ;;
+    sim)
+      { configure build && compile build tests/sim/sim_raft tests/sim/sim_planted; } && run sim build || broken sim
       ;;
     asan)
       configure_clang && compile build/clang && run unit build/clang --label asan || broken asan

@@ -2,59 +2,12 @@
 
 #include <algorithm>
 
+#include "base/varint.h"
+
 namespace limpet::store {
 namespace {
 
 constexpr uint8_t kVersion = 1;
-
-void put_varint(std::string& out, uint64_t v) {
-  for (; v >= 0x80; v >>= 7) out.push_back(static_cast<char>(v | 0x80));
-  out.push_back(static_cast<char>(v));
-}
-
-// Reads from untrusted bytes; once something was wrong every later read gives nothing.
-class Reader {
- public:
-  explicit Reader(std::string_view in) : in_(in) {}
-  bool ok() const { return ok_; }
-  bool at_end() const { return in_.empty(); }
-
-  uint8_t byte() {
-    if (in_.empty()) return bad();
-    const auto b = static_cast<uint8_t>(in_[0]);
-    in_.remove_prefix(1);
-    return b;
-  }
-  uint64_t varint() {
-    uint64_t v = 0;
-    for (int shift = 0; shift < 64; shift += 7) {
-      const uint8_t b = byte();
-      if (!ok_) return 0;
-      if (shift == 63 && b > 1) return bad();
-      v |= static_cast<uint64_t>(b & 0x7f) << shift;
-      if (!(b & 0x80)) return b == 0 && shift > 0 ? bad() : v;
-    }
-    return bad();
-  }
-  std::string_view bytes(size_t limit) {
-    const uint64_t n = varint();
-    if (!ok_ || n > limit || n > in_.size()) {
-      ok_ = false;
-      return {};
-    }
-    const std::string_view out = in_.substr(0, n);
-    in_.remove_prefix(n);
-    return out;
-  }
-
- private:
-  uint8_t bad() {
-    ok_ = false;
-    return 0;
-  }
-  std::string_view in_;
-  bool ok_ = true;
-};
 
 bool keys_distinct(std::vector<std::string_view>& keys) {
   std::sort(keys.begin(), keys.end());
@@ -135,7 +88,7 @@ Result<std::string> encode_entry(const Txn& txn, int64_t time) {
 }
 
 Result<Entry> decode_entry(std::string_view bytes) {
-  Reader in(bytes);
+  ByteReader in(bytes);
   const uint8_t version = in.byte();
   if (in.ok() && version > kVersion) {
     return fail(Errc::unsupported,

@@ -1,7 +1,7 @@
 #!/usr/bin/env python3
 """Runs one suite of built tests and prints one line per test.
 
-  runner.py --results DIR [--jobs N] [--filter TEXT] [--label NAME] unit|system|vm|fuzz BUILD
+  runner.py --results DIR [--jobs N] [--filter TEXT] [--label NAME] unit|sim|system|vm|fuzz BUILD
 
 Each result goes as PASS, FAIL or SKIP plus the test's name to DIR/LABEL.tally, which tests/run.sh adds up.
 """
@@ -9,6 +9,7 @@ import argparse
 import concurrent.futures
 import glob
 import os
+import random
 import re
 import shutil
 import signal
@@ -221,6 +222,58 @@ def run_system(options, report):
             run_system_test(test, options, report, environment)
 
 
+# ---- sim --------------------------------------------------------------------------------------------------------
+
+SIM_PART = 250  # seeds of one process
+
+
+def run_seeds(options, report, first, count):
+    command = [os.path.join(options.build, "tests", "sim", "sim_raft"), "--from", str(first), "--seeds", str(count)]
+    code, output = run_process(command, 3600)
+    last = (output.strip().splitlines() or [""])[-1]
+    if code == 0:
+        report.add("PASS", f"seeds {first} to {first + count - 1}", last.split(": ")[-1])
+    else:
+        report.add("FAIL", f"seeds {first} to {first + count - 1}", describe(code, 3600), output)
+
+
+def run_planted(options, report, name, seeds):
+    """Seeds until the bug is found: the proof that the simulator can fail."""
+    command = [os.path.join(options.build, "tests", "sim", "sim_planted"), "--plant", name, "--until-found",
+               "--from", str(options.sim_first), "--seeds", str(seeds)]
+    code, output = run_process(command, 3600)
+    if code == 1 or (code is not None and code < 0):
+        report.add("PASS", f"planted {name}", "found: " + (output.strip().splitlines() or ["an assertion"])[0][:100])
+    else:
+        report.add("FAIL", f"planted {name}", f"not found in {seeds} seeds")
+
+
+def planted_bugs():
+    with open(os.path.join(SOURCE, "tests", "sim", "planted.txt"), encoding="utf-8") as file:
+        rows = [[field.strip() for field in line.split("|")] for line in file if not line.startswith("#")]
+    return [(row[0], int(row[1])) for row in rows]
+
+
+def run_sim(options, report):
+    """SIM_SEEDS fresh seeds (default 2000) from SIM_FIRST (default: drawn), every seed that once failed, and ten planted
+    bugs in rotation, or SIM_PLANTED=all of them."""
+    options.sim_first = int(os.environ.get("SIM_FIRST", "0")) or random.randrange(1, 1 << 40)
+    planted = planted_bugs()
+    if os.environ.get("SIM_PLANTED") != "all":
+        begin = options.sim_first % len(planted)
+        # Those that need the most seeds have a run of their own.
+        planted = [p for p in planted[begin:] + planted[:begin] if p[1] <= 5000][:10]
+    jobs = [(run_planted, name, seeds) for name, seeds in planted if options.filter in name]
+    if options.filter in "seeds":
+        with open(os.path.join(SOURCE, "tests", "sim", "seeds.txt"), encoding="utf-8") as file:
+            jobs += [(run_seeds, int(line.split()[0]), 1) for line in file if not line.startswith("#")]
+        total = int(os.environ.get("SIM_SEEDS", "2000"))
+        jobs += [(run_seeds, options.sim_first + n, min(SIM_PART, total - n)) for n in range(0, total, SIM_PART)]
+    with concurrent.futures.ThreadPoolExecutor(options.jobs) as pool:
+        for done in [pool.submit(job[0], options, report, *job[1:]) for job in jobs]:
+            done.result()
+
+
 # ---- fuzz -------------------------------------------------------------------------------------------------------
 
 
@@ -253,12 +306,12 @@ def main():
     parser.add_argument("--jobs", type=int, default=os.cpu_count() or 1)
     parser.add_argument("--filter", default="")
     parser.add_argument("--label", default="")
-    parser.add_argument("suite", choices=["unit", "system", "vm", "fuzz"])
+    parser.add_argument("suite", choices=["unit", "sim", "system", "vm", "fuzz"])
     parser.add_argument("build")
     options = parser.parse_args()
     options.build = os.path.realpath(options.build)
     report = Report(options.results, options.label or options.suite)
-    {"unit": run_unit, "system": run_system, "vm": run_system, "fuzz": run_fuzz}[options.suite](options, report)
+    {"unit": run_unit, "sim": run_sim, "system": run_system, "vm": run_system, "fuzz": run_fuzz}[options.suite](options, report)
 
 
 if __name__ == "__main__":

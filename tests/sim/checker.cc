@@ -1,0 +1,85 @@
+#include "checker.h"
+
+#include "base/result.h"
+
+namespace sim {
+
+using namespace limpet;
+using namespace limpet::raft;
+using ull = unsigned long long;
+
+void Checker::leads(MemberId id, Term term, const std::map<Index, Term>& log) {
+  const auto [it, first] = leaders_.emplace(term, id);
+  if (!first && it->second != id) {
+    throw Breach(strf("term %llu has two leaders, %llu and %llu", (ull)term, (ull)it->second, (ull)id));
+  }
+  if (log.empty()) return;
+  for (auto entry = agreed_.lower_bound(log.begin()->first); entry != agreed_.end(); ++entry) {
+    if (entry->second.by >= term) continue;
+    const auto held = log.find(entry->first);
+    if (held != log.end() && held->second == entry->second.term) continue;
+    throw Breach(strf("member %llu leads term %llu without entry %llu, which was agreed on in term %llu",
+                      (ull)id, (ull)term, (ull)entry->first, (ull)entry->second.term));
+  }
+}
+
+void Checker::stored(const Entry& entry, Term previous_term) {
+  const auto [it, first] =
+      written_.emplace(std::pair(entry.index, entry.term), Written{previous_term, *entry.bytes});
+  if (first) return;
+  if (it->second.bytes != *entry.bytes || it->second.previous_term != previous_term) {
+    throw Breach(
+        strf("entry %llu of term %llu is not the same everywhere", (ull)entry.index, (ull)entry.term));
+  }
+}
+
+void Checker::applied(MemberId id, Term now, const Entry& entry, uint64_t hash_after) {
+  const auto [it, first] = agreed_.emplace(entry.index, Agreed{entry.term, *entry.bytes, hash_after, now});
+  if (first) return;
+  if (it->second.term != entry.term || it->second.bytes != *entry.bytes) {
+    throw Breach(strf("member %llu applies another entry %llu (term %llu) than was agreed on (term %llu)",
+                      (ull)id, (ull)entry.index, (ull)entry.term, (ull)it->second.term));
+  }
+  if (it->second.hash != hash_after) {
+    throw Breach(strf("member %llu is in another state after entry %llu", (ull)id, (ull)entry.index));
+  }
+}
+
+void Checker::installed(MemberId id, const SnapshotPoint& point, const Membership& membership,
+                        uint64_t hash) {
+  const auto it = agreed_.find(point.index);
+  if (it == agreed_.end()) throw Breach(strf("a snapshot of %llu, which nobody applied", (ull)point.index));
+  if (it->second.term != point.term || it->second.hash != hash) {
+    throw Breach(strf("member %llu has another state after its snapshot of %llu", (ull)id, (ull)point.index));
+  }
+  if (auto ok = check(membership); !ok) throw Breach("a snapshot's membership: " + ok.error().message);
+}
+
+void Checker::leaves(const Message& m, const Contents& stable, bool trusted) {
+  if (!trusted) return;  // its disk lies
+  const auto* vote = std::get_if<Vote>(&m.body);
+  const auto* reply = std::get_if<VoteReply>(&m.body);
+  const bool future = (vote && vote->pre) || (reply && reply->pre && reply->granted);
+  if (!future && m.term > stable.hard_state.term) {
+    throw Breach("a message of a term that is not stable: " + to_string(m));
+  }
+  if (reply && reply->granted && !reply->pre && stable.hard_state.term == m.term &&
+      stable.hard_state.vote != m.to) {
+    throw Breach("a vote that is not stable: " + to_string(m));
+  }
+  if (const auto* append = std::get_if<Append>(&m.body)) {
+    Term previous = append->prev_term;
+    for (const Entry& entry : append->entries) {
+      stored(entry, previous);
+      previous = entry.term;
+    }
+  }
+  const auto* appended = std::get_if<AppendReply>(&m.body);
+  // What was acknowledged in an older term may have been overwritten since, after it was stable.
+  if (appended && m.term == stable.hard_state.term && appended->rejected == 0 &&
+      appended->match > stable.last()) {
+    throw Breach("an acknowledgement of what is not stable: " + to_string(m));
+  }
+}
+
+}  // namespace sim

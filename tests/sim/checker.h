@@ -1,0 +1,49 @@
+// What must hold at every moment of every run (paper figure 3), whatever breaks. A breach throws.
+#pragma once
+
+#include <map>
+#include <stdexcept>
+
+#include "disk.h"
+
+namespace sim {
+
+struct Breach : std::runtime_error {
+  using std::runtime_error::runtime_error;
+};
+
+class Checker {
+ public:
+  // Election safety, and leader completeness: whoever leads holds all that is agreed on. `log` is the
+  // leader's own.
+  void leads(raft::MemberId id, raft::Term term, const std::map<raft::Index, raft::Term>& log);
+  // Log matching: the same index and term, the same entry and the same one before it. Of what is stable or
+  // was sent: a term that was neither may begin again.
+  void stored(const raft::Entry& entry, raft::Term previous_term);
+  // State machine safety.
+  void applied(raft::MemberId id, raft::Term now, const raft::Entry& entry, uint64_t hash_after);
+  void installed(raft::MemberId id, const raft::SnapshotPoint& point, const raft::Membership& membership,
+                 uint64_t hash);
+  // No promise leaves a member before it is stable.
+  void leaves(const raft::Message& message, const Contents& stable, bool trusted);
+
+  raft::Index agreed() const { return agreed_.empty() ? 0 : agreed_.rbegin()->first; }
+  uint64_t leaders() const { return leaders_.size(); }
+
+ private:
+  struct Agreed {
+    raft::Term term;
+    std::string bytes;
+    uint64_t hash;  // of the state machine after it
+    raft::Term by;  // it was agreed on in this term, or before
+  };
+  struct Written {
+    raft::Term previous_term;
+    std::string bytes;
+  };
+  std::map<raft::Term, raft::MemberId> leaders_;
+  std::map<raft::Index, Agreed> agreed_{{1, {1, "", 0, 1}}};  // where a group begins
+  std::map<std::pair<raft::Index, raft::Term>, Written> written_;
+};
+
+}  // namespace sim

@@ -1,0 +1,413 @@
+#include "world.h"
+
+#include <cstdio>
+
+#include "base/result.h"
+
+namespace sim {
+
+using namespace limpet;
+using namespace limpet::raft;
+using ull = unsigned long long;
+
+namespace {
+constexpr Time kHealWithin = 60 * kSecond, kLastLoad = 10 * kSecond;
+constexpr uint64_t kKeys = 5;
+}  // namespace
+
+Weather Weather::draw(Clockwork& clock) {
+  Weather w;
+  w.members = clock.between(1, 5);
+  const auto often = [&](uint64_t most) { return clock.chance(500) ? clock.below(most) : 0; };
+  w.lose = often(300);
+  w.duplicate = often(300);
+  w.delay_high = clock.between(2, 60) * kMs;
+  w.delay_more = often(200);
+  w.trouble_every = clock.between(100, 3000) * kMs;
+  w.crash = clock.chance(700);
+  w.cut = clock.chance(700);
+  w.pause = clock.chance(500);
+  w.stall = clock.chance(500);
+  w.reconfigure = clock.chance(600);
+  w.transfer = clock.chance(500);
+  w.slow_disks = clock.chance(300);
+  w.clients = clock.between(1, 6);
+  w.think = clock.between(20, 300) * kMs;
+  w.keep_entries = clock.chance(500) ? clock.between(1, 6) : clock.between(6, 60);
+  w.lasts = clock.between(10, 60) * kSecond;
+  return w;
+}
+
+std::string Weather::text() const {
+  std::string out = strf(
+      "%llu members, %llu clients every %llu ms, of 1000 messages %llu lost %llu twice %llu late, "
+      "trouble every %llu ms:",
+      (ull)members, (ull)clients, (ull)(think / kMs), (ull)lose, (ull)duplicate, (ull)delay_more,
+      (ull)(trouble_every / kMs));
+  for (const auto& [what, is] :
+       std::initializer_list<std::pair<const char*, bool>>{{"crash", crash},
+                                                           {"cut", cut},
+                                                           {"pause", pause},
+                                                           {"stall", stall},
+                                                           {"reconfigure", reconfigure},
+                                                           {"transfer", transfer},
+                                                           {"slow-disks", slow_disks}}) {
+    if (is) out += std::string(" ") + what;
+  }
+  return out;
+}
+
+void Ledger::add(const Ledger& o) {
+  operations += o.operations, reads += o.reads, acknowledged += o.acknowledged, faults += o.faults;
+  memberships += o.memberships, snapshots += o.snapshots, terms += o.terms, messages += o.messages,
+      time += o.time;
+}
+
+World::World(uint64_t seed, bool trace) : clock_(seed), weather_(Weather::draw(clock_)), trace_(trace) {}
+
+void World::run() {
+  Membership first;
+  for (MemberId id = 1; id <= weather_.members; ++id) first.voters.push_back(id);
+  for (uint64_t i = 0; i < weather_.members; ++i) add_member(first).member->start();
+  for (uint64_t c = 0; c < weather_.clients; ++c) client(c);
+  clock_.after(weather_.trouble_every, [this] { trouble(); });
+  while (clock_.step(weather_.lasts)) {
+  }
+  heal();
+  const Time end = clock_.now() + kHealWithin;
+  while (!useful()) {
+    if (!clock_.step(end)) throw Breach("the healed group is of no use within a minute");
+  }
+  check_all_agree();
+  ledger_.terms = checker_.leaders();
+  ledger_.operations = history_.size();
+  ledger_.acknowledged = history_.acknowledged();
+  ledger_.time = clock_.now();
+  if (const std::string found = history_.violation(); !found.empty())
+    throw Breach("not linearizable: " + found);
+}
+
+World::Node& World::add_member(Membership membership) {
+  Member::Shape shape;
+  shape.options.self = next_id_++;
+  shape.options.heartbeat_ticks = 2;
+  shape.options.election_ticks = 8;
+  shape.options.max_message_bytes = clock_.between(40, 400);
+  shape.options.max_window_messages = clock_.between(1, 8);
+  shape.options.max_cache_bytes = clock_.between(0, 1000);
+  shape.options.max_apply_bytes = clock_.between(40, 1000);
+  shape.options.max_uncommitted_bytes = clock_.between(500, 5000);
+  shape.tick = clock_.between(80, 120) * kMs;  // clocks drift
+  shape.keep_entries = weather_.keep_entries;
+  shape.chunk_bytes = clock_.between(8, 64);
+  Disk::Speed speed;
+  if (weather_.slow_disks) speed.sync_high = 100 * kMs;
+  Node node;
+  node.member = std::make_unique<Member>(clock_, checker_, *this, shape, speed);
+  if (!membership.voters.empty()) node.member->disk().set_up(std::move(membership));
+  return nodes_.emplace(shape.options.self, std::move(node)).first->second;
+}
+
+World::Node* World::pick(bool running) {
+  std::vector<Node*> out;
+  for (auto& [id, node] : nodes_) {
+    if (!node.gone && node.member->running() == running) out.push_back(&node);
+  }
+  return out.empty() ? nullptr : out[clock_.below(out.size())];
+}
+
+void World::say(const std::string& what) {
+  if (trace_) std::printf("%10.3f      %s\n", static_cast<double>(clock_.now()) / kMs, what.c_str());
+}
+
+void World::trace(MemberId id, const std::string& what) {
+  if (!trace_) return;
+  size_t begin = 0;
+  while (begin < what.size()) {
+    const size_t end = std::min(what.find('\n', begin), what.size());
+    std::printf("%10.3f [%llu] %s\n", static_cast<double>(clock_.now()) / kMs, (ull)id,
+                what.substr(begin, end - begin).c_str());
+    begin = end + 1;
+  }
+}
+
+// ---- the network ----
+
+void World::send(Message message) {
+  ++ledger_.messages;
+  if (std::holds_alternative<SnapshotChunk>(message.body)) ++ledger_.snapshots;
+  const int copies = !calm_ && clock_.chance(weather_.duplicate) ? 2 : 1;
+  for (int i = 0; i < copies; ++i) {
+    if (!calm_ && clock_.chance(weather_.lose)) {
+      ++ledger_.faults;
+      continue;
+    }
+    Time delay = clock_.between(weather_.delay_low, weather_.delay_high);
+    if (!calm_ && clock_.chance(weather_.delay_more)) {
+      delay = clock_.below(2 * kSecond);
+      ++ledger_.faults;
+    }
+    clock_.after(delay, [this, message] {
+      if (!connected(message.from, message.to)) return;
+      const auto it = nodes_.find(message.to);
+      if (it != nodes_.end()) it->second.member->receive(message);
+    });
+  }
+}
+
+// ---- clients ----
+
+void World::client(uint64_t number) {
+  if (calm_ && clock_.now() > weather_.lasts + kLastLoad) return;
+  clock_.after(clock_.between(1, 2 * weather_.think), [this, number] {
+    client(number);
+    Node* node = pick(true);
+    // Mostly they know who leads.
+    if (node && clock_.chance(600)) {
+      const auto it = nodes_.find(node->member->raft().standing().leader);
+      if (it != nodes_.end() && it->second.member->running()) node = &it->second;
+    }
+    if (!node || node->member->paused()) return;
+    if (clock_.chance(500)) {
+      write(*node);
+    } else {
+      read(*node);
+    }
+  });
+}
+
+void World::write(Node& node) {
+  const std::string key(1, static_cast<char>('a' + clock_.below(kKeys)));
+  const std::string value = std::to_string(next_value_++);
+  const Time begin = clock_.now();
+  const Term term = node.member->raft().standing().term;
+  // The operation is known before anything follows from it: a group of one is done within the call.
+  const History::Id operation = history_.write(key, value, begin);
+  const Index next = node.member->raft().status().last + 1;
+  node.proposals[next] = {term, operation};
+  const auto index = node.member->with([&](Raft& raft) { return raft.propose(share(key + "=" + value)); });
+  if (index) return;
+  say(strf("client refused by %llu: %s", (ull)node.member->id(), index.error().message.c_str()));
+  node.proposals.erase(next);
+  history_.failed(operation);
+}
+
+void World::read(Node& node) {
+  const std::string key(1, static_cast<char>('a' + clock_.below(kKeys)));
+  const Time begin = clock_.now();
+  const auto id = node.member->raft().read();
+  if (id) node.reads[*id] = {key, begin, 0};
+  node.member->with([](Raft&) { return 0; });
+}
+
+void World::read_done(MemberId id, uint64_t read, Index index) {
+  Node& node = nodes_.at(id);
+  const auto it = node.reads.find(read);
+  if (it == node.reads.end()) throw Breach("a read was settled twice");
+  if (index == 0) {
+    node.reads.erase(it);
+  } else {
+    it->second.index = index;
+    serve(node);
+  }
+}
+
+void World::serve(Node& node) {
+  const Contents& c = node.member->disk().live();
+  std::erase_if(node.reads, [&](const auto& entry) {
+    const Read& read = entry.second;
+    if (read.index == 0 || read.index > c.applied.index) return false;
+    const auto value = c.machine.values.find(read.key);
+    history_.read(read.key, value == c.machine.values.end() ? "" : value->second, read.begin, clock_.now());
+    say(strf("client read %s='%s' on %llu, begun at %.3f", read.key.c_str(),
+             value == c.machine.values.end() ? "" : value->second.c_str(), (ull)node.member->id(),
+             static_cast<double>(read.begin) / kMs));
+    ++ledger_.reads;
+    return true;
+  });
+}
+
+void World::applied(MemberId id, const std::vector<Entry>& entries) {
+  Node& node = nodes_.at(id);
+  for (const Entry& entry : entries) {
+    if (entry.kind == EntryKind::membership) ++ledger_.memberships;
+    const auto it = node.proposals.find(entry.index);
+    if (it == node.proposals.end()) continue;
+    if (it->second.term == entry.term) {
+      history_.done(it->second.operation, clock_.now());
+      say(strf("client wrote %s on %llu", entry.bytes->c_str(), (ull)id));
+      if (calm_) ++acknowledged_calm_;
+    } else {
+      history_.failed(it->second.operation);
+    }
+    node.proposals.erase(it);
+  }
+  serve(node);
+}
+
+// ---- trouble ----
+
+void World::trouble() {
+  if (calm_) return;
+  clock_.after(clock_.between(1, 2 * weather_.trouble_every), [this] { trouble(); });
+  switch (clock_.below(6)) {
+    case 0:
+      return weather_.crash ? crash_one() : void();
+    case 1:
+      return weather_.cut ? cut_some() : void();
+    case 2:
+      return weather_.pause ? pause_one() : void();
+    case 3:
+      return weather_.stall ? stall_one() : void();
+    case 4:
+      return weather_.reconfigure ? reconfigure() : void();
+    default:
+      return weather_.transfer ? transfer() : void();
+  }
+}
+
+void World::crash_one() {
+  Node* node = pick(true);
+  if (!node) return;
+  ++ledger_.faults;
+  node->member->crash();
+  node->proposals.clear();
+  node->reads.clear();
+  const Time down = clock_.chance(500) ? clock_.between(1, 100) * kMs : clock_.between(1, 10) * kSecond;
+  clock_.after(down, [this, node] {
+    if (!calm_ && !node->gone && !node->member->running()) node->member->start();
+  });
+}
+
+void World::cut_some() {
+  ++ledger_.faults;
+  std::set<std::pair<MemberId, MemberId>> cut;
+  const bool one_way = clock_.chance(300);
+  std::set<MemberId> side;
+  for (const auto& [id, node] : nodes_) {
+    if (clock_.chance(400)) side.insert(id);
+  }
+  for (const auto& [a, node_a] : nodes_) {
+    for (const auto& [b, node_b] : nodes_) {
+      if (!side.contains(a) || side.contains(b)) continue;
+      cut.insert({a, b});
+      if (!one_way) cut.insert({b, a});
+    }
+  }
+  say(strf("cuts %zu paths", cut.size()));
+  cuts_.insert(cut.begin(), cut.end());
+  clock_.after(clock_.between(100, 10000) * kMs, [this, cut] {
+    say("mends them");
+    for (const auto& path : cut) cuts_.erase(path);
+  });
+}
+
+void World::pause_one() {
+  Node* node = pick(true);
+  if (!node) return;
+  ++ledger_.faults;
+  const Time length = clock_.between(100, 6000) * kMs;
+  say(strf("pauses %llu for %llu ms", (ull)node->member->id(), (ull)(length / kMs)));
+  node->member->pause_until(clock_.now() + length);
+}
+
+void World::stall_one() {
+  Node* node = pick(true);
+  if (!node) return;
+  ++ledger_.faults;
+  const Time length = clock_.between(100, 8000) * kMs;
+  say(strf("the disk of %llu stalls for %llu ms", (ull)node->member->id(), (ull)(length / kMs)));
+  node->member->disk().stall_until(clock_.now() + length);
+}
+
+// Other voters altogether, perhaps.
+void World::shuffle(Membership& wanted) {
+  const std::vector<MemberId> all = wanted.all();
+  wanted = {};
+  for (const MemberId id : all) (clock_.chance(500) ? wanted.voters : wanted.learners).push_back(id);
+  if (wanted.voters.empty()) std::swap(wanted.voters, wanted.learners);
+}
+
+void World::reconfigure() {
+  for (auto& [id, node] : nodes_) {
+    if (!node.member->running() || node.member->paused() ||
+        node.member->raft().standing().role != Role::leader)
+      continue;
+    Membership wanted = node.member->raft().membership();
+    wanted.outgoing.clear();
+    if (wanted.all().size() < 6 && clock_.chance(400)) {
+      Node& added = add_member({});
+      added.member->start();
+      wanted.learners.push_back(added.member->id());  // ids rise: it stays sorted
+    }
+    const auto move = [&](std::vector<MemberId>& from, std::vector<MemberId>* to) {
+      if (from.empty()) return;
+      const auto it = from.begin() + static_cast<ptrdiff_t>(clock_.below(from.size()));
+      if (to) to->insert(std::lower_bound(to->begin(), to->end(), *it), *it);
+      from.erase(it);
+    };
+    if (clock_.chance(200)) shuffle(wanted);
+    if (clock_.chance(500)) move(wanted.learners, &wanted.voters);
+    if (wanted.voters.size() > 1 && clock_.chance(300))
+      move(wanted.voters, clock_.chance(500) ? &wanted.learners : nullptr);
+    say(strf("asks %llu for %s", (ull)id, to_string(wanted).c_str()));
+    (void)node.member->with([&](Raft& raft) { return raft.reconfigure(wanted); });  // refused is fine
+    return;
+  }
+}
+
+void World::transfer() {
+  for (auto& [id, node] : nodes_) {
+    if (!node.member->running() || node.member->paused() ||
+        node.member->raft().standing().role != Role::leader)
+      continue;
+    const auto all = node.member->raft().membership().all();
+    const MemberId to = all[clock_.below(all.size())];
+    say(strf("asks %llu to hand over to %llu", (ull)id, (ull)to));
+    (void)node.member->with([&](Raft& raft) { return raft.transfer(to); });  // refused is fine
+    return;
+  }
+}
+
+// ---- afterwards ----
+
+void World::heal() {
+  say("all is healed");
+  calm_ = true;
+  cuts_.clear();
+  for (auto& [id, node] : nodes_) {
+    node.member->pause_until(0);
+    if (!node.member->running()) node.member->start();
+  }
+}
+
+// A leader whose whole membership has applied all that it has, some of it written since the group was healed.
+bool World::useful() {
+  if (acknowledged_calm_ == 0) return false;
+  for (auto& [id, node] : nodes_) {
+    const Status status = node.member->raft().status();
+    if (status.standing.role != Role::leader || status.membership.joint()) continue;
+    if (status.applied != status.last || checker_.agreed() > status.last) continue;
+    bool all = true;
+    for (const MemberId other : status.membership.all()) {
+      const Raft& raft = nodes_.at(other).member->raft();
+      all = all && nodes_.at(other).member->disk().live().applied.index >= checker_.agreed() &&
+            raft.standing().leader == id;
+    }
+    if (all) return true;
+  }
+  return false;
+}
+
+void World::check_all_agree() {
+  // Once more each way, now that all is calm: what was acknowledged before is read after.
+  for (auto& [id, node] : nodes_) {
+    if (node.member->raft().standing().role != Role::leader) continue;
+    const Contents& c = node.member->disk().live();
+    for (const auto& [key, value] : c.machine.values) {
+      history_.read(key, value, clock_.now(), clock_.now());
+    }
+  }
+}
+
+}  // namespace sim
