@@ -41,7 +41,7 @@ bool Raft::well_formed(const Message& m, const Append& append) {
     term = entry.term;
     if (entry.kind == EntryKind::membership && !decode_membership(*entry.bytes)) return false;
   }
-  return append.prev_term <= m.term;
+  return append.prev_term <= m.term && append.prev_index <= kMaxTermOrIndex;
 }
 
 // What is committed here is the same there; only what follows it is looked at. False: it was answered.

@@ -56,6 +56,8 @@ void Raft::receive(Message m) {
   if (m.to != options_.self || m.from == options_.self || m.from == 0) {
     return complain("a message that is not for this member: " + to_string(m));
   }
+  if (m.term == 0 || m.term > kMaxTermOrIndex)
+    return complain("a term that no group reaches: " + to_string(m));
   if (!settle_term(m)) return;
   struct {
     Raft& raft;

@@ -57,11 +57,12 @@ void Raft::reply_staged() {
 
 void Raft::on_snapshot_chunk(const Message& m, SnapshotChunk chunk) {
   if (!heed(m.from)) return;
-  if (!chunk.bytes || chunk.meta.point.index == 0 || chunk.meta.point.term > m.term ||
+  const SnapshotPoint& point = chunk.meta.point;
+  if (!chunk.bytes || point.index == 0 || point.index > kMaxTermOrIndex || point.term > m.term ||
       !check(chunk.meta.membership)) {
     return complain("a snapshot that no leader sends: " + to_string(m));
   }
-  if (not_needed(chunk.meta.point)) return send(m.from, AppendReply{.match = commit_}, After::everything);
+  if (not_needed(point)) return send(m.from, AppendReply{.match = commit_}, After::everything);
   if (staging_) return;
   const bool begins = chunk.cursor.empty();
   const bool fits = staged_ && staged_->meta == chunk.meta && staged_->cursor == chunk.cursor;

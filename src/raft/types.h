@@ -19,6 +19,9 @@ namespace limpet::raft {
 using Term = uint64_t;   // 0: before any election
 using Index = uint64_t;  // of a log entry; the first is 1
 
+// No group lives so long: a peer that sends more is broken, and sums stay below 2^64.
+constexpr uint64_t kMaxTermOrIndex = uint64_t{1} << 62;
+
 enum class EntryKind : uint8_t {
   normal = 0,      // the state machine's; empty bytes: what a new leader begins its term with
   membership = 1,  // encode(Membership); counts from when it is in the log (paper section 6)
