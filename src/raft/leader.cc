@@ -87,8 +87,13 @@ Result<Index> Raft::propose(SharedBytes bytes) {
   Leader* l = leader();
   if (!l) return fail(Errc::unavailable, "this member is not the leader");
   if (l->transfer_to != 0) return fail(Errc::unavailable, "leadership is being handed over");
-  if (log_.cost(commit_, log_.last()) >= options_.max_uncommitted_bytes) {
+  // Nothing is counted up and down: what waits for a majority, and what is agreed on and waits for this
+  // member's disk.
+  if (log_.cost(commit_, log_.last()) >= options_.max_pending_bytes) {
     return fail(Errc::unavailable, "too much waits for a majority of the servers");
+  }
+  if (log_.cost(applied_, log_.last()) >= 2 * options_.max_pending_bytes) {
+    return fail(Errc::unavailable, "too much waits for the disk of this server");
   }
   append_own(EntryKind::normal, std::move(bytes));
   broadcast(false);

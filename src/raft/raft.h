@@ -36,7 +36,7 @@ struct Options {
   size_t max_message_bytes = 64u << 10;  // of one Append's entries
   size_t max_window_messages = 32;       // to one peer, not answered
   size_t max_window_bytes = 512u << 10;
-  size_t max_uncommitted_bytes = 8u << 20;  // proposals beyond it are refused
+  size_t max_pending_bytes = 8u << 20;  // not agreed on, or (twice that) not applied: more proposals are refused
   size_t max_cache_bytes = 1u << 20;        // entries kept in memory for followers, once applied and stored
   size_t max_apply_bytes = 1u << 20;        // handed to the state machine and not taken yet
   size_t max_reads = 4096;                  // not confirmed

@@ -96,7 +96,7 @@ World::Node& World::add_member(Membership membership) {
   shape.options.max_window_messages = clock_.between(1, 8);
   shape.options.max_cache_bytes = clock_.between(0, 1000);
   shape.options.max_apply_bytes = clock_.between(40, 1000);
-  shape.options.max_uncommitted_bytes = clock_.between(500, 5000);
+  shape.options.max_pending_bytes = clock_.between(500, 5000);
   shape.tick = clock_.between(80, 120) * kMs;  // clocks drift
   shape.keep_entries = weather_.keep_entries;
   shape.chunk_bytes = clock_.between(8, 64);

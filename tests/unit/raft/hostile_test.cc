@@ -79,6 +79,29 @@ TEST_CASE("two leaders of one term: the second is not followed") {
   CHECK(core.standing().leader == 2);
 }
 
+TEST_CASE("what a leader keeps is bounded: without a majority, and with a disk that stores nothing") {
+  for (const bool majority : {false, true}) {
+    Raft core({.self = 1, .seed = 1, .max_pending_bytes = 10000}, {{1, 0}, {1, 1}, kMembers, 1, {}, {}});
+    core.campaign();
+    (void)core.take();
+    core.receive({2, 1, 2, VoteReply{true, true}});
+    core.persisted(core.take().sequence);
+    core.receive({2, 1, 2, VoteReply{false, true}});
+    REQUIRE(core.standing().role == Role::leader);
+    size_t bytes = 0;
+    while (core.propose(share(std::string(100, 'x')))) {
+      bytes += 100;
+      REQUIRE(bytes < 100000);
+      (void)core.take();
+      if (!majority) continue;
+      core.receive({2, 1, 2, AppendReply{.match = core.status().last}});
+      core.receive({3, 1, 2, AppendReply{.match = core.status().last}});
+    }
+    CHECK(bytes > 5000);
+    CHECK((core.status().commit > 10) == majority);
+  }
+}
+
 TEST_CASE("what is kept for a peer is bounded, however much it is sent") {
   Raft core = fresh();
   core.receive({2, 1, 2, Heartbeat{1, 0}});
