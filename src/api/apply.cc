@@ -54,6 +54,10 @@ Outcome<> check(Call& call, json::Value& applied) {
     return std::unexpected(status::bad_request("metadata.managedFields must be nil"));
   }
   if (Outcome<> o = check_patched(call, *r.type(), applied); !o) return o;
+  // What is applied is merged with an object that has its name; one that is made by it takes the one in the
+  // URL.
+  json::Ref meta = body.ensure_object("metadata");
+  if (meta["name"].str().empty()) meta.set("name", call.info.name);
   return check_address(call, applied.ref(), true);
 }
 

@@ -21,10 +21,14 @@ Outcome<Form> body_form(const http::Request& request) {
   return std::unexpected(status::unsupported_media_type(kReadTypes));
 }
 
+Status unreadable(const std::string& what, const Error& e) {
+  if (e.code == Errc::too_large) return status::entity_too_large("Request entity too large: " + e.message);
+  return status::bad_request(what + e.message);
+}
+
 Outcome<std::string> yaml_to_json(std::string_view text) {
-  Result<std::vector<yaml::Node>> docs = yaml::parse(text);
-  if (!docs)
-    return std::unexpected(status::bad_request("error converting YAML to JSON: " + docs.error().message));
+  Result<std::vector<yaml::Node>> docs = yaml::parse(text, {.max_values = 2 * schema::kMaxValues});
+  if (!docs) return std::unexpected(unreadable("error converting YAML to JSON: ", docs.error()));
   if (docs->empty()) return std::string("null");
   return yaml::to_json(docs->front()).ref().dump();
 }
@@ -41,8 +45,7 @@ Outcome<> report(Call& call, FieldValidation mode, const std::vector<std::string
 // Go's spelling of a failure to decode into a kind.
 Status undecodable(std::string_view version, std::string_view kind, const Error& e) {
   std::string k(kind);
-  return status::bad_request(k + " in version \"" + std::string(version) + "\" cannot be handled as a " + k +
-                             ": " + e.message);
+  return unreadable(k + " in version \"" + std::string(version) + "\" cannot be handled as a " + k + ": ", e);
 }
 
 Outcome<> check_kind(json::Ref object, const std::string& wanted_version, std::string_view kind) {
@@ -131,13 +134,13 @@ Outcome<json::Value> decode_delete_options(Call& call) {
 
 Outcome<json::Value> parse_tree(std::string_view text, bool yaml) {
   if (yaml) {
-    Result<std::vector<yaml::Node>> docs = yaml::parse(text);
-    if (!docs) return std::unexpected(status::bad_request("error decoding YAML: " + docs.error().message));
+    Result<std::vector<yaml::Node>> docs = yaml::parse(text, {.max_values = 2 * schema::kMaxValues});
+    if (!docs) return std::unexpected(unreadable("error decoding YAML: ", docs.error()));
     if (docs->empty()) return std::unexpected(status::bad_request("the request body is empty"));
     return yaml::to_json(docs->front());
   }
-  Result<json::Value> v = json::parse(text);
-  if (!v) return std::unexpected(status::bad_request("error decoding patch: " + v.error().message));
+  Result<json::Value> v = json::parse(text, {.max_values = schema::kMaxValues});
+  if (!v) return std::unexpected(unreadable("error decoding patch: ", v.error()));
   return std::move(*v);
 }
 

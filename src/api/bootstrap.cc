@@ -2,6 +2,7 @@
 
 #include <memory>
 
+#include "api/modify.h"
 #include "api/object.h"
 #include "api/strategy.h"
 #include "schema/codec.h"
@@ -9,6 +10,7 @@
 namespace limpet::api {
 namespace {
 
+constexpr std::string_view kRootCa = "kube-root-ca.crt", kCaKey = "ca.crt";
 constexpr std::string_view kBuiltIn[] = {"default", "kube-system", "kube-public", "kube-node-lease"};
 
 json::Value new_object(Core& core, const schema::Resource& r, std::string_view ns, std::string_view name) {
@@ -78,8 +80,8 @@ std::vector<store::Op> namespace_companions(Core& core, std::string_view ns) {
     ops.push_back(put_new(*r, ns, account.ref()));
   }
   if (const schema::Resource* r = schema::find_resource("", "v1", "configmaps")) {
-    json::Value map = new_object(core, *r, ns, "kube-root-ca.crt");
-    map.ref().ensure_object("data").set("ca.crt", core.options.cluster_ca_pem);
+    json::Value map = new_object(core, *r, ns, kRootCa);
+    map.ref().ensure_object("data").set(kCaKey, core.options.cluster_ca_pem);
     ops.push_back(put_new(*r, ns, map.ref()));
   }
   return ops;
@@ -89,8 +91,7 @@ bool is_companion(std::string_view key, std::string* ns) {
   size_t first = key.find('/'), last = key.rfind('/');
   if (first == std::string_view::npos || first == last) return false;
   std::string_view root = key.substr(0, first), name = key.substr(last + 1);
-  if (!(root == "serviceaccounts" && name == "default") &&
-      !(root == "configmaps" && name == "kube-root-ca.crt")) {
+  if (!(root == "serviceaccounts" && name == "default") && !(root == "configmaps" && name == kRootCa)) {
     return false;
   }
   *ns = key.substr(first + 1, last - first - 1);
@@ -110,6 +111,44 @@ void restore_companions(Core& core, std::string ns) {
       owner->store.durable().commit(std::move(txn), [](Result<store::Committed>) {});
     }
   });
+}
+
+void refresh_root_ca(Core& core, std::string ns) {
+  const schema::Resource* r = schema::find_resource("", "v1", "configmaps");
+  if (!r) return;
+  auto owner = core.shared_from_this();
+  auto set = [owner](json::Ref map) {
+    const std::string& ca = owner->options.cluster_ca_pem;
+    if (map["data"].size() == 1 && map["data"][kCaKey].str() == ca) return false;
+    json::Value data = json::Value::object();
+    data.ref().set(kCaKey, ca);
+    map.set("data", std::move(data));
+    return true;
+  };
+  // What cannot be written is met again with the next renewal or start.
+  modify_object(core, *r, object_key(*r, ns, kRootCa), std::move(set), [owner, ns](Result<bool> gone) {
+    if (gone && *gone) restore_companions(*owner, ns);
+  });
+}
+
+void refresh_root_cas(Core& core) {
+  const schema::Resource* r = schema::find_resource("", "v1", "namespaces");
+  if (!r) return;
+  auto owner = core.shared_from_this();
+  auto after = std::make_shared<std::string>();
+  auto step = std::make_shared<std::function<void()>>();
+  *step = [owner, r, after, weak = std::weak_ptr(step)] {
+    owner->store.durable().list(key_prefix(*r, ""), *after, 0, 0,
+                                [owner, after, step = weak.lock()](Result<store::Page> page) {
+                                  if (!page || owner->stopping) return;
+                                  for (const store::Item& item : page->items) {
+                                    *after = item.key;
+                                    refresh_root_ca(*owner, read_meta(*item.value).name);
+                                  }
+                                  if (page->more) owner->loop.defer([step] { (*step)(); });
+                                });
+  };
+  (*step)();
 }
 
 void bootstrap(Core& core, std::function<void(Result<>)> done) {

@@ -20,6 +20,11 @@ bool is_companion(std::string_view key, std::string* ns);
 // Makes those again that are missing, unless the namespace is gone or going.
 void restore_companions(Core& core, std::string ns);
 
+// kube-root-ca.crt of one namespace, or of all, holds the cluster's CA again: it was renewed, or somebody
+// changed the object. Nothing is written where it does.
+void refresh_root_ca(Core& core, std::string ns);
+void refresh_root_cas(Core& core);
+
 // Makes the built-in namespaces that are missing; then Core::ready, then done.
 void bootstrap(Core& core, std::function<void(Result<>)> done);
 

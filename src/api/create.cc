@@ -10,8 +10,10 @@ Outcome<> check_address(const Call& call, json::Ref object, bool with_name) {
   std::string_view name = meta["name"].str(), ns = meta["namespace"].str();
   if (with_name) {
     if (name.empty()) {
-      meta.set("name", call.info.name);
-    } else if (name != call.info.name) {
+      return std::unexpected(status::bad_request("the name of the object (" + call.info.name +
+                                                 " based on URL) was undeterminable: name must be provided"));
+    }
+    if (name != call.info.name) {
       return std::unexpected(status::bad_request("the name of the object (" + std::string(name) +
                                                  ") does not match the name on the URL (" + call.info.name +
                                                  ")"));

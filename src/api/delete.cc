@@ -73,8 +73,10 @@ Outcome<DeleteOptions> delete_options(Call& call) {
   Outcome<json::Value> body = decode_delete_options(call);
   if (!body) return std::unexpected(body.error());
   const http::Query& q = call.query();
-  return read_delete_options(body->ref(), {q.get("gracePeriodSeconds"), q.get("propagationPolicy"),
-                                           q.get("orphanDependents"), q.get("dryRun")});
+  std::optional<bool> orphan;
+  if (q.has("orphanDependents")) orphan = truthy(q, "orphanDependents");
+  return read_delete_options(
+      body->ref(), {q.get("gracePeriodSeconds"), q.get("propagationPolicy"), orphan, q.get("dryRun")});
 }
 
 void delete_object(CallPtr call) {

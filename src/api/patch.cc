@@ -29,6 +29,27 @@ Status patch_error(const Call& call, PatchForm form, const Error& e) {
   return status::from_error(e);
 }
 
+// Of an object that a JSON or merge patch made, upstream's decoder asks its kind: without one it takes the
+// one that it expects, without apiVersion it finds nothing that it knows, and another one does not fit. A
+// strategic patch goes by the type alone.
+Outcome<> check_kind(const Call& call, json::Ref object, const std::string& version,
+                     const std::string& kind) {
+  auto misfit = [&call](json::Ref value, const std::string& why) {
+    return std::unexpected(status::invalid(
+        call.resource->group(), call.resource->kind(), call.info.name,
+        {{"FieldValueInvalid", "Invalid value: " + json::quoted(value.dump().substr(0, 64)) + ": " + why,
+          "patch"}}));
+  };
+  json::Ref v = object["apiVersion"], k = object["kind"];
+  if (!v || v.is_null() || (v.is_string() && v.str().empty()))
+    return std::unexpected(status::bad_request("the patch leaves an object whose apiVersion is missing"));
+  if (v.str() != version) return misfit(v, "the object's apiVersion is " + version);
+  const bool kept = !k || k.is_null() || (k.is_string() && (k.str().empty() || k.str() == kind));
+  if (!kept) return misfit(k, "the object's kind is " + kind);
+  object.set("kind", kind);
+  return {};
+}
+
 }  // namespace
 
 Outcome<PatchForm> patch_form(const http::Request& request) {
@@ -60,6 +81,7 @@ Outcome<json::Value> parse_patch(const Call& call, PatchForm form) {
 Outcome<json::Value> patched(Call& call, PatchForm form, const schema::Type& type, json::Value object,
                              json::Ref patch) {
   Result<json::Value> out;
+  const std::string version(object.ref()["apiVersion"].str()), kind(object.ref()["kind"].str());
   switch (form) {
     case PatchForm::json:
       out = schema::apply_json_patch(std::move(object), patch);
@@ -73,6 +95,9 @@ Outcome<json::Value> patched(Call& call, PatchForm form, const schema::Type& typ
   }
   if (!out) return std::unexpected(patch_error(call, form, out.error()));
   if (!out->ref().is_object()) return std::unexpected(status::bad_request("the patch leaves no object"));
+  if (form == PatchForm::json || form == PatchForm::merge) {
+    if (Outcome<> o = check_kind(call, out->ref(), version, kind); !o) return std::unexpected(o.error());
+  }
   // What is not a field of the type is told apart from what the stored object had: that holds known fields
   // only.
   if (Outcome<> o = check_patched(call, type, *out); !o) return std::unexpected(o.error());

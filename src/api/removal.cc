@@ -95,7 +95,7 @@ Outcome<DeleteOptions> read_delete_options(json::Ref body, const DeleteQuery& q)
     o.grace_s = v;
   }
   o.propagation = body["propagationPolicy"].str(q.propagation);
-  bool orphan_given = static_cast<bool>(body["orphanDependents"]) || !q.orphan.empty();
+  bool orphan_given = static_cast<bool>(body["orphanDependents"]) || q.orphan.has_value();
   if (orphan_given && !o.propagation.empty()) {
     return std::unexpected(status::invalid(
         "meta.k8s.io", "DeleteOptions", "",
@@ -103,7 +103,7 @@ Outcome<DeleteOptions> read_delete_options(json::Ref body, const DeleteQuery& q)
           "propagationPolicy"}}));
   }
   if (orphan_given)
-    o.propagation = body["orphanDependents"].boolean(q.orphan == "true") ? "Orphan" : "Background";
+    o.propagation = body["orphanDependents"].boolean(q.orphan.value_or(false)) ? "Orphan" : "Background";
   if (!o.propagation.empty() && o.propagation != "Background" && o.propagation != "Foreground" &&
       o.propagation != "Orphan") {
     return std::unexpected(

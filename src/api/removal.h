@@ -27,7 +27,9 @@ struct DeleteOptions {
 
 // From the body (a DeleteOptions tree, or nothing) and the query, of which the body wins.
 struct DeleteQuery {
-  std::string_view grace, propagation, orphan, dry_run;
+  std::string_view grace, propagation;
+  std::optional<bool> orphan;
+  std::string_view dry_run;
 };
 Outcome<DeleteOptions> read_delete_options(json::Ref body, const DeleteQuery& query);
 

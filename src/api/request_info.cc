@@ -3,9 +3,8 @@
 namespace limpet::api {
 
 bool truthy(const http::Query& query, std::string_view name) {
-  if (!query.has(name)) return false;
   std::string_view v = query.get(name);
-  return v == "1" || v == "true" || v == "True" || v == "TRUE" || v == "t" || v == "T" || v.empty();
+  return query.has(name) && v != "0" && !http::same_text(v, "false");
 }
 
 std::vector<std::string_view> split_path(std::string_view path) {

@@ -25,7 +25,8 @@ struct RequestInfo {
   bool read_only() const { return verb == "get" || verb == "list" || verb == "watch"; }
 };
 
-// True for "1", "true" and, as with Kubernetes' query booleans, for a parameter without value.
+// As Kubernetes reads a boolean of a query: not given, "0" and "false" in any case are false, all else is
+// true, "maybe" and a parameter without value included.
 bool truthy(const http::Query& query, std::string_view name);
 
 std::vector<std::string_view> split_path(std::string_view path);

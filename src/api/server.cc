@@ -228,7 +228,10 @@ void ApiServer::start(std::function<void(Result<>)> done) {
   std::weak_ptr<int> alive = impl_->alive;
   bootstrap(*impl_->core, [this, alive, done = std::move(done)](Result<> r) {
     if (alive.expired()) return;
-    if (r) impl_->sweeper.start();
+    if (r) {
+      impl_->sweeper.start();
+      refresh_root_cas(*impl_->core);
+    }
     done(std::move(r));
   });
 }
@@ -240,6 +243,12 @@ void ApiServer::stop() {
   auto sessions = std::move(core.sessions);
   core.sessions.clear();
   for (auto& [p, s] : sessions) s->stop();
+}
+
+void ApiServer::set_cluster_ca(std::string pem) {
+  Core& core = *impl_->core;
+  core.options.cluster_ca_pem = std::move(pem);
+  if (core.ready && !core.stopping) refresh_root_cas(core);
 }
 
 void ApiServer::set_nodes(NodeAccess* nodes) { impl_->core->nodes = nodes; }

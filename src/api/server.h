@@ -33,6 +33,8 @@ class ApiServer {
   // Ends watches and sessions in good order and refuses new requests.
   void stop();
   void set_nodes(NodeAccess* nodes);
+  // The authority's certificate was renewed, or may have been: kube-root-ca.crt follows in every namespace.
+  void set_cluster_ca(std::string pem);
   Metrics& metrics();
 
  private:

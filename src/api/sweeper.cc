@@ -88,6 +88,8 @@ void Sweeper::on_event(const store::Event& e) {
   using Type = store::Event::Type;
   // Most changes are of status; only a change of what matters here is looked at.
   if (e.type == Type::modified) {
+    if (std::string ns; e.key.starts_with("configmaps/") && is_companion(e.key, &ns))
+      refresh_root_ca(core_, std::move(ns));
     json::Cursor now = json::Cursor(*e.value)["metadata"], before = json::Cursor(*e.previous)["metadata"];
     if (now["ownerReferences"].raw() == before["ownerReferences"].raw() &&
         now["deletionTimestamp"].raw() == before["deletionTimestamp"].raw() &&

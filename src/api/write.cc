@@ -30,6 +30,15 @@ void put_back(json::Ref to, std::string_view key, json::Ref from) {
   }
 }
 
+// What patches and owners of fields made of an object stays as small as what a body may bring, so that it can
+// be sent back.
+Outcome<> check_size(json::Ref object) {
+  if (json::count_values(object, schema::kMaxValues) <= schema::kMaxValues) return {};
+  return std::unexpected(status::entity_too_large(
+      strf("Request entity too large: the object has more than %zu values, metadata.managedFields included",
+           schema::kMaxValues)));
+}
+
 // ---- update
 
 class Updater : public std::enable_shared_from_this<Updater> {
@@ -178,8 +187,11 @@ class Updater : public std::enable_shared_from_this<Updater> {
   }
 
   void commit() {
+    if (Outcome<> o = check_size(object_.ref()); !o) return call_->fail(o.error());
     bool gone = ready_to_go(r_, object_.ref());
     std::string bytes = canonical(r_, object_.ref());
+    object_ = json::Value();  // trees of wide objects are large, and the disk takes its time
+    old_ = json::Value();
     // What changes nothing is not written: no revision, no flash, no event.
     if (call_->dry_run() || (!gone && bytes == *current_->value)) {
       return answer(bytes, current_->mod_revision);
@@ -279,6 +291,7 @@ class Creator : public std::enable_shared_from_this<Creator> {
   }
 
   void commit() {
+    if (Outcome<> o = check_size(object_.ref()); !o) return call_->fail(o.error());
     std::string name(object_.ref()["metadata"]["name"].str());
     std::string key = object_key(r_, call_->ns(), name);
     std::string bytes = canonical(r_, object_.ref());

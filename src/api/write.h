@@ -43,7 +43,8 @@ Outcome<json::Value> parse_patch(const Call& call, PatchForm form);
 Outcome<json::Value> patched(Call& call, PatchForm form, const schema::Type& type, json::Value object,
                              json::Ref patch);
 
-// Name and namespace of a body must be those of the address, or absent; they are filled in.
+// Name and namespace of a body must be those of the address. A namespace that is absent is filled in; a name
+// has to be there `with_name`.
 Outcome<> check_address(const Call& call, json::Ref object, bool with_name);
 Part part_of(std::string_view subresource);
 

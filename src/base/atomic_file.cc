@@ -9,6 +9,7 @@
 #include <cstdlib>
 
 #include "base/failpoint.h"
+#include "base/tree.h"
 #include "base/unique_fd.h"
 
 namespace limpet {
@@ -116,17 +117,11 @@ Result<> make_directories(const std::string& path, uint32_t mode) {
 }
 
 void remove_temporaries(const std::string& directory) {
-  DIR* dir = opendir(directory.c_str());
-  if (dir == nullptr) return;
-  while (struct dirent* entry = readdir(dir)) {
-    std::string_view name = entry->d_name;
-    size_t mark = name.rfind(temporary_mark);
-    if (name.starts_with('.') && mark != std::string_view::npos &&
-        name.size() == mark + temporary_mark.size() + 6) {
-      unlinkat(dirfd(dir), entry->d_name, 0);
-    }
+  for (const std::string& name : list_directory(directory)) {
+    const size_t mark = name.rfind(temporary_mark);
+    if (name.starts_with('.') && mark != std::string::npos && name.size() == mark + temporary_mark.size() + 6)
+      unlink((directory + "/" + name).c_str());
   }
-  closedir(dir);
 }
 
 }  // namespace limpet

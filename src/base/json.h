@@ -24,6 +24,7 @@ namespace limpet::json {
 struct Limits {
   int max_depth = 64;
   bool allow_duplicates = false;  // the last one wins, as in Go; duplicates() tells which
+  size_t max_values = SIZE_MAX;  // objects, arrays and what is in them; a tree takes a hundred bytes for each
 };
 
 // Checks a whole text. The error says what and at which byte.
@@ -140,6 +141,9 @@ class Ref {
 // example `spec.containers[0].name`, in document order.
 Result<Value> parse(std::string_view text, const Limits& limits = {},
                     std::vector<std::string>* duplicates = nullptr);
+
+// Values in a tree, as Limits::max_values counts them; what is beyond `limit` is not counted to the end.
+size_t count_values(Ref tree, size_t limit);
 
 // ---- streaming reader
 // -------------------------------------------------------------------------------------------

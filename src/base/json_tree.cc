@@ -65,6 +65,9 @@ class Parser {
   Result<cJSON*> value(int depth) {
     scan::skip_space(t_, &pos_);
     if (pos_ >= t_.size()) return fail(Errc::invalid_argument, strf("unexpected end at byte %zu", pos_));
+    if (++values_ > limits_.max_values) {
+      return fail(Errc::too_large, strf("more than %zu values at byte %zu", limits_.max_values, pos_));
+    }
     const char c = t_[pos_];
     if (c == '{' || c == '[') {
       if (depth >= limits_.max_depth) {
@@ -156,6 +159,7 @@ class Parser {
   }
 
   std::string_view t_;
+  size_t values_ = 0;
   const Limits& limits_;
   bool build_;
   std::vector<std::string>* duplicates_;
@@ -354,6 +358,15 @@ Result<> validate(std::string_view text, const Limits& limits) {
 Result<Value> parse(std::string_view text, const Limits& limits, std::vector<std::string>* duplicates) {
   TRY(cJSON * root, Parser(text, limits, true, duplicates).document());
   return Value(root);
+}
+
+size_t count_values(Ref tree, size_t limit) {
+  size_t n = 1;
+  for (Ref child : tree) {
+    if (n > limit) break;
+    n += count_values(child, limit);
+  }
+  return n;
 }
 
 Value& Value::operator=(Value&& o) noexcept {

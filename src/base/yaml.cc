@@ -116,6 +116,11 @@ class Reader {
   }
 
   Result<Node> node(const yaml_event_t& e, int depth) {
+    if (++values_ > options_.max_values) {
+      auto error = bad(e.start_mark, strf("more than %zu values", options_.max_values));
+      error.error().code = Errc::too_large;
+      return error;
+    }
     Node n;
     n.line = static_cast<int>(e.start_mark.line) + 1;
     n.column = static_cast<int>(e.start_mark.column) + 1;
@@ -196,6 +201,7 @@ class Reader {
 
   std::string_view text_;
   yaml_parser_t parser_;
+  size_t values_ = 0;
   const Options& options_;
 };
 

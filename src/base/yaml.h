@@ -19,6 +19,7 @@ namespace limpet::yaml {
 struct Options {
   int max_depth = 64;
   size_t max_documents = 1;
+  size_t max_values = SIZE_MAX;  // keys count, too; beyond is too_large
 };
 
 struct Member;

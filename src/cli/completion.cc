@@ -1,5 +1,7 @@
 #include "cli/completion.h"
 
+#include <algorithm>
+
 #include "base/result.h"
 #include "cli/commands.h"
 #include "cli/options.h"
@@ -60,6 +62,20 @@ std::string with_values() {
   return out;
 }
 
+bool is_file(std::string_view value) { return value == "FILE" || value == "PATH"; }
+
+// "cpu|memory" and "json" are words to choose from; NAME, N and the like stand for what nobody can foresee.
+std::vector<std::string> words_of(std::string_view value) {
+  if (value.find_first_of("ABCDEFGHIJKLMNOPQRSTUVWXYZ") != std::string_view::npos) return {};
+  std::vector<std::string> out;
+  for (size_t at = 0; at <= value.size();) {
+    const size_t end = std::min(value.find('|', at), value.size());
+    out.emplace_back(value.substr(at, end - at));
+    at = end + 1;
+  }
+  return out;
+}
+
 bool takes_pod(const Command& c) { return std::string_view(c.operands).starts_with("POD"); }
 bool takes_file(const Command& c) {
   return std::string_view(c.operands).find("FILE") != std::string_view::npos;
@@ -78,20 +94,35 @@ std::string cases() {
   return out;
 }
 
+// The words of a shell's case: what may stand where the value of an option does.
+std::string values() {
+  std::string out;
+  for (const Option& o : options()) {
+    if (!o.value) continue;
+    std::string pattern;
+    for (const std::string& s : spellings(o)) pattern += (pattern.empty() ? "" : "|") + s;
+    if (is_file(o.value)) out += "    " + pattern + ") operand=file ;;\n";
+    if (const auto words = words_of(o.value); !words.empty())
+      out += "    " + pattern + ") operand=words words_to_offer='" + joined(words) + "' ;;\n";
+  }
+  return out;
+}
+
 // How far the line is: sets command, options, operand from the words before the one being typed. The loop is
 // the same text in both shells.
 std::string common_part() {
-  return "  local command='' options='' operand=none skip='' word=''\n"
+  return "  local command='' options='' operand=none skip='' word='' given='' words_to_offer=''\n"
          "  for word in \"${before[@]}\"; do\n"
          "    if [ -n \"$skip\" ]; then skip=''; continue; fi\n"
          "    case $word in\n"
          "    --) return 0 ;;\n"
          "    " +
          with_values() +
-         ") skip=yes ;;\n"
+         ") skip=$word ;;\n"
          "    -*) ;;\n"
          "    *) if [ -z \"$command\" ]; then command=$word\n"
-         "       elif [ \"$command\" = image ]; then command=\"image $word\"; fi ;;\n"
+         "       elif [ \"$command\" = image ]; then command=\"image $word\"\n"
+         "       else given=yes; fi ;;\n"
          "    esac\n"
          "  done\n"
          "  case $command in\n"
@@ -100,7 +131,12 @@ std::string common_part() {
          "' operand=command ;;\n"
          "    help) operand=command ;;\n"
          "    image) operand=image ;;\n" +
-         cases() + "  esac\n";
+         cases() +
+         "  esac\n"
+         "  if [ -n \"$given\" ]; then operand=none; fi\n"
+         "  if [ -n \"$skip\" ]; then options='' operand=none; fi\n"
+         "  case $skip in\n" +
+         values() + "  esac\n";
 }
 
 std::string bash() {
@@ -118,6 +154,7 @@ std::string bash() {
          joined(second_words("image")) +
          "' -- \"$current\")) ;;\n"
          "    shell) COMPREPLY=($(compgen -W 'bash zsh fish' -- \"$current\")) ;;\n"
+         "    words) COMPREPLY=($(compgen -W \"$words_to_offer\" -- \"$current\")) ;;\n"
          "    pod) COMPREPLY=($(compgen -W \"$(limpet ps 2>/dev/null | awk 'NR > 1 && !/^ / { print $1 }')\" "
          "-- \"$current\")) ;;\n"
          "    file) COMPREPLY=($(compgen -f -- \"$current\")) ;;\n"
@@ -143,6 +180,7 @@ std::string zsh() {
          joined(second_words("image")) +
          " ;;\n"
          "    shell) compadd -- bash zsh fish ;;\n"
+         "    words) compadd -- ${=words_to_offer} ;;\n"
          "    pod) compadd -- ${(f)\"$(limpet ps 2>/dev/null | awk 'NR > 1 && !/^ / { print $1 }')\"} ;;\n"
          "    file) _files ;;\n"
          "  esac\n"
@@ -156,42 +194,92 @@ std::string quoted(std::string_view text) {
   return out + "'";
 }
 
-std::string fish() {
-  std::string out =
-      "# Completion of limpet for fish: limpet completion fish > /etc/fish/completions/limpet.fish\n"
-      "complete -c limpet -f\n";
+// Functions of the script that tell how far the line is. Fish's own take the value of an option, or a pod
+// that is named so, for a command.
+std::string fish_functions() {
+  std::string patterns = with_values();
+  std::replace(patterns.begin(), patterns.end(), '|', ' ');
+  return "# The command and operands before the cursor; a \"?\" behind them where the value of an option "
+         "comes next.\n"
+         "function __limpet_words\n"
+         "    set -l skip no\n"
+         "    set -l words\n"
+         "    for word in (commandline -opc)[2..-1]\n"
+         "        if test $skip = yes\n"
+         "            set skip no\n"
+         "            continue\n"
+         "        end\n"
+         "        switch $word\n"
+         "            case --\n"
+         "                return 1\n"
+         "            case " +
+         patterns +
+         "\n"
+         "                set skip yes\n"
+         "            case '-*'\n"
+         "            case '*'\n"
+         "                set words $words $word\n"
+         "        end\n"
+         "    end\n"
+         "    test $skip = yes; and set words $words '?'\n"
+         "    echo \"$words\"\n"
+         "end\n"
+         "# Whether these words are all that there is.\n"
+         "function __limpet_at\n"
+         "    set -l words (__limpet_words); or return 1\n"
+         "    test \"$words\" = \"$argv\"\n"
+         "end\n"
+         "# Whether one of these commands is given.\n"
+         "function __limpet_in\n"
+         "    set -l words (__limpet_words); or return 1\n"
+         "    for command in $argv\n"
+         "        string match -q -- \"$command *\" \"$words \"; and return 0\n"
+         "    end\n"
+         "    return 1\n"
+         "end\n";
+}
+
+std::string offer(const std::string& at, const std::string& what) {
+  return "complete -c limpet -n '__limpet_at" + (at.empty() ? "" : " " + at) + "' " + what + "\n";
+}
+
+std::string fish_commands() {
+  std::string out;
   for (const Command& c : commands()) {
     const std::string name(c.name);
     const size_t space = name.find(' ');
-    const std::string when = space == std::string::npos
-                                 ? "__fish_use_subcommand"
-                                 : "__fish_seen_subcommand_from " + name.substr(0, space);
-    out += "complete -c limpet -n '" + when + "' -a " +
-           name.substr(space == std::string::npos ? 0 : space + 1) + " -d " + quoted(c.summary) + "\n";
-    const std::string seen =
-        "__fish_seen_subcommand_from " + name.substr(space == std::string::npos ? 0 : space + 1);
+    const std::string first = space == std::string::npos ? "" : name.substr(0, space);
+    out += offer(first, "-a " + name.substr(first.empty() ? 0 : space + 1) + " -d " + quoted(c.summary));
+    if (first.empty()) out += offer("help", "-a " + name);
     if (takes_pod(c))
-      out += "complete -c limpet -n '" + seen +
-             "' -a \"(limpet ps 2>/dev/null | awk 'NR > 1 && !/^ / { print \\$1 }')\"\n";
-    if (takes_file(c)) out += "complete -c limpet -n '" + seen + "' -F\n";
-    if (std::string_view(c.operands) == "SHELL")
-      out += "complete -c limpet -n '" + seen + "' -a 'bash zsh fish'\n";
+      out += offer(name, "-a \"(limpet ps 2>/dev/null | awk 'NR > 1 && !/^ / { print \\$1 }')\"");
+    if (takes_file(c)) out += offer(name, "-F");
+    if (std::string_view(c.operands) == "SHELL") out += offer(name, "-a 'bash zsh fish'");
   }
-  out += "complete -c limpet -n '__fish_use_subcommand' -a image -d 'images of this device'\n";
-  for (const Option& o : options()) {
-    std::string when;
-    for (const Command& c : commands()) {
-      const std::string name(c.name);
-      if (o.commands && applies(o, name))
-        when += " " + name.substr(name.find(' ') == std::string::npos ? 0 : name.find(' ') + 1);
-    }
-    out += "complete -c limpet";
-    if (!when.empty()) out += " -n '__fish_seen_subcommand_from" + when + "'";
-    if (o.letter) out += std::string(" -s ") + o.letter;
-    if (o.name) out += std::string(" -l ") + o.name;
-    if (o.value) out += " -r";
-    out += " -d " + quoted(o.doc) + "\n";
+  return out + offer("", "-a image -d 'images of this device'") + offer("help", "-a image") +
+         offer("", "-a help -d 'what a command does'");
+}
+
+std::string fish_option(const Option& o) {
+  std::string when;
+  for (const Command& c : commands()) {
+    if (o.commands && applies(o, c.name)) when += std::string(" \"") + c.name + "\"";
   }
+  std::string out = "complete -c limpet";
+  if (!when.empty()) out += " -n '__limpet_in" + when + "'";
+  if (o.letter) out += std::string(" -s ") + o.letter;
+  if (o.name) out += std::string(" -l ") + o.name;
+  if (o.value) out += is_file(o.value) ? " -r -F" : " -x";
+  if (const auto words = words_of(o.value ? o.value : "N"); !words.empty())
+    out += " -a '" + joined(words) + "'";
+  return out + " -d " + quoted(o.doc) + "\n";
+}
+
+std::string fish() {
+  std::string out =
+      "# Completion of limpet for fish: limpet completion fish > /etc/fish/completions/limpet.fish\n" +
+      fish_functions() + "complete -c limpet -f\n" + fish_commands();
+  for (const Option& o : options()) out += fish_option(o);
   return out;
 }
 

@@ -7,6 +7,7 @@
 #include <cerrno>
 #include <cstring>
 
+#include "base/tree.h"
 #include "cli/reset_parts.h"
 #include "node/runtime/rootfs.h"
 
@@ -58,7 +59,7 @@ bool remove_whole(const std::string& path, const Names& mounted, ResetReport& re
     return false;
   }
   const std::string target = is_link(path) ? real_path(path) : "";
-  const auto gone = node::remove_tree(path);
+  const auto gone = remove_tree(path);
   if (!gone) report.failed.push_back(path + ": " + gone.error().message);
   if (gone && !target.empty()) report.kept.push_back(target + ", to which the link " + path + " led");
   return gone.has_value();
@@ -67,7 +68,7 @@ bool remove_whole(const std::string& path, const Names& mounted, ResetReport& re
 // The directory itself, when nothing else is in it. `given`: as it is configured.
 void remove_emptied(const std::string& directory, const std::string& given, bool failed,
                     ResetReport& report) {
-  const Names rest = node::list_directory(directory);
+  const Names rest = list_directory(directory);
   if (!rest.empty()) {
     if (!failed) report.kept.push_back(directory + ", since it also holds: " + joined(rest));
   } else if (is_link(given)) {
@@ -83,7 +84,7 @@ void remove_emptied(const std::string& directory, const std::string& given, bool
 // must see whose directory this is, and which pods it had. False: something failed.
 bool remove_own(const std::string& directory, const std::string& given, const Names& names, const Names& last,
                 const Names& mounted, bool all, ResetReport& report) {
-  for (const std::string& name : node::list_directory(directory)) {
+  for (const std::string& name : list_directory(directory)) {
     const bool own = has(names, name) || name.starts_with("node.db.damaged-") ||  // set aside, and made again
                      (name.starts_with('.') && name.find(".tmp-") != std::string::npos);
     if (own && !has(last, name)) all = remove_whole(directory + "/" + name, mounted, report) && all;
@@ -96,7 +97,7 @@ bool remove_own(const std::string& directory, const std::string& given, const Na
 // Another kubelet's pods have their logs in the same place.
 void remove_logs(const std::string& directory, const std::set<std::string>& uids, ResetReport& report) {
   size_t n = 0, others = 0;
-  for (const std::string& name : node::list_directory(directory)) {
+  for (const std::string& name : list_directory(directory)) {
     if (std::count(name.begin(), name.end(), '_') == 2 && uids.contains(name.substr(name.rfind('_') + 1))) {
       n += remove_whole(directory + "/" + name, {}, report);
     } else {
@@ -113,7 +114,7 @@ void remove_logs(const std::string& directory, const std::set<std::string>& uids
 
 // Only what limpetd reads there: the directory may be any.
 void remove_manifests(const std::string& directory, ResetReport& report) {
-  for (const std::string& name : node::list_directory(directory)) {
+  for (const std::string& name : list_directory(directory)) {
     struct stat st{};
     const std::string path = directory + "/" + name;
     const bool read = name.ends_with(".yaml") || name.ends_with(".yml") || name.ends_with(".json");
@@ -127,7 +128,7 @@ void remove_socket(const std::string& path, ResetReport& report) {
 }
 
 void keep_unproven(const std::string& directory, const Names& names, ResetReport& report) {
-  for (const std::string& name : node::list_directory(directory)) {
+  for (const std::string& name : list_directory(directory)) {
     if (!has(names, name)) continue;
     report.kept.push_back(directory + ", since nothing in it shows that limpetd made it");
     return;

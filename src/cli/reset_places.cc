@@ -9,6 +9,7 @@
 #include <memory>
 
 #include "base/atomic_file.h"
+#include "base/tree.h"
 #include "base/unique_fd.h"
 #include "cli/reset_parts.h"
 #include "node/runtime/rootfs.h"
@@ -46,12 +47,12 @@ bool is_database(const std::string& path, uint32_t application) {
 bool is_run_dir(const ResetPlaces& places) {
   const std::string& dir = places.run_dir;
   if (is_kind(dir + "/limpet.sock", S_IFSOCK)) return true;
-  for (const std::string& uid : node::list_directory(dir + "/pods")) {
+  for (const std::string& uid : list_directory(dir + "/pods")) {
     if (is_kind(dir + "/pods/" + uid + "/pod.json", S_IFREG)) return true;
   }
   // A limpetd that stopped with no pod left: empty directories, and nothing of anybody else's.
   const std::vector<std::string>& own = own_names_in_run_dir();
-  const std::vector<std::string> names = node::list_directory(dir);
+  const std::vector<std::string> names = list_directory(dir);
   return places.data_ours && std::find(names.begin(), names.end(), "pods") != names.end() &&
          std::all_of(names.begin(), names.end(), [&](const std::string& name) {
            return std::find(own.begin(), own.end(), name) != own.end();
@@ -163,11 +164,11 @@ ResetPlaces find_places(const DeviceConfig& device) {
   out.data_ours = !is_system_directory(out.data_dir) && is_data_dir(out.data_dir);
   out.run_ours = !is_system_directory(out.run_dir) && is_run_dir(out);
   if (out.data_ours) {
-    for (std::string& uid : node::list_directory(out.data_dir + "/pods")) out.uids.insert(std::move(uid));
+    for (std::string& uid : list_directory(out.data_dir + "/pods")) out.uids.insert(std::move(uid));
     add_recorded(out.data_dir + "/node.db", out.uids);
   }
   if (out.run_ours) {
-    for (std::string& uid : node::list_directory(out.run_dir + "/pods")) out.uids.insert(std::move(uid));
+    for (std::string& uid : list_directory(out.run_dir + "/pods")) out.uids.insert(std::move(uid));
   }
   // They become parts of paths.
   std::erase_if(out.uids, [](const std::string& uid) {

@@ -12,6 +12,7 @@
 #include <cstring>
 
 #include "base/atomic_file.h"
+#include "base/tree.h"
 #include "base/unique_fd.h"
 #include "cli/reset_parts.h"
 #include "node/runtime/rootfs.h"
@@ -63,7 +64,7 @@ bool is_shim(const std::string& pid, const std::set<std::string>& run_dirs) {
 std::vector<std::string> pod_groups(const node::Cgroups& groups, const std::string& root) {
   std::vector<std::string> out;
   for (const std::string& directory : groups.directories(root)) {
-    for (std::string& name : node::list_directory(directory)) {
+    for (std::string& name : list_directory(directory)) {
       struct stat st{};
       if (name.starts_with("pod") && lstat((directory + "/" + name).c_str(), &st) == 0 && S_ISDIR(st.st_mode))
         out.push_back(std::move(name));
@@ -78,7 +79,7 @@ std::vector<std::string> pod_groups(const node::Cgroups& groups, const std::stri
 
 void end_shims(const std::set<std::string>& run_dirs) {
   std::vector<UniqueFd> ending;
-  for (const std::string& pid : node::list_directory("/proc")) {
+  for (const std::string& pid : list_directory("/proc")) {
     if (pid.find_first_not_of("0123456789") != std::string::npos) continue;
     // Opened before it is looked at: what is signalled is what was seen, whoever gets the number next.
     UniqueFd process(static_cast<int>(syscall(SYS_pidfd_open, std::stoi(pid), 0)));

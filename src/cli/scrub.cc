@@ -3,50 +3,15 @@
 #include <algorithm>
 
 #include "base/bytes.h"
+#include "cli/scrub_flags.h"
+#include "cli/scrub_text.h"
 
 namespace limpet::cli {
 namespace {
 
-constexpr std::string_view gone = "[removed]";
 constexpr size_t line_worth_knowing = 16;  // of secrets of many lines
 
-char lower(char c) { return c >= 'A' && c <= 'Z' ? static_cast<char>(c - 'A' + 'a') : c; }
-bool digit_or_letter(char c) { return (lower(c) >= 'a' && lower(c) <= 'z') || (c >= '0' && c <= '9'); }
-bool of_name(char c) { return digit_or_letter(c) || c == '_' || c == '-' || c == '.'; }
-bool of_base64(char c) {
-  return digit_or_letter(c) || c == '_' || c == '-' || c == '+' || c == '/' || c == '=';
-}
-
-// Pieces of a text that go, each found while the text is still whole; all go at the end, so that the time is
-// that of the text's length, however many they are. Never overlapping, each after the one before.
-class Cuts {
- public:
-  explicit Cuts(std::string& text) : text_(text) {}
-  ~Cuts() {
-    if (pieces_.empty()) return;
-    std::string out;
-    size_t copied = 0;
-    for (const auto& [begin, end] : pieces_) {
-      out.append(text_, copied, begin - copied).append(gone);
-      copied = end;
-    }
-    text_ = out.append(text_, copied);
-  }
-  Cuts(const Cuts&) = delete;
-  void add(size_t begin, size_t end) {
-    if (!pieces_.empty() && begin < pieces_.back().second) {
-      pieces_.back().second = std::max(pieces_.back().second, end);
-    } else {
-      pieces_.emplace_back(begin, end);
-    }
-  }
-  // Where what goes so far ends.
-  size_t end() const { return pieces_.empty() ? 0 : pieces_.back().second; }
-
- private:
-  std::string& text_;
-  std::vector<std::pair<size_t, size_t>> pieces_;
-};
+bool of_base64(char c) { return (of_name(c) && c != '.') || c == '+' || c == '/' || c == '='; }
 
 void replace_all(std::string& text, std::string_view what) {
   Cuts cuts(text);
@@ -158,41 +123,43 @@ void remove_credentials(std::string& text) {
   }
 }
 
+// The end of user:password where the password has a character that should be escaped in a URL: what stands
+// behind the first colon is no port, and a sign of a host comes in the same word.
+size_t odd_password(std::string_view rest, size_t end) {
+  const size_t colon = rest.substr(0, end).find(':');
+  if (colon == std::string_view::npos || colon == 0) return std::string_view::npos;
+  const std::string_view tail = rest.substr(colon + 1, end - colon - 1);
+  if (!tail.empty() && tail.find_first_not_of("0123456789") == std::string_view::npos)
+    return std::string_view::npos;
+  const std::string_view word = rest.substr(0, std::min(rest.find_first_of(" \t\n\"\\", end), rest.size()));
+  return word.substr(0, word.find("://", end)).rfind('@');
+}
+
+// user:password@tcp(host:port)/x of Go's drivers
+void remove_user_of_driver(std::string& text) {
+  Cuts cuts(text);
+  for (const std::string_view where : {"@tcp(", "@unix(", "@tcp6("}) {
+    for (size_t at = 0; (at = text.find(where, at)) != std::string::npos; at++) {
+      size_t begin = at;
+      while (begin > cuts.end() && !of_space(text[begin - 1]) && !of_quote(text[begin - 1])) begin--;
+      const size_t colon = text.find(':', begin);
+      if (colon < at && colon + 1 < at && text.compare(colon + 1, kGone.size(), kGone) != 0)
+        cuts.add(colon + 1, at);
+    }
+  }
+}
+
 // scheme://user:password@host
 void remove_user_information(std::string& text) {
   Cuts cuts(text);
   for (size_t at = 0; (at = text.find("://", at)) != std::string::npos;) {
     at += 3;
     const size_t end = std::min(text.find_first_of("/ \t\n\"'<>\\,", at), text.size());
-    const size_t sign = std::string_view(text).substr(at, end - at).rfind('@');
+    size_t sign = std::string_view(text).substr(at, end - at).rfind('@');
+    if (sign == std::string_view::npos) sign = odd_password(std::string_view(text).substr(at), end - at);
     if (sign != std::string_view::npos && sign > 0) cuts.add(at, at + sign);
     at = end;
   }
-}
-
-bool of_space(char c) { return c == ' ' || c == '\t' || c == '\n' || c == '\r'; }
-bool of_quote(char c) { return c == '"' || c == '\''; }
-
-size_t backslashes_before(std::string_view text, size_t at) {
-  size_t n = 0;
-  while (n < at && text[at - 1 - n] == '\\') n++;
-  return n;
-}
-
-// The end of a string in quotes that begins after the quote at `open`. A string of JSON in a string of JSON
-// begins with \" and ends with the next \" that is not itself escaped, which then has three backslashes or
-// more; the end of an outer string ends it too.
-size_t end_of_quoted(std::string_view text, size_t open) {
-  const size_t level = backslashes_before(text, open) + 1;  // 1, 2, 4, ...
-  for (size_t at = open + 1; at < text.size(); at++) {
-    if (text[at] == '\n') return at;
-    if (text[at] != text[open]) continue;
-    const size_t n = std::min(backslashes_before(text, at), at - open - 1);
-    for (size_t outer = 1; outer <= level; outer *= 2) {
-      if (n % (2 * outer) == outer - 1) return at - (outer - 1);
-    }
-  }
-  return text.size();
 }
 
 // Whether the place is inside of a string in double quotes that began in its line. False in a line that is
@@ -302,55 +269,6 @@ void remove_named(std::string& text) {
   }
 }
 
-// "--password", without a value of its own.
-bool secret_flag(std::string_view word) {
-  const size_t name = word.find_first_not_of('-');
-  return name != std::string_view::npos && name > 0 && word.find('=') == std::string_view::npos &&
-         secret_name(word.substr(name));
-}
-
-// --password VALUE of a command, ["--password","VALUE"], and as a list of YAML.
-void remove_after_flags(std::string& text) {
-  Cuts cuts(text);
-  for (size_t at = 0; (at = text.find('-', at)) != std::string::npos;) {
-    const bool begins = at == 0 || !of_name(text[at - 1]);
-    size_t end = at;
-    while (end < text.size() && of_name(text[end])) end++;
-    const bool flag = begins && secret_flag(std::string_view(text).substr(at, end - at));
-    at = end;
-    if (!flag || end == text.size() || (!of_space(text[end]) && !of_quote(text[end]) && text[end] != '\\'))
-      continue;
-    const bool list = !of_space(text[end]);
-    size_t value = end;
-    while (value < text.size() &&
-           (of_space(text[value]) ||
-            (list && (text[value] == '\\' || of_quote(text[value]) || text[value] == ',')))) {
-      value++;
-    }
-    const std::string_view between = std::string_view(text).substr(end, value - end);
-    // The list may end here; only its comma leads to the next element.
-    if (list && between.find(',') == std::string_view::npos) continue;
-    const bool lines = between.find('\n') != std::string_view::npos;
-    if (!list && lines) {
-      if (!std::string_view(text).substr(value).starts_with("- ")) continue;
-      value += 2;
-    }
-    if (!list && value < text.size() && of_quote(text[value])) value++;
-    if (std::string_view(text).substr(value).starts_with(gone)) continue;
-    const bool quoted = value > 0 && of_quote(text[value - 1]);
-    size_t stop = value;
-    if (quoted) {
-      stop = end_of_quoted(text, value - 1);
-    } else {
-      stop = std::min(text.find_first_of(lines ? "\n" : " \t\n\"'\\,]", value), text.size());
-    }
-    const std::string_view found = std::string_view(text).substr(value, stop - value);
-    if (found.empty() || found.starts_with("--")) continue;
-    cuts.add(value, stop);
-    at = stop;
-  }
-}
-
 }  // namespace
 
 bool secret_name(std::string_view name) {
@@ -427,7 +345,9 @@ std::string Scrubber::text(std::string_view in) const {
   remove_jwts(out);
   remove_credentials(out);
   remove_user_information(out);
+  remove_user_of_driver(out);
   remove_after_flags(out);
+  remove_after_short_flags(out);
   remove_named(out);
   return out;
 }
@@ -436,7 +356,7 @@ void Scrubber::tree(json::Ref node) const {
   if (node.is_object()) {
     node.remove("kubectl.kubernetes.io/last-applied-configuration");
     node.remove("managedFields");
-    if (node["value"].is_string() && secret_name(node["name"].str())) node.set("value", std::string(gone));
+    if (node["value"].is_string() && secret_name(node["name"].str())) node.set("value", std::string(kGone));
     std::vector<std::pair<std::string, std::string>> changed;
     for (json::Ref member : node) {
       if (!member.is_string()) {
@@ -444,24 +364,41 @@ void Scrubber::tree(json::Ref node) const {
         continue;
       }
       const std::string clean =
-          secret_name(member.key()) && !member.str().empty() ? std::string(gone) : text(member.str());
+          secret_name(member.key()) && !member.str().empty() ? std::string(kGone) : text(member.str());
       if (clean != member.str()) changed.emplace_back(member.key(), clean);
     }
     for (const auto& [key, value] : changed) node.set(key, value);
   } else if (node.is_array()) {
-    bool after_flag = false;
-    for (size_t i = 0; i < node.size(); i++) {
-      const json::Ref element = node.at(i);
-      if (!element.is_string()) {
-        tree(element);
-        after_flag = false;
-        continue;
-      }
-      const std::string was(element.str());
-      const std::string clean = after_flag && !was.starts_with("--") ? std::string(gone) : text(was);
-      after_flag = secret_flag(was);
-      if (clean != was) node.replace_at(i, json::Value::string(clean));
+    list(node);
+  }
+}
+
+// Arguments: a word may be a secret for the flag before it.
+void Scrubber::list(json::Ref node) const {
+  const bool arguments = node.size() > 0 && node.at(0).str().starts_with('-');
+  Command command = arguments ? Command::of_arguments() : Command();
+  bool after_flag = false;
+  for (size_t i = 0; i < node.size(); i++) {
+    const json::Ref element = node.at(i);
+    if (!element.is_string()) {
+      tree(element);
+      after_flag = false;
+      command.end();
+      continue;
     }
+    const std::string was(element.str());
+    Command::Piece piece = command.value(was);
+    const bool is_value = piece.end > piece.begin;
+    if (is_value) {
+      (void)command.word("");  // it was no word of its own
+    } else {
+      piece = command.word(was);
+    }
+    std::string clean = after_flag && !was.starts_with("--") ? std::string(kGone) : text(was);
+    if (piece.end > piece.begin && clean == was)
+      clean = was.substr(0, piece.begin) + std::string(kGone) + was.substr(piece.end);
+    after_flag = secret_flag(was);
+    if (clean != was) node.replace_at(i, json::Value::string(clean));
   }
 }
 

@@ -3,7 +3,8 @@
 // Two ways, both over everything: values that are known to be secret (data of Secret objects, registry
 // passwords) wherever they stand, also in base64; and what looks like one whoever wrote it: private keys,
 // JWTs, "Bearer" and "Basic" credentials, passwords in URLs, values of keys and flags whose name ends in
-// password, token, secret, key and the like. Rather too much than too little: a value without quotes goes to
+// password, token, secret, key and the like, and flags of one letter of programs that take a secret there
+// (scrub_flags.h). Rather too much than too little: a value without quotes goes to
 // the end of its line.
 #pragma once
 
@@ -33,6 +34,7 @@ class Scrubber {
 
  private:
   void tree(json::Ref node) const;
+  void list(json::Ref node) const;
 
   std::vector<std::string> known_;  // the longest first
 };

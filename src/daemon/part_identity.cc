@@ -4,6 +4,7 @@
 
 #include <algorithm>
 
+#include "api/server.h"
 #include "base/log.h"
 #include "daemon/clock_watch.h"
 #include "daemon/names.h"
@@ -141,6 +142,7 @@ class IdentityPart final : public Part {
                            result->serving_key_pem != device_.identity.serving_key_pem;
       device_.identity = std::move(*result);
       if (changed || unserved_) serve();
+      if (device_.api) device_.api->set_cluster_ca(device_.identity.ca_pem);
     }
     arm();
     if (std::exchange(again_, false)) device_.loop.defer([this] { renew(); });

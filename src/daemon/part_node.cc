@@ -7,6 +7,7 @@
 #include "api/server.h"
 #include "base/atomic_file.h"
 #include "base/log.h"
+#include "base/tree.h"
 #include "client/events.h"
 #include "client/in_process.h"
 #include "daemon/local_api.h"
@@ -55,7 +56,7 @@ class NodePart final : public Part {
 
   Result<> start() override {
     const Config& c = device_.config;
-    for (const std::string& file : node::list_directory(c.manifests_dir)) {
+    for (const std::string& file : list_directory(c.manifests_dir)) {
       if (!file.ends_with(".yaml") && !file.ends_with(".yml") && !file.ends_with(".json")) continue;
       log::warning("static pods are not run by this version: create the pod through the API",
                    {{"file", c.manifests_dir + "/" + file}});

@@ -99,7 +99,7 @@ std::unique_ptr<Dialer::Dial> PlainDialer::connect(loop::Loop& loop, const Origi
                                                    Done done) {
   auto dial = std::make_unique<PlainDial>();
   if (where.unix_path.empty()) {
-    dial->connect.tcp(loop, where.host, where.port, timeout_ms, std::move(done));
+    dial->connect.tcp(loop, where.host, where.port, timeout_ms, std::move(done), where.reach);
   } else {
     dial->connect.unix_socket(loop, where.unix_path, timeout_ms, std::move(done));
   }

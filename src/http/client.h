@@ -25,10 +25,11 @@ struct Origin {
   std::string host;  // name or address, without brackets
   uint16_t port = 80;
   bool tls = false;
-  std::string unix_path;  // instead of host and port
+  std::string unix_path;                      // instead of host and port
+  loop::Reach reach = loop::Reach::anywhere;  // beyond which no address of the host is connected to
 
   std::string authority() const;  // for Host: without the default port, with brackets around IPv6
-  std::string key() const;        // equal keys share connections
+  std::string key() const;        // equal keys are the same place; they share connections of the same reach
 };
 struct Url {
   Origin origin;

@@ -53,6 +53,10 @@ class ClientCall : public std::enable_shared_from_this<ClientCall> {
   void arm(int64_t timeout_ms, const char* what);
   int64_t idle_timeout() const { return request_.idle_timeout_ms.value_or(client_->options.idle_timeout_ms); }
   std::string place() const;
+  // Of idle connections: one that was allowed to go further is not for who may not.
+  std::string pool_key() const {
+    return strf("%d ", static_cast<int>(request_.origin.reach)) + request_.origin.key();
+  }
   bool through_proxy() const {
     return client_->options.proxy.has_value() && request_.origin.unix_path.empty();
   }

@@ -1,10 +1,7 @@
 #include "image/fetch.h"
 
-#include <arpa/inet.h>
-
 #include <algorithm>
 #include <charconv>
-#include <cstring>
 
 #include "base/json.h"
 #include "base/sha256.h"
@@ -31,38 +28,11 @@ int64_t retry_after_ms(std::string_view value) {
   return std::min<int64_t>(seconds, max_delay_ms / 1000) * 1000;
 }
 
-// Where a host written as an address is: on the device itself, on its link (where clouds keep credentials, at
-// 169.254.169.254), or elsewhere. Names are not looked up for it.
-enum class Place { elsewhere, link, device };
-
-Place place_of_ipv4(uint32_t address) {
-  if (address >> 24 == 127 || address >> 24 == 0) return Place::device;
-  return address >> 16 == 0xa9fe ? Place::link : Place::elsewhere;
-}
-
-Place place_of(std::string host) {
-  std::transform(host.begin(), host.end(), host.begin(),
-                 [](char c) { return c >= 'A' && c <= 'Z' ? static_cast<char>(c + ('a' - 'A')) : c; });
-  if (host.ends_with('.')) host.pop_back();  // of a name that is written in full
-  in_addr v4{};
-  // The way that the resolver reads: 2852039166 and 0xa9.254.43518 are addresses, too.
-  if (inet_aton(host.c_str(), &v4) != 0) return place_of_ipv4(ntohl(v4.s_addr));
-  in6_addr v6{};
-  if (inet_pton(AF_INET6, host.c_str(), &v6) != 1)
-    return host == "localhost" || host.ends_with(".localhost") ? Place::device : Place::elsewhere;
-  if (IN6_IS_ADDR_V4MAPPED(&v6)) {
-    memcpy(&v4, v6.s6_addr + 12, sizeof v4);
-    return place_of_ipv4(ntohl(v4.s_addr));
-  }
-  if (IN6_IS_ADDR_LINKLOCAL(&v6)) return Place::link;
-  return IN6_IS_ADDR_LOOPBACK(&v6) || IN6_IS_ADDR_UNSPECIFIED(&v6) ? Place::device : Place::elsewhere;
-}
-
 // No answer came: to the caller the registry could not be asked. A certificate needs somebody to act.
 Error transport_error(Error e) {
   if (e.message.find("is not signed by") != std::string::npos)
     e.message += "; put the authority that signed it into the file of registries.caFile in limpetd.yaml";
-  if (e.code != Errc::timeout) e.code = Errc::unavailable;
+  if (e.code != Errc::timeout && e.code != Errc::permission_denied) e.code = Errc::unavailable;
   return e;
 }
 
@@ -79,11 +49,10 @@ std::string server_message(std::string_view body) {
 }  // namespace
 
 Result<> may_lead(const http::Origin& registry, const http::Origin& to) {
-  const Place place = place_of(to.host);
-  if (place == Place::elsewhere || place == place_of(registry.host)) return {};
-  return fail(Errc::permission_denied,
-              strf("the registry leads to %s, an address of %s, which is refused", to.host.c_str(),
-                   place == Place::link ? "the device's own link" : "the device itself"));
+  const loop::Place place = loop::place_of(to.host);
+  if (place == loop::Place::elsewhere || place == loop::place_of(registry.host)) return {};
+  return fail(Errc::permission_denied, strf("the registry leads to %s, an address of %s, which is refused",
+                                            to.host.c_str(), loop::place_name(place)));
 }
 
 Fetch::Fetch(Transport& transport, SessionPtr session, FetchRequest request, FetchEvents events)
@@ -105,6 +74,7 @@ void Fetch::pause(bool paused) {
 void Fetch::attempt() {
   http::ClientRequest r;
   r.origin = url_.origin;
+  r.origin.reach = transport_.reach(*session_, r.origin);
   r.target = url_.target;
   r.first_byte_timeout_ms = transport_.patience_ms(*session_);
   r.headers.add("User-Agent", "limpet/" LIMPET_VERSION);
@@ -270,6 +240,7 @@ void Fetch::ask_token(const Challenge& challenge) {
   }
   http::ClientRequest r;
   r.origin = realm->origin;
+  r.origin.reach = transport_.reach(*session_, r.origin);
   r.target = realm->target;
   r.headers.add("User-Agent", "limpet/" LIMPET_VERSION);
   const std::string service(challenge.get("service"));

@@ -17,7 +17,7 @@ namespace limpet::image {
 
 // A registry elsewhere does not make the device ask its own services, or those of its link, by redirects or
 // token servers: permission_denied, with the address. Addresses and the names of localhost; what other names
-// resolve to is not looked at.
+// resolve to is looked at when they are connected to (Transport::reach), unless a proxy does that.
 Result<> may_lead(const http::Origin& registry, const http::Origin& to);
 
 struct FetchRequest {

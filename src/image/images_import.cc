@@ -1,10 +1,10 @@
 // Importing archives into the store, and those of the device at start.
-#include <dirent.h>
 #include <sys/stat.h>
 
 #include <algorithm>
 
 #include "base/atomic_file.h"
+#include "base/tree.h"
 #include "image/images_impl.h"
 #include "image/import.h"
 
@@ -150,11 +150,10 @@ std::unique_ptr<Operation> ImageStore::import(const std::string& path, bool pinn
 
 void ImageStore::import_archives(std::function<void(const std::string&, Result<>)> told) {
   auto archives = std::make_shared<std::vector<std::string>>();
-  if (DIR* dir = options_.archives_dir.empty() ? nullptr : opendir(options_.archives_dir.c_str())) {
-    while (const dirent* e = readdir(dir)) {
-      if (is_archive(e->d_name)) archives->push_back(options_.archives_dir + "/" + e->d_name);
+  if (!options_.archives_dir.empty()) {
+    for (const std::string& name : list_directory(options_.archives_dir)) {
+      if (is_archive(name)) archives->push_back(options_.archives_dir + "/" + name);
     }
-    closedir(dir);
   }
   std::sort(archives->rbegin(), archives->rend());
   import_next(archives, std::move(told));

@@ -2,6 +2,7 @@
 #include <algorithm>
 #include <utility>
 
+#include "base/tree.h"
 #include "image/images_impl.h"
 
 namespace limpet::image {

@@ -6,6 +6,7 @@
 #include <algorithm>
 
 #include "base/atomic_file.h"
+#include "base/tree.h"
 
 namespace limpet::image {
 namespace {

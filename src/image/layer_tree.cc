@@ -1,6 +1,5 @@
 #include "image/layer_tree.h"
 
-#include <dirent.h>
 #include <fcntl.h>
 #include <linux/openat2.h>
 #include <sys/stat.h>
@@ -11,12 +10,9 @@
 #include <cerrno>
 
 #include "base/unique_fd.h"
-#include "image/store.h"
 
 namespace limpet::image {
 namespace {
-
-constexpr int max_depth = 48;  // of open directories at once
 
 UniqueFd beneath(int root, const std::string& path, uint64_t flags,
                  uint64_t resolve = RESOLVE_BENEATH | RESOLVE_NO_SYMLINKS) {
@@ -52,59 +48,6 @@ Result<> inherit_attributes(int root, const std::string& path, const std::vector
   return {};
 }
 
-struct DirStream {
-  explicit DirStream(UniqueFd fd) : dir(fdopendir(fd.get())) {
-    if (dir != nullptr) (void)fd.release();
-  }
-  ~DirStream() {
-    if (dir != nullptr) closedir(dir);
-  }
-  DirStream(const DirStream&) = delete;
-  // The next name; null at the end.
-  const char* next() {
-    while (const dirent* e = readdir(dir)) {
-      const std::string_view name = e->d_name;
-      if (name != "." && name != "..") return e->d_name;
-    }
-    return nullptr;
-  }
-  DIR* dir;
-};
-
-UniqueFd open_dir(int at, const char* name) {
-  return UniqueFd(openat(at, name, O_RDONLY | O_DIRECTORY | O_NOFOLLOW | O_CLOEXEC));
-}
-
-struct Remover {
-  int top = -1;
-  uint64_t moved = 0;
-
-  // Empties a directory. What lies too deep is moved to the top first, so that the depth is bounded.
-  Result<> empty(UniqueFd fd, int depth) {
-    DirStream dir(std::move(fd));
-    if (dir.dir == nullptr) return fail_errno(errno, "read directory");
-    const int at = dirfd(dir.dir);
-    while (const char* name = dir.next()) {
-      if (unlinkat(at, name, 0) == 0 || errno == ENOENT) continue;
-      if (errno != EISDIR && errno != EPERM) return fail_errno(errno, "remove");
-      if (unlinkat(at, name, AT_REMOVEDIR) == 0 || errno == ENOENT) continue;
-      if (errno != ENOTEMPTY && errno != EEXIST) return fail_errno(errno, "remove");
-      if (depth >= max_depth) {
-        const std::string flat = strf(".deep-%llu", static_cast<unsigned long long>(moved++));
-        if (renameat(at, name, top, flat.c_str()) != 0) return fail_errno(errno, "move");
-        continue;
-      }
-      UniqueFd below = open_dir(at, name);
-      if (!below && errno == ENOENT) continue;
-      if (!below) return fail_errno(errno, "open directory");
-      CHECK_OK(empty(std::move(below), depth + 1));
-      if (unlinkat(at, name, AT_REMOVEDIR) != 0 && errno != ENOENT)
-        return fail_errno(errno, "remove directory");
-    }
-    return {};
-  }
-};
-
 }  // namespace
 
 Result<> complete_tree(const std::string& root, const std::vector<std::string>& implicit,
@@ -123,25 +66,6 @@ Result<> complete_tree(const std::string& root, const std::vector<std::string>& 
     }
   }
   return {};
-}
-
-Result<> remove_tree(const std::string& path) {
-  while (true) {
-    UniqueFd fd(open(path.c_str(), O_RDONLY | O_DIRECTORY | O_NOFOLLOW | O_CLOEXEC));
-    if (!fd) {
-      if (errno == ENOENT) return {};
-      if (errno != ENOTDIR && errno != ELOOP) return fail_errno(errno, "remove " + path);
-      if (unlink(path.c_str()) != 0 && errno != ENOENT) return fail_errno(errno, "remove " + path);
-      return {};
-    }
-    const UniqueFd keep(fcntl(fd.get(), F_DUPFD_CLOEXEC, 3));
-    if (!keep) return fail_errno(errno, "remove " + path);
-    Remover remover{keep.get()};
-    auto emptied = remover.empty(std::move(fd), 0);
-    if (!emptied) return std::unexpected(std::move(emptied).error().with("remove " + path));
-    if (rmdir(path.c_str()) == 0 || errno == ENOENT) return {};
-    if (errno != ENOTEMPTY && errno != EEXIST) return fail_errno(errno, "remove " + path);
-  }
 }
 
 }  // namespace limpet::image

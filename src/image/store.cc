@@ -12,6 +12,7 @@
 #include "base/failpoint.h"
 #include "base/json.h"
 #include "base/sha256.h"
+#include "base/tree.h"
 #include "base/unique_fd.h"
 #include "image/layer_check.h"
 #include "image/layer_tree.h"
@@ -29,18 +30,6 @@ Result<> sync_directory(const std::string& path) {
   UniqueFd fd(open(path.c_str(), O_RDONLY | O_DIRECTORY | O_CLOEXEC));
   if (!fd || fsync(fd.get()) != 0) return fail_errno(errno, "sync " + path);
   return {};
-}
-
-std::vector<std::string> names_in(const std::string& path) {
-  std::vector<std::string> out;
-  DIR* dir = opendir(path.c_str());
-  if (dir == nullptr) return out;
-  while (const dirent* e = readdir(dir)) {
-    const std::string_view name = e->d_name;
-    if (name != "." && name != "..") out.emplace_back(name);
-  }
-  closedir(dir);
-  return out;
 }
 
 void render_layer(json::Writer& w, const Layer& layer) {
@@ -101,7 +90,7 @@ Result<> Store::open() const {
     CHECK_OK(make_directories(root_ + sub, 0700));
   remove_temporaries(root_);
   remove_temporaries(root_ + "/blobs");
-  for (const std::string& name : names_in(root_ + "/tmp")) CHECK_OK(remove_tree(temporary(name)));
+  for (const std::string& name : list_directory(root_ + "/tmp")) CHECK_OK(remove_tree(temporary(name)));
   return {};
 }
 
@@ -315,7 +304,7 @@ std::vector<std::string> Store::take_out(const Unneeded& what, Leftovers& known)
   const Names needed(*this, what.needed), condemned(*this, what.condemned), asked(*this, what.asked);
   Sorter sorter(what, known);
   for (const char* sub : {"/blobs/", "/ingest/"}) {
-    for (const std::string& file : names_in(root_ + sub)) {
+    for (const std::string& file : list_directory(root_ + sub)) {
       const std::string path = root_ + sub + file;
       const std::string name = file.substr(0, file.find('.'));
       if (sorter.goes(path, needed.blobs.contains(name), condemned.blobs.contains(name),
@@ -335,7 +324,7 @@ std::vector<std::string> Store::take_out(const Unneeded& what, Leftovers& known)
       if (errno != EEXIST) return;
     }
   };
-  for (const std::string& name : names_in(root_ + "/layers")) {
+  for (const std::string& name : list_directory(root_ + "/layers")) {
     const std::string path = root_ + "/layers/" + name;
     if (!sorter.goes(path, needed.layers.contains(path), condemned.layers.contains(path),
                      asked.layers.contains(path)))
@@ -345,7 +334,7 @@ std::vector<std::string> Store::take_out(const Unneeded& what, Leftovers& known)
   }
   if (!what.running) return gone;
   const Names running(*this, *what.running);
-  for (const std::string& name : names_in(root_ + "/damaged")) {
+  for (const std::string& name : list_directory(root_ + "/damaged")) {
     if (!running.layers.contains(root_ + "/layers/" + name.substr(0, name.find('.'))))
       take(root_ + "/damaged/" + name);
   }

@@ -127,7 +127,5 @@ class Store {
 // Percent of the blocks in use on the file system that holds path, as df counts; -1 when it cannot be told.
 int disk_used_percent(const std::string& path);
 uint64_t disk_free_bytes(const std::string& path);
-// Removes a directory with all it holds. What is gone already is no error.
-Result<> remove_tree(const std::string& path);
 
 }  // namespace limpet::image

@@ -153,6 +153,33 @@ bool Transport::listed_insecure(const http::Origin& origin) const {
   return is_loopback(origin.host);
 }
 
+bool Transport::configured(const http::Origin& origin) const {
+  const auto is_it = [&](const std::string& entry) {
+    return entry == origin.host || host_part(entry) == origin.host;
+  };
+  if (std::any_of(options_.insecure.begin(), options_.insecure.end(), is_it)) return true;
+  for (const auto& [registry, bases] : options_.mirrors) {
+    for (const std::string& base : bases) {
+      if (const auto url = http::parse_url(base); url && url->origin.host == origin.host) return true;
+    }
+  }
+  return false;
+}
+
+loop::Reach Transport::reach(const Session& session, const http::Origin& to) const {
+  if (configured(to)) return loop::Reach::anywhere;
+  if (to.host == session.origin.host) return loop::Reach::off_link;
+  switch (loop::place_of(session.origin.host)) {
+    case loop::Place::link:  // a configured one: no other is connected to
+      return loop::place_of(to.host) == loop::Place::link ? loop::Reach::anywhere : loop::Reach::off_device;
+    case loop::Place::device:
+      return loop::Reach::off_link;
+    case loop::Place::elsewhere:
+      break;
+  }
+  return loop::Reach::off_device;
+}
+
 void Transport::answered(const http::Origin& origin) {
   if (!resting_until_ms_.empty()) resting_until_ms_.erase(origin.key());
   if (plain_.size() < 256 && listed_insecure(origin))

@@ -64,6 +64,10 @@ class Transport {
   std::vector<SessionPtr> sessions(const Reference& image,
                                    const std::vector<std::string>& docker_configs) const;
   http::Client& client_for(const http::Origin& origin);
+  // How far asking `to` for a session may go. Hosts that the configuration names (mirrors, insecure
+  // registries) are where they are. Another registry may be on the device, as whoever names it may write
+  // 127.0.0.1 as well, not on its link; and where it leads is on the device only if it is there itself.
+  loop::Reach reach(const Session& session, const http::Origin& to) const;
   // This address answered; of the schemes of an insecure registry it is the one to begin with next time.
   void answered(const http::Origin& origin);
   // It did not, after so long. A mirror that cost its time-out is left alone for a while.
@@ -91,6 +95,7 @@ class Transport {
   void add_sessions(std::vector<SessionPtr>& out, const Session& base, const Reference& image,
                     const std::vector<std::string>& docker_configs) const;
   bool listed_insecure(const http::Origin& origin) const;
+  bool configured(const http::Origin& origin) const;  // by its host, whatever the port
   std::unique_ptr<http::Client> make_client(const std::string& proxy);
 
   loop::Loop& loop_;

@@ -41,6 +41,16 @@ bool parse_literal(std::string_view host, uint16_t port, Address* out) {
   return false;
 }
 
+std::string text_of(const Address& address) {
+  char text[INET6_ADDRSTRLEN] = "";
+  const auto& v4 = reinterpret_cast<const sockaddr_in&>(address.storage);
+  const auto& v6 = reinterpret_cast<const sockaddr_in6&>(address.storage);
+  const bool four = address.storage.ss_family == AF_INET;
+  inet_ntop(address.storage.ss_family, four ? static_cast<const void*>(&v4.sin_addr) : &v6.sin6_addr, text,
+            sizeof text);
+  return text;
+}
+
 struct Resolution {
   std::string host;
   std::string service;
@@ -77,6 +87,7 @@ struct Connect::Impl {
 
   Loop& loop;
   std::string name;  // for errors
+  Reach reach = Reach::anywhere;
   int64_t deadline_ms;
   Done done;
   Timer timer;
@@ -118,8 +129,22 @@ struct Connect::Impl {
             return finish_failed();
           }
           addresses = std::move(resolution->addresses);
-          attempt();
+          if (leave_out()) attempt();
         });
+  }
+
+  // What a name resolves to counts, and nothing is looked up again after this look. False: reported, none is
+  // left.
+  bool leave_out() {
+    std::erase_if(addresses, [this](const Address& a) {
+      const Place place = place_of(reinterpret_cast<const sockaddr&>(a.storage));
+      if (within(reach, place)) return false;
+      last = {Errc::permission_denied,
+              strf("%s is an address of %s, which is refused", text_of(a).c_str(), place_name(place)), 0};
+      return true;
+    });
+    if (addresses.empty()) finish_failed();
+    return !addresses.empty();
   }
 
   // Tries the next address; each gets its share of what is left, so that a dead first one does not eat it
@@ -186,15 +211,17 @@ void Connect::cancel() {
 
 bool Connect::busy() const { return impl_ && impl_->done; }
 
-void Connect::tcp(Loop& loop, const std::string& host, uint16_t port, int64_t timeout_ms, Done done) {
+void Connect::tcp(Loop& loop, const std::string& host, uint16_t port, int64_t timeout_ms, Done done,
+                  Reach reach) {
   cancel();
   impl_ = std::make_shared<Impl>(loop, strf("%s port %u", host.c_str(), port), timeout_ms, std::move(done));
+  impl_->reach = reach;
   Address literal;
   if (!parse_literal(host, port, &literal)) return impl_->start_resolving(host, port);
   impl_->addresses.push_back(literal);
   // Deferred, so that the callback never comes from inside this call.
   loop.defer([weak = std::weak_ptr(impl_)] {
-    if (const auto impl = weak.lock(); impl && impl->done) impl->attempt();
+    if (const auto impl = weak.lock(); impl && impl->done && impl->leave_out()) impl->attempt();
   });
 }
 

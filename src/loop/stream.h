@@ -14,6 +14,7 @@
 #include "base/result.h"
 #include "base/unique_fd.h"
 #include "loop/loop.h"
+#include "loop/place.h"
 
 namespace limpet::loop {
 
@@ -68,8 +69,10 @@ class Connect {
   Connect() = default;
   ~Connect();
   Connect(const Connect&) = delete;
-  // host is an address or a name; an IPv6 address may stand in brackets.
-  void tcp(Loop& loop, const std::string& host, uint16_t port, int64_t timeout_ms, Done done);
+  // host is an address or a name; an IPv6 address may stand in brackets. Of the addresses of a name those
+  // beyond `reach` are passed over; with none left it is permission_denied.
+  void tcp(Loop& loop, const std::string& host, uint16_t port, int64_t timeout_ms, Done done,
+           Reach reach = Reach::anywhere);
   void unix_socket(Loop& loop, const std::string& path, int64_t timeout_ms, Done done);
   bool busy() const;
   void cancel();  // as destruction

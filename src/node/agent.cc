@@ -6,6 +6,7 @@
 #include <set>
 
 #include "base/log.h"
+#include "base/tree.h"
 #include "client/informer.h"
 #include "http/message.h"
 #include "node/container_starter.h"

@@ -1,6 +1,5 @@
 #include "node/log_budget.h"
 
-#include <dirent.h>
 #include <fcntl.h>
 #include <sys/stat.h>
 #include <unistd.h>
@@ -10,6 +9,7 @@
 #include <memory>
 
 #include "base/log.h"
+#include "base/tree.h"
 #include "node/runtime/rootfs.h"
 
 namespace limpet::node {

@@ -5,10 +5,10 @@
 #include <mbedtls/pk.h>
 #include <mbedtls/platform_util.h>
 
+#include "base/mbed.h"
 #include "base/sha256.h"
 #include "pki/certificate.h"
 #include "pki/der.h"
-#include "pki/mbed.h"
 
 namespace limpet::pki {
 

@@ -4,10 +4,10 @@
 #include <mbedtls/x509_csr.h>
 
 #include "base/bytes.h"
+#include "base/mbed.h"
 #include "base/sha256.h"
 #include "pki/certificate.h"
 #include "pki/der.h"
-#include "pki/mbed.h"
 #include "pki/names.h"
 #include "pki/oids.h"
 #include "pki/pem.h"

@@ -5,7 +5,7 @@
 #include <algorithm>
 
 #include "base/atomic_file.h"
-#include "pki/mbed.h"
+#include "base/mbed.h"
 
 namespace limpet::pki {
 

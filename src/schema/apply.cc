@@ -52,7 +52,7 @@ void write_owners(Ref object, Owners owners) {
            std::tie(b.manager, b.api_version, b.subresource);
   });
   Value list = Value::array();
-  for (const Owner& o : owners) {
+  for (Owner& o : owners) {
     Value e = Value::object();
     Ref r = e.ref();
     r.set("manager", o.manager);
@@ -60,7 +60,9 @@ void write_owners(Ref object, Owners owners) {
     r.set("apiVersion", o.api_version);
     if (!o.time.empty()) r.set("time", o.time);
     r.set("fieldsType", "FieldsV1");
-    auto fields = json::parse(o.fields.json());
+    const std::string text = o.fields.json();
+    o.fields = {};  // sets of wide objects are large; not two forms of all of them at once
+    auto fields = json::parse(text);
     r.set("fieldsV1", fields ? std::move(*fields) : Value::object());
     if (!o.subresource.empty()) r.set("subresource", o.subresource);
     list.ref().push(std::move(e));
@@ -93,11 +95,13 @@ void strip(FieldSet& fields) {
   fields.subtract(kServer);
 }
 
-FieldSet changed(const Difference& d) {
-  FieldSet out = d.modified;
-  out.add(d.added);
+// Takes these two of the three.
+FieldSet changed(Difference& d) {
+  FieldSet out = std::move(d.modified);
+  out.add(std::move(d.added));
   return out;
 }
+FieldSet changed(Difference&& d) { return changed(d); }
 
 void drop_empty(Owners& owners) {
   std::erase_if(owners, [](const Owner& o) { return o.fields.empty(); });
@@ -208,7 +212,7 @@ std::expected<Value, ApplyFailure> apply(const Type& type, Ref live, Value appli
   for (const Owner& o : owners) owned.add(o.fields);
   prune(type, object, last.fields, owned);
 
-  const Difference difference = compare(type, before, object);
+  Difference difference = compare(type, before, object);
   const FieldSet touched = changed(difference);
   std::vector<Clash> clashes;
   for (const Owner& o : owners) {
@@ -240,8 +244,12 @@ void track_update(const Type& type, Ref live, Ref object, const FieldManager& ma
   const Ref sent = object["metadata"]["managedFields"];
   Owners owners =
       sent.is_array() && sent.size() == 0 ? Owners() : read_owners(sent.is_array() ? object : live);
-  const Value before = without_owners(live), after = without_owners(object);
-  const Difference difference = compare(type, live ? before.ref() : Ref(), after);
+  // Owners are no part of what is compared: taken out of both for that time, since copies of wide objects are
+  // large.
+  object["metadata"].remove("managedFields");
+  Value kept = live ? live["metadata"].take("managedFields") : Value();
+  Difference difference = compare(type, live, object);
+  if (kept) live["metadata"].set("managedFields", std::move(kept));
   FieldSet touched = changed(difference);
   for (Owner& o : owners) {
     const bool self = !o.applied && o.manager == manager.name && o.api_version == manager.api_version &&
@@ -251,12 +259,12 @@ void track_update(const Type& type, Ref live, Ref object, const FieldManager& ma
   }
   strip(touched);
   if (!touched.empty()) {
-    Owner me{manager.name, manager.api_version, manager.subresource, rfc3339(now), false, touched};
+    Owner me{manager.name, manager.api_version, manager.subresource, rfc3339(now), false, std::move(touched)};
     const auto mine = std::find_if(owners.begin(), owners.end(), [&](const Owner& o) { return o.same(me); });
     if (mine == owners.end()) {
       owners.push_back(std::move(me));
     } else {
-      mine->fields.add(touched);
+      mine->fields.add(std::move(me.fields));
       mine->time = me.time;
     }
   }

@@ -14,6 +14,11 @@
 
 namespace limpet::schema {
 
+// What a body may hold in all, and an object that is stored: objects, lists and what is in them. The largest
+// definitions of custom resources have some 20,000; each costs a small device some hundred bytes while an
+// object is made, several times over.
+inline constexpr size_t kMaxValues = 40'000;
+
 struct Decoded {
   json::Value object;
   // What fieldValidation=Strict refuses and Warn reports, in Kubernetes' words: `unknown field "spec.foo"`,
@@ -22,7 +27,8 @@ struct Decoded {
 };
 
 // Reads a body as an object of the type. Fields that the type does not know are dropped. The error of a value
-// of the wrong JSON type names the struct, the path and the type, as Go's decoder does.
+// of the wrong JSON type names the struct, the path and the type, as Go's decoder does; beyond kMaxValues it
+// is too_large.
 Result<Decoded> decode_json(std::string_view text, const Type& type);
 
 // The same for a tree (a patched object, for example), in place. The object then holds nothing but fields of

@@ -361,6 +361,7 @@ Result<Decoded> decode_json(std::string_view text, const Type& type) {
   std::vector<std::string> duplicates;
   json::Limits limits;
   limits.allow_duplicates = true;
+  limits.max_values = kMaxValues;
   TRY(out.object, json::parse(text, limits, &duplicates));
   for (const std::string& path : duplicates) out.problems.push_back("duplicate field \"" + path + "\"");
   CHECK_OK(decode_tree(out.object.ref(), type, &out.problems));

@@ -7,6 +7,12 @@ void FieldSet::add(const FieldSet& other) {
   for (const auto& [element, child] : other.children) children[element].add(child);
 }
 
+void FieldSet::add(FieldSet&& other) {
+  member |= other.member;
+  children.merge(other.children);  // what is in both stays there
+  for (auto& [element, child] : other.children) children.find(element)->second.add(std::move(child));
+}
+
 void FieldSet::subtract(const FieldSet& other) {
   if (other.member) member = false;
   for (auto it = children.begin(); it != children.end();) {

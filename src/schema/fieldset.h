@@ -21,7 +21,8 @@ struct FieldSet {
 
   bool empty() const { return !member && children.empty(); }
   bool operator==(const FieldSet& o) const { return member == o.member && children == o.children; }
-  void add(const FieldSet& other);       // union
+  void add(const FieldSet& other);  // union
+  void add(FieldSet&& other);
   void subtract(const FieldSet& other);  // exact paths
   void intersect(const FieldSet& other);
   std::string json() const;  // FieldsV1

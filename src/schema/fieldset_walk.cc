@@ -1,3 +1,4 @@
+#include <algorithm>
 #include <unordered_map>
 #include <unordered_set>
 
@@ -118,6 +119,33 @@ Result<> collect(const Shapes& s, Ref v, FieldSet& out) {
   return {};
 }
 
+// A member of one object or of two, by its key. Objects are wide: no map of copied keys.
+struct Member {
+  std::string_view key;
+  Ref before, after;
+};
+
+// Sorted by key.
+std::vector<Member> members_of(Ref before, Ref after) {
+  std::vector<Member> out;
+  out.reserve(before.size() + after.size());
+  for (Ref m : before) out.push_back({m.key(), m, Ref()});
+  for (Ref m : after) out.push_back({m.key(), Ref(), m});
+  std::stable_sort(out.begin(), out.end(), [](const Member& a, const Member& b) { return a.key < b.key; });
+  size_t kept = 0;
+  for (size_t i = 0; i < out.size(); i++) {
+    if (kept > 0 && out[kept - 1].key == out[i].key) {
+      Member& same = out[kept - 1];
+      if (out[i].before) same.before = out[i].before;
+      if (out[i].after) same.after = out[i].after;
+    } else {
+      out[kept++] = out[i];
+    }
+  }
+  out.resize(kept);
+  return out;
+}
+
 struct Walk {
   Difference& out;
   std::vector<std::string> path;
@@ -158,19 +186,17 @@ void Walk::visit(const Shapes& s, Ref before, Ref after) {
     for (auto& [element, item] : items_of(s, after)) both[element].second = item;
     for (const auto& [element, pair] : both) step(element, child_of(s, {}), pair.first, pair.second);
   } else {
-    std::map<std::string, std::pair<Ref, Ref>> both;
-    for (Ref m : before) both[std::string(m.key())].first = m;
-    for (Ref m : after) both[std::string(m.key())].second = m;
+    std::vector<Member> both = members_of(before, after);
     // A struct that is no pointer in upstream's types is never absent there, so that it has no owner of its
     // own.
     static const Value kEmpty = Value::object();
-    for (auto& [key, pair] : both) {
+    for (auto& [key, one, other] : both) {
       const Field* f = s.kind == Kind::structure ? s.type->find(key) : nullptr;
       const bool always =
           f != nullptr && f->shape() == Shape::single && f->scalar() == Scalar::object && !f->pointer();
-      if (always && !pair.first && (before || path.empty())) pair.first = kEmpty.ref();
-      if (always && !pair.second && (after || path.empty())) pair.second = kEmpty.ref();
-      step("f:" + key, child_of(s, key), pair.first, pair.second);
+      if (always && !one && (before || path.empty())) one = kEmpty.ref();
+      if (always && !other && (after || path.empty())) other = kEmpty.ref();
+      step("f:" + std::string(key), child_of(s, key), one, other);
     }
   }
   if (path.empty()) return;

@@ -5,6 +5,7 @@
 
 #include "base/bytes.h"
 #include "base/clock.h"
+#include "schema/codec.h"
 #include "schema/protobuf.h"
 #include "schema/protobuf_wire.h"
 #include "schema/quantity.h"
@@ -49,8 +50,13 @@ class Decoder {
   Result<Value> time(std::string_view data, const Field& field);
   Result<Value> int_or_string(std::string_view data, const Field& field);
 
+  Result<> count() {
+    if (++values_ > kMaxValues) return fail(Errc::too_large, strf("more than %zu values", kMaxValues));
+    return {};
+  }
+
   int depth_ = 0;
-  size_t objects_ = 0;
+  size_t objects_ = 0, values_ = 0;
 };
 
 const Field* inlined(const Type& type, uint32_t outer) {
@@ -120,6 +126,7 @@ Result<> Decoder::list(const Item& item, const Field& f, Ref into) {
     Reader numbers(item.data);
     while (!numbers.done()) {
       TRY(const uint64_t raw, numbers.number());
+      CHECK_OK(count());
       TRY(Value value, integer(raw, f));
       array.push(std::move(value));
     }
@@ -150,6 +157,7 @@ Result<> Decoder::map_entry(const Item& item, const Field& f, MapEntries& entrie
 }
 
 Result<Value> Decoder::element(const Item& item, const Field& f) {
+  CHECK_OK(count());
   switch (f.scalar()) {
     case Scalar::boolean:
     case Scalar::int32:
@@ -222,7 +230,11 @@ Result<Value> Decoder::special(const Item& item, const Field& f) {
     return Value::string(canonical);
   }
   if (content.empty()) return Value();
-  return json::parse(content);  // RawExtension and FieldsV1 carry JSON
+  TRY(Value carried,
+      json::parse(content, {.max_values = kMaxValues}));  // RawExtension and FieldsV1 carry JSON
+  values_ += json::count_values(carried, kMaxValues);
+  CHECK_OK(count());
+  return carried;
 }
 
 Result<Value> Decoder::time(std::string_view data, const Field& f) {

@@ -1,20 +1,21 @@
 #include "store/check.h"
 
-#include <dirent.h>
 #include <fcntl.h>
 #include <linux/magic.h>
 #include <signal.h>
+#include <sys/file.h>
 #include <sys/stat.h>
 #include <sys/statfs.h>
 
 #include <algorithm>
 #include <cerrno>
-#include <charconv>
 #include <cstdlib>
 #include <cstring>
 #include <functional>
 
 #include "base/atomic_file.h"
+#include "base/failpoint.h"
+#include "base/tree.h"
 #include "base/unique_fd.h"
 #include "store/database.h"
 
@@ -48,47 +49,50 @@ void on_signal(int number) {
   raise(number);
 }
 
-// Copies whose process is gone: killed, or cut off by the power. Others' directories are left alone, and a
-// link is never followed.
-void remove_old_copies(const std::string& place) {
-  DIR* d = opendir(place.c_str());
-  if (!d) return;
-  while (const dirent* entry = readdir(d)) {
-    const std::string_view name = entry->d_name;
-    if (!name.starts_with(copy_prefix)) continue;
-    int pid = 0;
-    const auto [end, error] =
-        std::from_chars(name.data() + copy_prefix.size(), name.data() + name.size(), pid);
-    struct stat st{};
-    if (error != std::errc() || end == name.data() + name.size() || *end != '-' || pid <= 0 ||
-        fstatat(dirfd(d), entry->d_name, &st, AT_SYMLINK_NOFOLLOW) != 0 || !S_ISDIR(st.st_mode) ||
-        st.st_uid != geteuid() || (kill(pid, 0) == 0 || errno != ESRCH))
-      continue;
-    remove_copy((place + "/" + entry->d_name).c_str());
-  }
-  closedir(d);
+UniqueFd open_locked(const std::string& directory) {
+  UniqueFd fd(open(directory.c_str(), O_RDONLY | O_DIRECTORY | O_NOFOLLOW | O_CLOEXEC));
+  if (fd && flock(fd.get(), LOCK_EX | LOCK_NB) != 0) fd.reset();
+  return fd;
 }
 
-// A directory for a copy. What is made here goes again, however the check ends.
+// Copies that nobody holds any more: their process was killed, or cut off by the power. Others' directories
+// are left alone, and a link is never followed.
+void remove_old_copies(const std::string& place) {
+  for (const std::string& name : list_directory(place)) {
+    if (!name.starts_with(copy_prefix)) continue;
+    const std::string directory = place + "/" + name;
+    const UniqueFd fd = open_locked(directory);
+    struct stat st{};
+    if (fd && fstat(fd.get(), &st) == 0 && st.st_uid == geteuid()) remove_copy(directory.c_str());
+  }
+}
+
+// A directory for a copy, locked as long as it is in use. What is made here goes again, however the check
+// ends.
 class Scratch {
  public:
   static Result<std::unique_ptr<Scratch>> make(const std::string& place) {
-    std::string directory =
-        place + "/" + std::string(copy_prefix) + strf("%d-XXXXXX", static_cast<int>(getpid()));
+    std::string directory = place + "/" + std::string(copy_prefix) + "XXXXXX";
     if (directory.size() >= sizeof copy_to_remove)
       return fail(Errc::invalid_argument, place + ": the name is too long");
     if (!mkdtemp(directory.data())) return fail_errno(errno, "make " + directory);
-    return std::unique_ptr<Scratch>(new Scratch(std::move(directory)));
+    // Another's sweep may have come between: then it is gone.
+    UniqueFd lock = open_locked(directory);
+    if (!lock) return fail(Errc::unavailable, "lock " + directory);
+    return std::unique_ptr<Scratch>(new Scratch(std::move(directory), std::move(lock)));
   }
   ~Scratch() {
-    remove_copy(directory_.c_str());
+    hide();
     for (size_t i = 0; i < std::size(ending_signals); i++) sigaction(ending_signals[i], &before_[i], nullptr);
   }
   Scratch(const Scratch&) = delete;
   std::string file() const { return directory_ + "/" + copy_files[0]; }
+  // Takes the names away. Files that are open stay for who has them open, and end with this process, whatever
+  // ends it.
+  void hide() { remove_copy(directory_.c_str()); }
 
  private:
-  explicit Scratch(std::string directory) : directory_(std::move(directory)) {
+  Scratch(std::string directory, UniqueFd lock) : directory_(std::move(directory)), lock_(std::move(lock)) {
     memcpy(copy_to_remove, directory_.c_str(), directory_.size() + 1);
     struct sigaction action{};
     action.sa_handler = on_signal;
@@ -96,6 +100,7 @@ class Scratch {
   }
 
   std::string directory_;
+  UniqueFd lock_;
   struct sigaction before_[std::size(ending_signals)];
 };
 
@@ -161,7 +166,10 @@ Result<> use_copy_at(const std::string& path, const std::string& place, const Us
   const std::string to = (*made)->file();
   CHECK_OK(copy(path, to));
   CHECK_OK(copy(path + "-wal", to + "-wal"));
+  if (LIMPET_FAILPOINT("store.check.copied")) return fail(Errc::unavailable, "failpoint store.check.copied");
   auto opened = Database::open(to, never_checkpoint);
+  (*made)->hide();
+  if (LIMPET_FAILPOINT("store.check.opened")) return fail(Errc::unavailable, "failpoint store.check.opened");
   auto used = opened ? use(**opened) : Result<>(std::unexpected(std::move(opened).error()));
   if (used) return used;
   // What is said of the copy is meant of the original.
@@ -175,6 +183,7 @@ Result<> use_copy_at(const std::string& path, const std::string& place, const Us
 Result<> use_copy(const std::string& path, const std::vector<std::string>& places, uint64_t max_bytes,
                   const Use& use) {
   const Trace file = trace_of(path), log = trace_of(path + "-wal");
+  for (const std::string& place : places) remove_old_copies(place);
   const uint64_t bytes = static_cast<uint64_t>(file.size) + static_cast<uint64_t>(log.size);
   // As at the start: the file beside it says that there was one.
   if (bytes == 0 && trace_of(path + ".made").there) {
@@ -183,7 +192,6 @@ Result<> use_copy(const std::string& path, const std::vector<std::string>& place
   }
   if (bytes == 0) return fail(Errc::not_found, path + " is not there");
   if (bytes > max_bytes) return fail(Errc::too_large, path + " is too large to be copied");
-  for (const std::string& place : places) remove_old_copies(place);
   for (const bool memory : {false, true}) {
     for (const std::string& place : places) {
       if (in_memory(place) != memory || !has_room(place, 2 * bytes)) continue;

@@ -23,11 +23,12 @@ struct CheckReport {
 };
 
 // places: directories for the copy, in the order of preference; those on a disk are tried before those in
-// memory, and each only if it has room for two copies. A copy lies in a directory of its own (mode 0700) and
-// is gone when this returns; what a killed process left of its copy goes too. Errors: not_found when there
-// is no database; too_large when it and its log exceed max_bytes; exhausted when no place has room or may be
-// written to; conflict when the database was changed meanwhile, so that the copy says nothing; corrupt when
-// it is damaged, or lost where there was one; others as those of Database.
+// memory, and each only if it has room for two copies. A copy lies in a directory of its own (mode 0700), has
+// a name only until it is opened, and is gone when this returns; what a process killed before that left of
+// its copy goes with the next check. Errors: not_found when there is no database; too_large when it and its
+// log exceed max_bytes; exhausted when no place has room or may be written to; conflict when the database was
+// changed meanwhile, so that the copy says nothing; corrupt when it is damaged, or lost where there was one;
+// others as those of Database.
 Result<CheckReport> check_database(const std::string& path, const std::vector<std::string>& places,
                                    uint64_t max_bytes);
 

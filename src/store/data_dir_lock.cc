@@ -7,6 +7,8 @@
 #include <cerrno>
 #include <climits>
 
+#include "base/failpoint.h"
+
 namespace limpet::store {
 namespace {
 
@@ -27,19 +29,38 @@ std::string read_holder(int fd) {
   return out;
 }
 
+constexpr int tries = 100;  // a name that is taken away under us each time is somebody's doing
+
+// Whether the name still leads to the file: one that was removed or replaced between open and flock locks
+// nothing, since who comes next makes another.
+bool still_named(int fd, const std::string& path) {
+  struct stat mine{}, named{};
+  return fstat(fd, &mine) == 0 && lstat(path.c_str(), &named) == 0 && mine.st_dev == named.st_dev &&
+         mine.st_ino == named.st_ino;
+}
+
+Result<UniqueFd> open_locked(const std::string& lock_file, const std::string& what) {
+  for (int i = 0; i < tries; i++) {
+    UniqueFd fd(open(lock_file.c_str(), O_RDWR | O_CREAT | O_CLOEXEC | O_NOFOLLOW, 0600));
+    if (!fd) return fail_errno(errno, "open " + lock_file);
+    if (LIMPET_FAILPOINT("store.lock.opened")) unlink(lock_file.c_str());
+    int rc;
+    while ((rc = flock(fd.get(), LOCK_EX | LOCK_NB)) != 0 && errno == EINTR) {
+    }
+    if (rc == 0 && still_named(fd.get(), lock_file)) return fd;
+    const int error = errno;
+    if (rc == 0 || !still_named(fd.get(), lock_file)) continue;
+    if (error != EWOULDBLOCK) return fail_errno(error, "lock " + lock_file);
+    return fail(Errc::already_exists, what + " is in use by " + read_holder(fd.get()));
+  }
+  return fail(Errc::unavailable, "lock " + lock_file + ": it is removed again and again");
+}
+
 }  // namespace
 
 Result<FileLock> FileLock::acquire(const std::string& lock_file, const std::string& what) {
   CHECK_OK(fill_standard_fds());
-  UniqueFd fd(open(lock_file.c_str(), O_RDWR | O_CREAT | O_CLOEXEC | O_NOFOLLOW, 0600));
-  if (!fd) return fail_errno(errno, "open " + lock_file);
-  int rc;
-  while ((rc = flock(fd.get(), LOCK_EX | LOCK_NB)) != 0 && errno == EINTR) {
-  }
-  if (rc != 0) {
-    if (errno != EWOULDBLOCK) return fail_errno(errno, "lock " + lock_file);
-    return fail(Errc::already_exists, what + " is in use by " + read_holder(fd.get()));
-  }
+  TRY(UniqueFd fd, open_locked(lock_file, what));
   // Who holds it is a hint for people; a disk too full for it does not stop the start. Written only when it
   // changed.
   const std::string text = holder_text();

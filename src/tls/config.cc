@@ -4,7 +4,7 @@
 
 #include "base/assert.h"
 #include "base/atomic_file.h"
-#include "tls/mbed.h"
+#include "base/mbed.h"
 
 namespace limpet::tls {
 
@@ -115,7 +115,7 @@ Result<> Config::defaults(int endpoint, bool alpn_http1) {
   CHECK_OK(set_up(
       mbedtls_ssl_config_defaults(&ssl, endpoint, MBEDTLS_SSL_TRANSPORT_STREAM, MBEDTLS_SSL_PRESET_DEFAULT),
       "TLS defaults"));
-  mbedtls_ssl_conf_rng(&ssl, mbed_random, nullptr);
+  mbedtls_ssl_conf_rng(&ssl, mbed_system_random, nullptr);
   mbedtls_ssl_conf_ciphersuites(&ssl, ciphersuites);
 #if LIMPET_MBED3
   mbedtls_ssl_conf_min_tls_version(&ssl, MBEDTLS_SSL_VERSION_TLS1_2);
@@ -134,10 +134,10 @@ Result<> Config::own_certificate(const std::string& certificate_pem, const std::
   CHECK_OK(set_up(mbedtls_x509_crt_parse(&own, bytes_of(certificate_pem), certificate_pem.size() + 1),
                   "certificate"));
 #if LIMPET_MBED3
-  CHECK_OK(set_up(
-      mbedtls_pk_parse_key(&key, bytes_of(key_pem), key_pem.size() + 1, nullptr, 0, mbed_random, nullptr),
-      "private key"));
-  int pair = mbedtls_pk_check_pair(&own.pk, &key, mbed_random, nullptr);
+  CHECK_OK(set_up(mbedtls_pk_parse_key(&key, bytes_of(key_pem), key_pem.size() + 1, nullptr, 0,
+                                       mbed_system_random, nullptr),
+                  "private key"));
+  int pair = mbedtls_pk_check_pair(&own.pk, &key, mbed_system_random, nullptr);
 #else
   CHECK_OK(
       set_up(mbedtls_pk_parse_key(&key, bytes_of(key_pem), key_pem.size() + 1, nullptr, 0), "private key"));
@@ -161,9 +161,9 @@ Result<> Config::warm_up() {
   const unsigned char hash[32] = {1, 2, 3};
   unsigned char signature[MBEDTLS_PK_SIGNATURE_MAX_SIZE];
   size_t size = 0;
-  CHECK_OK(set_up(
-      mbedtls_pk_sign(&key, MBEDTLS_MD_SHA256, hash, sizeof hash, signature, &size, mbed_random, nullptr),
-      "private key"));
+  CHECK_OK(set_up(mbedtls_pk_sign(&key, MBEDTLS_MD_SHA256, hash, sizeof hash, signature, &size,
+                                  mbed_system_random, nullptr),
+                  "private key"));
 #endif
   return {};
 }
@@ -181,9 +181,9 @@ Result<std::shared_ptr<Config>> Config::server(const ServerOptions& options) {
     CHECK_OK(c->add_authorities(options.client_ca_pem));
     mbedtls_ssl_conf_authmode(&c->ssl, MBEDTLS_SSL_VERIFY_OPTIONAL);
   }
-  CHECK_OK(set_up(
-      mbedtls_ssl_ticket_setup(&c->tickets, mbed_random, nullptr, MBEDTLS_CIPHER_AES_256_GCM, ticket_life_s),
-      "session tickets"));
+  CHECK_OK(set_up(mbedtls_ssl_ticket_setup(&c->tickets, mbed_system_random, nullptr,
+                                           MBEDTLS_CIPHER_AES_256_GCM, ticket_life_s),
+                  "session tickets"));
   mbedtls_ssl_conf_session_tickets_cb(&c->ssl, mbedtls_ssl_ticket_write, parse_ticket, &c->tickets);
 #if LIMPET_MBED3 && defined(MBEDTLS_SSL_PROTO_TLS1_3)
   // A TLS 1.3 ticket of mbedTLS does not carry the client's certificate: who resumed would be nobody.

@@ -5,7 +5,7 @@
 #include <algorithm>
 
 #include "base/assert.h"
-#include "tls/mbed.h"
+#include "base/mbed.h"
 #if LIMPET_MBED3
 #include <psa/crypto.h>
 #endif

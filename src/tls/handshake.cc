@@ -3,10 +3,10 @@
 
 #include "base/assert.h"
 #include "base/failpoint.h"
+#include "base/mbed.h"
 #include "loop/loop.h"
 #include "tls/context.h"
 #include "tls/engine.h"
-#include "tls/mbed.h"
 #include "tls/session.h"
 #include "tls/tls.h"
 

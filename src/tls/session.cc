@@ -7,8 +7,8 @@
 
 #include "base/bytes.h"
 #include "base/failpoint.h"
+#include "base/mbed.h"
 #include "base/sha256.h"
-#include "tls/mbed.h"
 #include "tls/verify.h"
 
 namespace limpet::tls {

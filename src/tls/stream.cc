@@ -6,9 +6,9 @@
 #include <deque>
 
 #include "base/assert.h"
+#include "base/mbed.h"
 #include "tls/context.h"
 #include "tls/engine.h"
-#include "tls/mbed.h"
 #include "tls/session.h"
 #include "tls/tls.h"
 

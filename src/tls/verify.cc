@@ -6,7 +6,7 @@
 
 #include <cstring>
 
-#include "tls/mbed.h"
+#include "base/mbed.h"
 
 namespace limpet::tls {
 

@@ -85,14 +85,19 @@ def run_unit_executable(path, options, report):
         cases = list(ElementTree.parse(junit.name).iter("testcase"))
     except ElementTree.ParseError:
         cases = []
+    # What a test says through tests/unit/skip.h: its name and why this machine cannot run it.
+    skipped = {fields[1]: fields[2] for fields in (line.split("\t") for line in output.splitlines())
+               if len(fields) == 3 and fields[0] == "SKIP"}
     for case in cases:
         name = f"{room}: {case.get('name')}"
         wrong = [f for tag in ("failure", "error") for f in case.iter(tag)]
         if wrong:
             failures += 1
             report.add("FAIL", name, "", "\n".join((f.get("message") or "") + "\n" + (f.text or "") for f in wrong))
-        else:
-            report.add("PASS", name)
+            continue
+        # A test with subcases has a name for each, which begins with its own.
+        why = next((r for n, r in skipped.items() if (case.get("name") + "/").startswith(n + "/")), None)
+        report.add("SKIP" if why else "PASS", name, why or "")
     if code == SKIP_CODE and not cases:
         report.add("SKIP", f"{room}: the whole executable", (output.strip().splitlines() or ["no reason given"])[-1])
     elif code != 0 and failures == 0:

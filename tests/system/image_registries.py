@@ -1,12 +1,16 @@
 #!/usr/bin/env python3
 # timeout: 180
 """Registries over TLS with a password: imagePullSecrets of pods, an authority of the device's own."""
+import http.server
 import os
+import socket
+import socketserver
 import subprocess
 import sys
+import threading
 
 sys.path.insert(0, os.environ["LIMPET_SOURCE"] + "/tests/lib")
-from case import case, eventually, expect, expect_match, run, skip
+from case import Failure, case, eventually, expect, expect_match, run, skip
 from limpet import SCRATCH, pod, pod_device
 import busybox_image
 
@@ -20,6 +24,22 @@ storage: {{filesystem: {{rootdirectory: {home}/storage}}}}
 http: {{addr: "{address}", secret: test, tls: {{certificate: {home}/cert.pem, key: {home}/key.pem}}}}
 auth: {{htpasswd: {{realm: test, path: {home}/htpasswd}}}}
 """
+
+METADATA = "169.254.169.254"
+
+
+class Redirects(http.server.BaseHTTPRequestHandler):
+    """Leads everybody to a name of the device's link."""
+
+    def do_GET(self):  # pylint: disable=invalid-name
+        self.send_response(307)
+        self.send_header("Location", "http://metadata.example/latest/meta-data/")
+        self.send_header("Content-Length", "0")
+        self.end_headers()
+
+    def log_message(self, *_):  # pylint: disable=arguments-differ
+        pass
+
 
 for program in ("docker-registry", "skopeo", "openssl"):
     if subprocess.run(["which", program], stdout=subprocess.DEVNULL, check=False).returncode != 0:
@@ -124,6 +144,35 @@ def unknown_authority():
     pull_secret("stranger", STRANGER, "secret")
     device.create(private_pod("with-stranger", "stranger", image=STRANGER + "/app:1"))
     refused("with-stranger", f"https://{STRANGER}/.*is not signed by the authorities of registries.caFile; .*limpetd.yaml")
+
+
+@case
+def names_of_the_own_link():
+    """Where clouds keep credentials: neither a name that resolves to it nor a redirect to one leads there."""
+    subprocess.run(["ip", "address", "add", METADATA + "/32", "dev", "lo"], check=True)
+    hosts = os.path.join(SCRATCH, "hosts")
+    with open(hosts, "w", encoding="ascii") as out:
+        out.write(f"127.0.0.1 localhost\n{METADATA} metadata.example\n")
+    subprocess.run(["mount", "--bind", hosts, "/etc/hosts"], check=True)  # of the mount namespace of this test
+    try:
+        with socket.create_server((METADATA, 443)) as secure, socket.create_server((METADATA, 80)) as plain:
+            why = f"{METADATA} is an address of the device's own link, which is refused"
+            device.create(private_pod("by-name", image="metadata.example/app:1"))
+            refused("by-name", why)
+            with socketserver.TCPServer(("127.0.0.1", 0), Redirects) as leads:
+                threading.Thread(target=leads.serve_forever).start()
+                device.create(private_pod("by-redirect", image=f"127.0.0.1:{leads.server_address[1]}/app:1"))
+                refused("by-redirect", why)
+                leads.shutdown()
+            for listener in secure, plain:
+                listener.setblocking(False)
+                try:
+                    listener.accept()
+                except BlockingIOError:
+                    continue
+                raise Failure("somebody came")
+    finally:
+        subprocess.run(["umount", "/etc/hosts"], check=True)
 
 
 try:

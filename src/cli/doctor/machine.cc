@@ -1,11 +1,11 @@
 // Reading below the root of the machine, and the list of checks.
-#include <dirent.h>
 #include <unistd.h>
 
 #include <algorithm>
 
 #include "base/atomic_file.h"
 #include "base/json.h"
+#include "base/tree.h"
 #include "cli/doctor/apart.h"
 #include "cli/doctor/checks.h"
 
@@ -57,14 +57,8 @@ std::string contents(const Machine& m, const std::string& path) {
 }
 
 std::vector<std::string> names_in(const Machine& m, const std::string& path) {
-  std::vector<std::string> out;
-  if (DIR* d = opendir((m.root + path).c_str())) {
-    while (const dirent* entry = readdir(d)) {
-      if (entry->d_name[0] != '.') out.emplace_back(entry->d_name);
-    }
-    closedir(d);
-  }
-  std::sort(out.begin(), out.end());
+  std::vector<std::string> out = list_directory(m.root + path);
+  std::erase_if(out, [](const std::string& name) { return name[0] == '.'; });
   return out;
 }
 

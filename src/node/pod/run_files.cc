@@ -6,6 +6,7 @@
 #include <cerrno>
 
 #include "base/atomic_file.h"
+#include "base/tree.h"
 #include "node/runtime/rootfs.h"
 
 namespace limpet::node {

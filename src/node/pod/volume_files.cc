@@ -13,6 +13,7 @@
 #include "base/atomic_file.h"
 #include "base/failpoint.h"
 #include "base/sha256.h"
+#include "base/tree.h"
 #include "base/unique_fd.h"
 #include "node/runtime/rootfs.h"
 

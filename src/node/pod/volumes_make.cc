@@ -7,6 +7,7 @@
 #include <cerrno>
 
 #include "base/atomic_file.h"
+#include "base/tree.h"
 #include "base/unique_fd.h"
 #include "node/pod/volume_files.h"
 #include "node/pod/volumes.h"
@@ -86,16 +87,8 @@ Result<> check_host_path(const VolumePlan& plan) {
 }
 
 Result<> unmount_below(const std::string& dir) {
-  DIR* d = opendir(dir.c_str());
-  if (!d) return {};
-  std::vector<std::string> names;
-  while (const dirent* e = readdir(d)) {
-    if (e->d_name[0] != '.') names.push_back(e->d_name);
-  }
-  closedir(d);
-  for (const std::string& name : names) {
-    const std::string path = dir + "/" + name;
-    CHECK_OK(unmount(path));
+  for (const std::string& name : list_directory(dir)) {
+    if (name[0] != '.') CHECK_OK(unmount(dir + "/" + name));
   }
   return {};
 }

@@ -11,6 +11,7 @@
 #include "base/atomic_file.h"
 #include "base/failpoint.h"
 #include "base/json.h"
+#include "base/tree.h"
 #include "base/unique_fd.h"
 #include "node/runtime/capabilities.h"
 #include "node/runtime/oci_spec.h"

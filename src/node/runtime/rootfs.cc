@@ -1,6 +1,5 @@
 #include "node/runtime/rootfs.h"
 
-#include <dirent.h>
 #include <fcntl.h>
 #include <linux/magic.h>
 #include <linux/openat2.h>
@@ -12,10 +11,10 @@
 
 #include <algorithm>
 #include <cerrno>
-#include <cstring>
 
 #include "base/atomic_file.h"
 #include "base/failpoint.h"
+#include "base/tree.h"
 #include "base/unique_fd.h"
 
 namespace limpet::node {
@@ -59,44 +58,6 @@ bool set_propagation(const std::string& target, unsigned long type) {
   const UniqueFd fd(open(target.c_str(), O_PATH | O_NOFOLLOW | O_CLOEXEC));
   return fd && ::mount(nullptr, by_fd(fd.get()).c_str(), nullptr, MS_REC | type, nullptr) == 0;
 }
-
-struct Remover {
-  int top;
-  int moved = 0;
-  int error = 0;
-
-  // Depth is bounded: what lies too deep is moved to the top and removed from there.
-  void empty(int dir_fd, int depth) {
-    DIR* dir = fdopendir(dir_fd);
-    if (dir == nullptr) {
-      close(dir_fd);
-      return;
-    }
-    while (dirent* entry = readdir(dir)) {
-      if (strcmp(entry->d_name, ".") == 0 || strcmp(entry->d_name, "..") == 0) continue;
-      remove(dirfd(dir), entry->d_name, depth);
-    }
-    closedir(dir);
-  }
-
-  void remove(int dir, const char* name, int depth) {
-    if (unlinkat(dir, name, 0) == 0 || errno == ENOENT) return;
-    if (errno != EISDIR && errno != EPERM) error = errno;
-    if (errno != EISDIR && errno != EPERM) return;
-    if (depth > 100) {
-      std::string aside = strf(".limpet-moved-%d", moved++);
-      if (renameat(dir, name, top, aside.c_str()) != 0) error = errno;
-      return;
-    }
-    // Never into something mounted there: a volume's files are not ours to remove.
-    open_how how{};
-    how.flags = O_RDONLY | O_DIRECTORY | O_NOFOLLOW | O_CLOEXEC;
-    how.resolve = RESOLVE_NO_XDEV | RESOLVE_BENEATH;
-    int child = static_cast<int>(syscall(SYS_openat2, dir, name, &how, sizeof how));
-    if (child >= 0) empty(child, depth + 1);
-    if (unlinkat(dir, name, AT_REMOVEDIR) != 0 && errno != ENOENT) error = errno;
-  }
-};
 
 }  // namespace
 
@@ -179,39 +140,6 @@ bool is_mounted(const std::string& target) {
   struct statx mine{};
   if (statx(AT_FDCWD, target.c_str(), AT_SYMLINK_NOFOLLOW, STATX_BASIC_STATS, &mine) != 0) return false;
   return (mine.stx_attributes_mask & mine.stx_attributes & STATX_ATTR_MOUNT_ROOT) != 0;
-}
-
-Result<> remove_tree(const std::string& path) {
-  if (unlink(path.c_str()) == 0 || errno == ENOENT) return {};
-  for (int round = 0; round < 1000; ++round) {
-    UniqueFd top(open(path.c_str(), O_RDONLY | O_DIRECTORY | O_NOFOLLOW | O_CLOEXEC));
-    if (!top) return errno == ENOENT ? Result<>() : fail_errno(errno, "open " + path);
-    Remover remover{top.get()};
-    remover.moved = round * 100000;
-    remover.empty(fcntl(top.get(), F_DUPFD_CLOEXEC, 3), 0);
-    if (rmdir(path.c_str()) == 0 || errno == ENOENT) return {};
-    if (remover.error != 0 && remover.error != ENOTEMPTY) return fail_errno(remover.error, "remove " + path);
-    if (errno != ENOTEMPTY) return fail_errno(errno, "remove " + path);
-  }
-  return fail(Errc::io, "remove " + path + ": does not end");
-}
-
-std::vector<std::string> list_directory(const std::string& path) {
-  std::vector<std::string> names;
-  // A look is no reason to write: the time of access would go to flash. Not everybody may leave it alone.
-  constexpr int flags = O_RDONLY | O_DIRECTORY | O_CLOEXEC;
-  UniqueFd fd(open(path.c_str(), flags | O_NOATIME));
-  if (!fd && errno == EPERM) fd.reset(open(path.c_str(), flags));
-  DIR* dir = fd ? fdopendir(fd.get()) : nullptr;
-  if (dir == nullptr) return names;
-  (void)fd.release();
-  while (dirent* entry = readdir(dir)) {
-    if (strcmp(entry->d_name, ".") != 0 && strcmp(entry->d_name, "..") != 0)
-      names.emplace_back(entry->d_name);
-  }
-  closedir(dir);
-  std::sort(names.begin(), names.end());
-  return names;
 }
 
 namespace {

@@ -1,4 +1,4 @@
-// Mounts and trees below a container: the overlay root, volumes at a sub path, and removal of it all.
+// Mounts below a container: the overlay root and volumes at a sub path.
 // Blocking: runs on the pool. Everything here may meet files that a container made, so nothing follows a link
 // out of its root.
 #pragma once
@@ -30,10 +30,6 @@ void part_from_peers(const std::string& target);
 Result<> unmount(const std::string& target);
 bool is_mounted(const std::string& target);  // another device or file system than its parent
 
-// Removes what is below path and path itself; other file systems in it are left, which is then an error.
-// Idempotent.
-Result<> remove_tree(const std::string& path);
-
 // Whether the kernel would mount a sysfs for this process's network namespace; not so where the namespace
 // belongs to somebody else (a daemon in a container with the machine's network).
 bool may_mount_sysfs();
@@ -41,7 +37,5 @@ bool has_mount_setattr();  // Linux 5.12: a tree of mounts can be made read-only
 
 // Character and block devices below /dev, for privileged containers.
 std::vector<SpecDevice> host_devices();
-
-std::vector<std::string> list_directory(const std::string& path);  // names, sorted; empty when there is none
 
 }  // namespace limpet::node

@@ -6,6 +6,7 @@
 
 #include "base/atomic_file.h"
 #include "base/json.h"
+#include "base/tree.h"
 #include "node/runtime/bundle.h"
 #include "node/runtime/records.h"
 #include "node/runtime/rootfs.h"

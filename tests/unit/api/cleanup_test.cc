@@ -397,6 +397,31 @@ TEST_CASE("what every namespace has comes back") {
   CHECK(s.until([&] { return s.get(kMaps + "/kube-root-ca.crt").status == 200; }));
 }
 
+TEST_CASE("kube-root-ca.crt follows the authority's certificate, in every namespace, and nobody else") {
+  Server s;
+  REQUIRE(s.post("/api/v1/namespaces", R"({"kind":"Namespace","apiVersion":"v1","metadata":{"name":"shop"}})")
+              .status == 201);
+  const auto map = [](const std::string& ns) {
+    return "/api/v1/namespaces/" + ns + "/configmaps/kube-root-ca.crt";
+  };
+  const auto holds = [&](const std::string& ns, const std::string& ca) {
+    Answer a = s.get(map(ns));
+    return a.json()["data"]["ca.crt"].str() == ca && a.json()["data"].size() == 1;
+  };
+  s.api->set_cluster_ca("renewed");
+  for (const char* ns : {"default", "kube-system", "shop"})
+    CHECK(s.until([&] { return holds(ns, "renewed"); }));
+  // Nothing is written where nothing changed.
+  const std::string version = s.get(map("shop")).json()["metadata"]["resourceVersion"].str();
+  s.api->set_cluster_ca("renewed");
+  s.patch(map("default"), "application/merge-patch+json", R"({"data":{"ca.crt":"mine","more":"x"}})");
+  CHECK(s.until([&] { return holds("default", "renewed"); }));
+  CHECK(s.get(map("shop")).json()["metadata"]["resourceVersion"].str() == version);
+  // One that was renewed while no server ran.
+  s.restart([&] { s.set_ca("later"); });
+  CHECK(s.until([&] { return holds("shop", "later"); }));
+}
+
 TEST_CASE("events leave after an hour") {
   Server s(nullptr, [](Options& o) { o.event_sweep_ms = 2; });
   const std::string events = "/api/v1/namespaces/default/events";

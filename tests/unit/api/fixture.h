@@ -72,6 +72,8 @@ class Server {
   void turn();
   // Another API server over the same store.
   void restart(const std::function<void()>& meanwhile);
+  // Of the next API server over the store.
+  void set_ca(std::string pem) { options_.cluster_ca_pem = std::move(pem); }
   // For good: the API stays as it is.
   void close_store();
 

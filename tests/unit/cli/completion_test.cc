@@ -57,6 +57,12 @@ TEST_CASE("completion: bash offers what fits") {
   CHECK_EQ(offered(loop, file, "limpet logs --t"), "--tail --timestamps ");
   CHECK_EQ(offered(loop, file, "limpet completion ''"), "bash fish zsh ");
   CHECK_EQ(offered(loop, file, "limpet exec web -- --"), " ");
+  CHECK_EQ(offered(loop, file, "limpet completion bash ''"), " ");
+  CHECK_EQ(offered(loop, file, "limpet --tail ''"), " ");
+  CHECK_EQ(offered(loop, file, "limpet --tail -"), " ");
+  CHECK_EQ(offered(loop, file, "limpet top --sort ''"), "cpu memory ");
+  CHECK_EQ(offered(loop, file, "limpet ps -o ''"), "json ");
+  CHECK_EQ(offered(loop, file, "limpet --config " + file.substr(0, file.size() - 1)), file + " ");
   unlink(file.c_str());
   rmdir(directory.c_str());
 }

@@ -2,15 +2,20 @@
 #include <doctest/doctest.h>
 #include <fcntl.h>
 #include <signal.h>
+#include <sys/file.h>
 #include <sys/stat.h>
 #include <sys/wait.h>
 #include <unistd.h>
 
 #include <cstdlib>
 
+#include "../skip.h"
 #include "base/atomic_file.h"
 #include "base/bytes.h"
+#include "base/failpoint.h"
 #include "base/random.h"
+#include "base/tree.h"
+#include "base/unique_fd.h"
 #include "cli/command_doctor.h"
 #include "cli/doctor/apart.h"
 #include "pki/certificate.h"
@@ -320,7 +325,7 @@ TEST_CASE("doctor: who may not know is told so, and nothing else") {
   r.m.daemon = {0, true, true, ""};
   CHECK_EQ(said(check_daemon(r.m)), "ok: limpetd is ready; 0 containers run.");
   CHECK(has(said(check_store(r.m)), "skipped: limpetd has it open"));
-  if (geteuid() != 0) return;
+  if (geteuid() != 0) SKIP_TEST("needs root");
   // Of a real directory, as another user.
   REQUIRE(chmod((r.root + "/var/lib/limpet").c_str(), 0700) == 0);
   REQUIRE(chmod(r.root.c_str(), 0755) == 0);
@@ -446,20 +451,21 @@ TEST_CASE("doctor: the store is checked without being touched") {
   REQUIRE_FALSE(nowhere);
   CHECK(nowhere.error().code == Errc::exhausted);
   const std::string good = read_file(file, 1 << 20).value_or("");
-  // A name that others can foresee does no harm, and what a killed one left goes.
-  const pid_t gone = fork();
-  if (gone == 0) _exit(0);
-  waitpid(gone, nullptr, 0);
-  r.put(strf("/var/lib/limpet/limpet-check-%d-abcdef/db", static_cast<int>(gone)), "secret");
-  r.put("/var/lib/limpet/limpet-check-1-abcdef/db", "of a living process");
-  r.put(strf("/var/lib/limpet/limpet-check-%d.db", static_cast<int>(getpid())), "somebody's");
+  // What nobody holds any more goes, what is not a copy stays.
+  r.put("/var/lib/limpet/limpet-check-abcdef/db", "of a killed process");
+  r.put("/var/lib/limpet/limpet-check-held/db", "of a living process");
+  r.put("/var/lib/limpet/limpet-check-file", "somebody's");
+  {
+    const UniqueFd held(open((r.root + "/var/lib/limpet/limpet-check-held").c_str(), O_RDONLY | O_CLOEXEC));
+    REQUIRE(flock(held.get(), LOCK_EX | LOCK_NB) == 0);
+    CHECK(has(said(check_store(r.m)), "ok: The store is whole"));
+  }
+  CHECK_FALSE(exists(r.m, "/var/lib/limpet/limpet-check-abcdef"));
+  CHECK(exists(r.m, "/var/lib/limpet/limpet-check-held/db"));
+  CHECK(exists(r.m, "/var/lib/limpet/limpet-check-file"));
   CHECK(has(said(check_store(r.m)), "ok: The store is whole"));
-  CHECK_FALSE(exists(r.m, strf("/var/lib/limpet/limpet-check-%d-abcdef", static_cast<int>(gone))));
-  CHECK(exists(r.m, "/var/lib/limpet/limpet-check-1-abcdef/db"));
-  CHECK(exists(r.m, strf("/var/lib/limpet/limpet-check-%d.db", static_cast<int>(getpid()))));
-  r.remove("/var/lib/limpet/limpet-check-1-abcdef/db");
-  rmdir((r.root + "/var/lib/limpet/limpet-check-1-abcdef").c_str());
-  r.remove(strf("/var/lib/limpet/limpet-check-%d.db", static_cast<int>(getpid())));
+  CHECK_FALSE(exists(r.m, "/var/lib/limpet/limpet-check-held"));
+  r.remove("/var/lib/limpet/limpet-check-file");
   std::string bad = good;
   bad[bad.find("value 2") + 6] = '9';
   r.put("/var/lib/limpet/limpet.db", bad);
@@ -485,6 +491,43 @@ TEST_CASE("doctor: the store is checked without being touched") {
   CHECK(has(said(check_store(r.m)), "problem: The store could not be checked: "));
   CHECK_FALSE(has(said(check_store(r.m)), "remove the store"));
   CHECK_EQ(names_in(r.m, "/var/lib/limpet").size(), 2);
+}
+
+TEST_CASE("a check that is killed leaves no copy behind, or one that the next check takes away") {
+  Rig r;
+  const std::string directory = r.root + "/var/lib/limpet", file = directory + "/limpet.db";
+  r.put("/var/lib/limpet/lock", "");
+  {
+    auto db = store::Database::open(file, size_t{1} << 40);
+    REQUIRE(db);
+    REQUIRE((*db)->close());
+  }
+  const auto copies = [&] {
+    std::vector<std::string> names = list_directory(directory);
+    std::erase_if(names, [](const std::string& n) { return !n.starts_with("limpet-check-"); });
+    return names.size();
+  };
+  const auto killed_at = [&](const char* point) {
+    const pid_t child = fork();
+    if (child == 0) {
+      failpoint::arm(point + std::string("=kill"));
+      (void)store::check_database(file, {directory}, 1 << 20);
+      _exit(0);
+    }
+    int status = 0;
+    waitpid(child, &status, 0);
+    return WIFSIGNALED(status) && WTERMSIG(status) == SIGKILL;
+  };
+  REQUIRE(killed_at("store.check.copied"));
+  CHECK(copies() == 1);
+  REQUIRE(store::check_database(file, {directory}, 1 << 20));
+  CHECK(copies() == 0);
+  REQUIRE(killed_at("store.check.opened"));
+  CHECK(copies() == 0);
+  // Also where there is nothing to check any more.
+  REQUIRE(killed_at("store.check.copied"));
+  REQUIRE_FALSE(store::check_database(file, {directory}, 1));
+  CHECK(copies() == 0);
 }
 
 TEST_CASE("doctor: a copy of the store does not outlive a signal, and its Secrets can be read") {

@@ -134,6 +134,18 @@ TEST_CASE("a banned word is found where it is used and only there") {
   }
 }
 
+TEST_CASE("a test that cannot run here says so by SKIP_TEST, which is counted") {
+  for (const house::File& file : house::files_below("tests/unit", {".h", ".cc"})) {
+    for (size_t i = 0; i < file.lines.size(); i++) {
+      const std::string& line = file.lines[i];
+      const bool silent = line.find("geteuid() != 0) return;") != std::string::npos;
+      const bool uncounted = line.find("MESSAGE(\"skip") != std::string::npos;
+      CHECK_MESSAGE((file.path.ends_with("rules_test.cc") || (!silent && !uncounted)), file.path, ":", i + 1,
+                    ": use SKIP_TEST of tests/unit/skip.h");
+    }
+  }
+}
+
 TEST_CASE("nobody in src calls what the house does not allow") {
   for (const house::File& file : house::files_below("src", {".h", ".cc", ".c"})) {
     for (size_t i = 0; i < file.code.size(); i++) {

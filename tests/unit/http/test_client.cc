@@ -217,6 +217,15 @@ TEST_CASE("proxies: absolute form for http, CONNECT for https") {
   CHECK((*got)->body == "ok");
 }
 
+TEST_CASE("a kept connection that went further is not for who may not") {
+  Setup s([](ExchangePtr e) { e->respond({200, {}, "ok"}); });
+  CHECK(s.fetch(request("/"))->body == "ok");
+  ClientRequest narrow = request("/");
+  narrow.origin.reach = loop::Reach::off_device;
+  CHECK(s.fetch(narrow)->body == "ok");
+  CHECK(s.client->idle_connections() == 2);
+}
+
 TEST_CASE("a kept connection that died is replaced; one that dies is dropped") {
   Setup s([](ExchangePtr e) { e->respond({200, {}, "ok"}); });
   CHECK(s.fetch(request("/"))->body == "ok");

@@ -4,6 +4,7 @@
 
 #include <algorithm>
 
+#include "../skip.h"
 #include "device.h"
 #include "fake_registry.h"
 
@@ -130,10 +131,7 @@ TEST_CASE("an archive does not take the last of the disk") {
   TempDir dir;
   const MemoryDisk disk(dir.path + "/small", "size=40m");
   const std::string& small = disk.path;
-  if (!disk.mounted) {
-    MESSAGE("skipped: no tmpfs can be mounted here");
-    return;
-  }
+  if (!disk.mounted) SKIP_TEST("no tmpfs can be mounted here");
   const auto import_of = [&](size_t megabytes) {
     Device device(small + "/store");
     const std::string path = dir.path + "/app.tar";

@@ -11,16 +11,14 @@
 #include <string>
 #include <vector>
 
+#include "../skip.h"
 #include "../unpack/support.h"
 #include "base/clock.h"
 #include "image/images.h"
 #include "tar.h"
 
-#define NEEDS_ROOT()                                  \
-  if (geteuid() != 0) {                               \
-    MESSAGE("skipped: unpacking a layer needs root"); \
-    return;                                           \
-  }
+#define NEEDS_ROOT() \
+  if (geteuid() != 0) SKIP_TEST("unpacking a layer needs root")
 
 namespace limpet::image {
 

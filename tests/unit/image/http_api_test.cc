@@ -1,6 +1,7 @@
 // The calls of the command line, over a real unix socket.
 #include <doctest/doctest.h>
 
+#include "../skip.h"
 #include "../unpack/support.h"
 #include "fake_registry.h"
 #include "http/client.h"
@@ -71,10 +72,7 @@ std::string last_line(std::string text) {
 }  // namespace
 
 TEST_CASE("pull, list and remove over the socket") {
-  if (geteuid() != 0) {
-    MESSAGE("skipped: unpacking a layer needs root");
-    return;
-  }
+  if (geteuid() != 0) SKIP_TEST("unpacking a layer needs root");
   World w;
   w.registry.add("app", "v1", {tar_of({{.name = "f", .data = "x"}})});
   const std::string name = w.registry.authority() + "/app:v1";

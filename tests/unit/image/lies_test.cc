@@ -2,6 +2,7 @@
 #include <doctest/doctest.h>
 #include <sys/statvfs.h>
 
+#include "../skip.h"
 #include "device.h"
 #include "fake_registry.h"
 
@@ -92,6 +93,20 @@ TEST_CASE("a registry does not lead to files, to the device itself or to its lin
   }
 }
 
+TEST_CASE("an image is not asked for on the device's own link, whatever name it has there") {
+  TempDir dir;
+  Device device(dir.path + "/store");
+  // The numbers are what the resolver makes that address of.
+  for (const char* image : {"169.254.169.254/app:v1", "169.254.169.254:80/app:v1", "2852039166:80/app:v1"}) {
+    CAPTURE(image);
+    const auto pulled = device.pull(image);
+    REQUIRE_FALSE(pulled.has_value());
+    CHECK_MESSAGE(pulled.error().message.find("169.254.169.254 is an address of the device's own link") !=
+                      std::string::npos,
+                  pulled.error().message);
+  }
+}
+
 TEST_CASE("answers without end, of the wrong length, of the wrong digest, of the wrong kind") {
   NEEDS_ROOT();
   TempDir dir;
@@ -163,10 +178,7 @@ TEST_CASE("a pull on a disk without room takes none, and works when there is som
   TempDir dir;
   const MemoryDisk disk(dir.path + "/small", "size=48m");
   const std::string& small = disk.path;
-  if (!disk.mounted) {
-    MESSAGE("skipped: no tmpfs can be mounted here");
-    return;
-  }
+  if (!disk.mounted) SKIP_TEST("no tmpfs can be mounted here");
   const std::string filler = small + "/filler";
   Device device(small + "/store");
   FakeRegistry registry(device.loop);
@@ -231,10 +243,7 @@ TEST_CASE("layers that fit one by one, but not together, do not fill the disk") 
   TempDir dir;
   const MemoryDisk disk(dir.path + "/small", "size=40m");
   const std::string& small = disk.path;
-  if (!disk.mounted) {
-    MESSAGE("skipped: no tmpfs can be mounted here");
-    return;
-  }
+  if (!disk.mounted) SKIP_TEST("no tmpfs can be mounted here");
   Device device(small + "/store");
   FakeRegistry registry(device.loop);
   std::vector<std::string> layers;

@@ -310,6 +310,40 @@ TEST_CASE("reports of the unpack program") {
   CHECK_EQ(bad.error().code, Errc::too_large);
 }
 
+TEST_CASE("how far a registry, and what it leads to, may be connected to") {
+  loop::Loop loop;
+  SystemClock clock;
+  Transport transport(loop, clock, nullptr);
+  REQUIRE(transport
+              .configure({.mirrors = {{"r.example", {"https://m.example/base"}}},
+                          .insecure = {"on-link.example:5000", "fe80::7", "169.254.7.7"}})
+              .has_value());
+  using loop::Reach;
+  struct {
+    const char *registry, *to;
+    Reach reach;
+  } rows[] = {
+      {"registry.example", "registry.example", Reach::off_link},
+      {"127.0.0.1", "127.0.0.1", Reach::off_link},
+      {"169.254.169.254", "169.254.169.254", Reach::off_link},
+      {"on-link.example", "on-link.example", Reach::anywhere},
+      {"fe80::7", "fe80::7", Reach::anywhere},
+      {"r.example", "m.example", Reach::anywhere},
+      {"registry.example", "on-link.example", Reach::anywhere},
+      {"registry.example", "cdn.example", Reach::off_device},
+      {"127.0.0.1", "cdn.example", Reach::off_link},
+      {"localhost", "cdn.example", Reach::off_link},
+      {"169.254.7.7", "169.254.7.8", Reach::anywhere},
+      {"169.254.7.7", "cdn.example", Reach::off_device},
+  };
+  for (const auto& row : rows) {
+    CAPTURE(row.registry);
+    CAPTURE(row.to);
+    const Session session{.origin = {row.registry, 443, true, {}}};
+    CHECK((transport.reach(session, {row.to, 443, true, {}}) == row.reach));
+  }
+}
+
 TEST_CASE("where a registry may lead") {
   struct Row {
     const char *registry, *to;

@@ -1,5 +1,6 @@
 // Against the real kernel, in a network namespace of the test's own.
 #include "net/pod_networks.h"
+#include "../skip.h"
 
 #include <arpa/inet.h>
 #include <doctest/doctest.h>
@@ -75,10 +76,7 @@ bool send_between(const std::string& from_ns, const std::string& to_ns, const ch
 
 TEST_CASE("two pods: attached, reached, re-attached by the next daemon, detached, nothing left") {
   Space& rig = Space::get();
-  if (!rig.ok) {
-    MESSAGE("needs root and namespaces: not run");
-    return;
-  }
+  if (!rig.ok) SKIP_TEST("needs root and namespaces");
   loop::Loop loop;
   const std::string ns_a = rig.make_netns("a"), ns_b = rig.make_netns("b");
   rig.ip({"link", "set", "lo", "up"});
@@ -197,10 +195,7 @@ struct Attached {
 
 TEST_CASE("rules that another program takes away come back, without a new pod and without a loop") {
   Space& rig = Space::get();
-  if (!rig.ok) {
-    MESSAGE("needs root and namespaces: not run");
-    return;
-  }
+  if (!rig.ok) SKIP_TEST("needs root and namespaces");
   Attached w(rig);
   const std::string damages[] = {"flush ruleset", "delete table ip limpet",
                                  "flush chain ip limpet postrouting", "flush map ip limpet host_ports"};
@@ -221,10 +216,7 @@ TEST_CASE("rules that another program takes away come back, without a new pod an
 
 TEST_CASE("changes of our own and of others beside our table set nothing again") {
   Space& rig = Space::get();
-  if (!rig.ok) {
-    MESSAGE("needs root and namespaces: not run");
-    return;
-  }
+  if (!rig.ok) SKIP_TEST("needs root and namespaces");
   Attached w(rig);
   const auto quiet = [&] {
     loop::Timer timer(w.loop, "test");
@@ -244,10 +236,7 @@ TEST_CASE("changes of our own and of others beside our table set nothing again")
 
 TEST_CASE("a bridge or a link that another program deletes comes back with every pod on it") {
   Space& rig = Space::get();
-  if (!rig.ok) {
-    MESSAGE("needs root and namespaces: not run");
-    return;
-  }
+  if (!rig.ok) SKIP_TEST("needs root and namespaces");
   Attached w(rig);
   const std::string a = host_interface("uid-a"), b = host_interface("uid-b");
   const std::vector<std::string> damages[] = {
@@ -268,10 +257,7 @@ TEST_CASE("a bridge or a link that another program deletes comes back with every
 
 TEST_CASE("what cannot be set up is told, tried again, and told when it works") {
   Space& rig = Space::get();
-  if (!rig.ok) {
-    MESSAGE("needs root and namespaces: not run");
-    return;
-  }
+  if (!rig.ok) SKIP_TEST("needs root and namespaces");
   loop::Loop loop;
   rig.ip({"link", "add", "limpet0", "type", "veth", "peer", "name", "far0"});
   PodNetworks networks(loop, options(rig));
@@ -293,10 +279,7 @@ TEST_CASE("what cannot be set up is told, tried again, and told when it works") 
 
 TEST_CASE("without a pod network nothing is made, what was there goes, and pods hear why they wait") {
   Space& rig = Space::get();
-  if (!rig.ok) {
-    MESSAGE("needs root and namespaces: not run");
-    return;
-  }
+  if (!rig.ok) SKIP_TEST("needs root and namespaces");
   loop::Loop loop;
   const std::string ns = rig.make_netns("none");
   NetworkOptions with = options(rig), without = options(rig);
@@ -334,10 +317,7 @@ TEST_CASE("without a pod network nothing is made, what was there goes, and pods 
 
 TEST_CASE("pod links have the MTU of the way out") {
   Space& rig = Space::get();
-  if (!rig.ok) {
-    MESSAGE("needs root and namespaces: not run");
-    return;
-  }
+  if (!rig.ok) SKIP_TEST("needs root and namespaces");
   rig.ip({"link", "add", "up0", "mtu", "1400", "type", "veth", "peer", "name", "far0"});
   rig.ip({"link", "set", "far0", "up"});
   rig.ip({"address", "add", "192.168.77.5/24", "dev", "up0"});

@@ -1,4 +1,5 @@
 #include "net/uplink.h"
+#include "../skip.h"
 
 #include <doctest/doctest.h>
 #include <sched.h>
@@ -60,10 +61,7 @@ TEST_CASE("the MTU of pod links") {
 
 TEST_CASE("the kernel's default route is found when it comes, and another when it goes") {
   Space& space = Space::get();
-  if (!space.ok) {
-    MESSAGE("needs root and namespaces: not run");
-    return;
-  }
+  if (!space.ok) SKIP_TEST("needs root and namespaces");
   auto socket = NetlinkSocket::open();
   REQUIRE(socket.has_value());
   const auto now = [&] {

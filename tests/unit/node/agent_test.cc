@@ -5,6 +5,7 @@
 #include <unistd.h>
 
 #include "base/atomic_file.h"
+#include "base/tree.h"
 
 using namespace limpet;
 using namespace limpet::node;

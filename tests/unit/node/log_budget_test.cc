@@ -1,4 +1,5 @@
 #include "node/log_budget.h"
+#include "base/tree.h"
 
 #include <doctest/doctest.h>
 #include <stdlib.h>

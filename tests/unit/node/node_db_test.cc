@@ -1,11 +1,11 @@
 #include "node/node_db.h"
 
 #include <doctest/doctest.h>
-#include <sqlite3.h>
 #include <stdlib.h>
 #include <sys/stat.h>
 #include <unistd.h>
 
+#include "../sql.h"
 #include "base/atomic_file.h"
 #include "base/failpoint.h"
 #include "base/json.h"
@@ -138,17 +138,6 @@ TEST_CASE("a damaged file is set aside and begun anew, wherever the damage is") 
     rig.close(std::move(db));
   }
 }
-
-namespace {
-
-void sql(const std::string& path, const char* text) {
-  sqlite3* db = nullptr;
-  REQUIRE(sqlite3_open(path.c_str(), &db) == SQLITE_OK);
-  CHECK(sqlite3_exec(db, text, nullptr, nullptr, nullptr) == SQLITE_OK);
-  sqlite3_close(db);
-}
-
-}  // namespace
 
 TEST_CASE("a file that is not ours is kept aside as it was, an empty one is a new one") {
   struct Row {

@@ -1,4 +1,6 @@
 #include "node/pod/volumes.h"
+#include "../skip.h"
+#include "base/tree.h"
 
 #include <doctest/doctest.h>
 #include <stdlib.h>
@@ -255,7 +257,7 @@ TEST_CASE("host paths are what their type says") {
 }
 
 TEST_CASE("group ownership of volumes") {
-  if (geteuid() != 0) return;
+  if (geteuid() != 0) SKIP_TEST("needs root");
   Scratch scratch;
   const auto paths =
       make_volumes(*plan_volumes(pod(R"([{"name":"v","secret":{"secretName":"s","defaultMode":256}}])",

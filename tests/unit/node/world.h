@@ -16,6 +16,7 @@
 #include <vector>
 
 #include "base/json.h"
+#include "base/tree.h"
 #include "client/events.h"
 #include "node/agent.h"
 #include "node/container_starter.h"

@@ -11,6 +11,7 @@
 #include <functional>
 #include <string>
 
+#include "../skip.h"
 #include "node/runtime/rootfs.h"
 
 using namespace limpet::node;
@@ -60,10 +61,7 @@ TEST_CASE("a subPath that goes leaves the machine's own mounts below it") {
     if (!unmount("/tmp/run/holder") || is_mounted("/tmp/run/holder")) return 5;
     return is_mounted("/tmp/host/sub/disk") && is_mounted("/tmp/host/sub/later") ? 0 : 6;
   });
-  if (result == cannot) {
-    MESSAGE("not looked at: no mount namespace of its own can be had here");
-    return;
-  }
+  if (result == cannot) SKIP_TEST("no mount namespace of its own can be had here");
   CHECK_EQ(result, 0);
 }
 
@@ -80,9 +78,6 @@ TEST_CASE("a bind that is still shared with the machine is parted from it before
     if (!unmount("/tmp/run/both")) return 5;
     return is_mounted("/tmp/host/sub/disk") && is_mounted("/tmp/host/sub/new") ? 0 : 6;
   });
-  if (result == cannot) {
-    MESSAGE("not looked at: no mount namespace of its own can be had here");
-    return;
-  }
+  if (result == cannot) SKIP_TEST("no mount namespace of its own can be had here");
   CHECK_EQ(result, 0);
 }

@@ -12,6 +12,7 @@
 #include <sstream>
 
 #include "base/atomic_file.h"
+#include "base/tree.h"
 #include "base/unique_fd.h"
 #include "node/runtime/cgroup.h"
 #include "node/runtime/cri_log.h"

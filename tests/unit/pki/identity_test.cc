@@ -1,4 +1,5 @@
 #include "pki/identity.h"
+#include "../skip.h"
 
 #include <doctest/doctest.h>
 #include <sys/mount.h>
@@ -277,17 +278,15 @@ TEST_CASE("damage is mended where it can be and reported where it cannot") {
 }
 
 TEST_CASE("where nothing can be written, a device that was started before goes on from memory") {
-  if (geteuid() != 0) return;
+  if (geteuid() != 0) SKIP_TEST("needs root");
   SystemRandom random;
   for (const bool full : {true, false}) {
     CAPTURE(full);
     TempDir dir;
     IdentityOptions options = options_in(dir);
     REQUIRE(make_directories(dir.file("var"), 0700));
-    if (mount("tmpfs", dir.file("var").c_str(), "tmpfs", 0, "size=256k,nr_inodes=64") != 0) {
-      MESSAGE("skipped: no tmpfs can be mounted here");
-      return;
-    }
+    if (mount("tmpfs", dir.file("var").c_str(), "tmpfs", 0, "size=256k,nr_inodes=64") != 0)
+      SKIP_TEST("no tmpfs can be mounted here");
     struct Mounted {
       std::string path;
       ~Mounted() { umount2(path.c_str(), MNT_DETACH); }

@@ -8,6 +8,7 @@
 
 #include <cstring>
 
+#include "../sql.h"
 #include "base/failpoint.h"
 #include "harness.h"
 #include "store/data_dir_lock.h"
@@ -15,17 +16,6 @@
 using namespace limpet;
 using namespace limpet::store;
 using namespace limpet::store::test;
-
-namespace {
-
-void sql(const std::string& path, const char* text) {
-  sqlite3* db = nullptr;
-  REQUIRE(sqlite3_open(path.c_str(), &db) == SQLITE_OK);
-  CHECK(sqlite3_exec(db, text, nullptr, nullptr, nullptr) == SQLITE_OK);
-  sqlite3_close(db);
-}
-
-}  // namespace
 
 TEST_CASE("files that are not ours, or of a newer version, are refused and left alone") {
   struct Row {
@@ -71,6 +61,24 @@ TEST_CASE("files that are not ours, or of a newer version, are refused and left 
     CHECK(r.error().message.find(path) != std::string::npos);
     CHECK(read_file(path) == before);
   }
+}
+
+TEST_CASE("a lock on a file whose name was taken away locks nothing, and is taken again") {
+  TempDir dir;
+  const std::string path = dir / "lock";
+  failpoint::arm("store.lock.opened=error@1");
+  const auto held = FileLock::acquire(path, "it");
+  failpoint::arm("");
+  REQUIRE(held);
+  CHECK(access(path.c_str(), F_OK) == 0);
+  const auto second = FileLock::acquire(path, "it");
+  REQUIRE_FALSE(second);
+  CHECK(second.error().code == Errc::already_exists);
+  failpoint::arm("store.lock.opened=error");
+  const auto never = FileLock::acquire(dir / "other", "it");
+  failpoint::arm("");
+  REQUIRE_FALSE(never);
+  CHECK(never.error().message.find("removed again and again") != std::string::npos);
 }
 
 TEST_CASE("a second opener is refused and told who holds it") {

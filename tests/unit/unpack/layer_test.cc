@@ -6,6 +6,7 @@
 #include <zstd.h>
 
 #include "../image/tar.h"
+#include "../skip.h"
 #include "base/bytes.h"
 #include "base/sha256.h"
 #include "gzip.h"
@@ -15,11 +16,8 @@ using namespace limpet;
 
 namespace {
 
-#define NEEDS_ROOT()                                  \
-  if (geteuid() != 0) {                               \
-    MESSAGE("skipped: unpacking a layer needs root"); \
-    return;                                           \
-  }
+#define NEEDS_ROOT() \
+  if (geteuid() != 0) SKIP_TEST("unpacking a layer needs root")
 
 std::string zstd(const std::string& data) {
   std::string out(ZSTD_compressBound(data.size()), '\0');

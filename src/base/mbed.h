@@ -1,4 +1,5 @@
-// What this room needs to compile against mbedTLS 2.28 and 3.6 alike. Internal.
+// What compiles against mbedTLS 2.28 and 3.6 alike, for the rooms that use it (base, tls, pki). Internal to
+// them.
 #pragma once
 
 #include <mbedtls/error.h>
@@ -9,6 +10,7 @@
 
 #include "base/random.h"
 
+// 3.x renames struct members that are not its public interface.
 #if MBEDTLS_VERSION_NUMBER >= 0x03000000
 #define LIMPET_MBED3 1
 #define LIMPET_MBED(member) MBEDTLS_PRIVATE(member)
@@ -17,10 +19,15 @@
 #define LIMPET_MBED(member) member
 #endif
 
-namespace limpet::tls {
+namespace limpet {
 
-// getrandom(2) from any thread: nothing to seed, nothing to lock.
-inline int mbed_random(void*, unsigned char* out, size_t size) {
+// The shape in which mbedTLS asks for randomness; context is a Random.
+inline int mbed_random(void* context, unsigned char* out, size_t size) {
+  static_cast<Random*>(context)->fill(out, size);
+  return 0;
+}
+// The same by getrandom(2), from any thread: nothing to seed, nothing to lock. The context is not looked at.
+inline int mbed_system_random(void*, unsigned char* out, size_t size) {
   SystemRandom().fill(out, size);
   return 0;
 }
@@ -38,4 +45,4 @@ inline std::string_view view_of(const unsigned char* p, size_t n) {
   return {reinterpret_cast<const char*>(p), n};
 }
 
-}  // namespace limpet::tls
+}  // namespace limpet
