@@ -34,6 +34,13 @@ Outcome<> validate_change(const schema::Resource& r, json::Ref object, json::Ref
       status ? schema::validate_status_update(r, object, old) : schema::validate_update(r, object, old));
 }
 
+void record_creator(const Call& call, const schema::Resource& r, json::Ref object) {
+  json::Ref meta = object["metadata"];
+  if (r.storage() != schema::Storage::transient || meta["managedFields"].size() > 0)
+    return record_manager(call, r, object, json::Ref(), "");
+  meta.remove("managedFields");
+}
+
 void record_manager(const Call& call, const schema::Resource& r, json::Ref object, json::Ref old,
                     std::string_view subresource) {
   schema::FieldManager manager{field_manager(call), api_version(r.group(), r.version()),

@@ -270,7 +270,7 @@ class Creator : public std::enable_shared_from_this<Creator> {
     schema::apply_defaults(object, *r_.type());
     // What admission and the kind add from here on belongs to nobody: a later apply of its sender leaves it
     // alone.
-    if (track_) record_manager(*call_, r_, object, json::Ref(), "");
+    if (track_) record_creator(*call_, r_, object);
     Admission a{*call_, r_, call_->ns(), true};
     if (Outcome<> o = admit(a, object, json::Cursor(), lookups); !o) return call_->fail(o.error());
     schema::apply_defaults(object, *r_.type());

@@ -2,8 +2,11 @@
 
 #include <algorithm>
 
+#include <cstring>
+
 #include "base/json.h"
 #include "base/log.h"
+#include "base/sha256.h"
 
 namespace limpet::client {
 
@@ -15,8 +18,19 @@ constexpr int64_t kFirstRetryMs = 2000, kLongestRetryMs = 60'000;
 constexpr size_t kMaxName = 253;
 constexpr size_t kMaxMessage = 1024;  // of an event, as upstream
 
+// What makes two events the same, in few bytes: hundreds of them are remembered.
+using Key = uint64_t;
+Key key_of(const ObjectRef& about, const char* type, const std::string& reason, const std::string& message) {
+  const Sha256Digest digest =
+      sha256(about.uid + "|" + about.field_path + "|" + type + "|" + reason + "|" + message);
+  Key key;
+  memcpy(&key, digest.data(), sizeof key);
+  return key;
+}
+
 // The object's name and a number, within what a name may be.
-std::string event_name(std::string about, const std::string& number) {
+std::string event_name(std::string about, uint64_t id) {
+  const std::string number = strf("%016llx", static_cast<unsigned long long>(id));
   if (about.size() + 1 + number.size() > kMaxName) about.resize(kMaxName - 1 - number.size());
   while (!about.empty() && (about.back() == '-' || about.back() == '.')) about.pop_back();
   return about.empty() ? number : about + "." + number;
@@ -26,11 +40,12 @@ std::string event_name(std::string about, const std::string& number) {
 
 struct EventRecorder::Impl {
   struct Known {  // an event in the API whose count can be raised
-    std::string name;
+    uint64_t id = 0;
     int64_t count = 1, last_ms = 0;
   };
   struct Queued {
-    std::string key, ns, name;
+    Key key = 0;
+    std::string ns, name;
     int64_t count = 1;
     std::string body;  // of a POST; empty: raise the count
     std::string last_timestamp;
@@ -41,7 +56,7 @@ struct EventRecorder::Impl {
   Random& random;
   Client& client;
   std::string component, host;
-  std::map<std::string, Known> known;
+  std::map<Key, Known> known;
   std::deque<Queued> queue;
   std::unique_ptr<Pending> call;
   loop::Timer retry;
@@ -107,7 +122,7 @@ void EventRecorder::record(const ObjectRef& about, const char* type, const std::
   const std::string message = text.size() > kMaxMessage ? text.substr(0, kMaxMessage - 3) + "..." : text;
   const int64_t now_ms = m.clock.monotonic_ms();
   const std::string now = rfc3339(m.clock.wall());
-  const std::string key = about.uid + "|" + about.field_path + "|" + type + "|" + reason + "|" + message;
+  const Key key = key_of(about, type, reason, message);
   const std::string ns = about.ns.empty() ? "default" : about.ns;
   const auto it = m.known.find(key);
   if (it != m.known.end() && now_ms - it->second.last_ms < kRepeatMs) {
@@ -119,13 +134,13 @@ void EventRecorder::record(const ObjectRef& about, const char* type, const std::
       waiting->count = it->second.count;
       waiting->last_timestamp = now;
     } else {
-      m.queue.push_back({key, ns, it->second.name, it->second.count, "", now});
+      m.queue.push_back({key, ns, event_name(about.name, it->second.id), it->second.count, "", now});
     }
   } else {
     m.forget_old(now_ms);
-    const std::string name =
-        event_name(about.name, strf("%016llx", static_cast<unsigned long long>(m.random.u64())));
-    m.known[key] = {name, 1, now_ms};
+    const uint64_t id = m.random.u64();
+    const std::string name = event_name(about.name, id);
+    m.known[key] = {id, 1, now_ms};
     m.queue.push_back({key, ns, name, 1, m.body(about, type, reason, message, name, now), now});
   }
   if (m.queue.size() > kMaxQueue) {

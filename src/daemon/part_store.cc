@@ -1,4 +1,5 @@
 // The store: opened first, closed last, and the reason to end when the disk can no longer be trusted.
+#include <malloc.h>
 #include <sys/stat.h>
 
 #include "base/log.h"
@@ -27,6 +28,7 @@ class StorePart final : public Part {
     device_.clock.remember(store_->last_commit_time());
     report_clock();
     store_->on_fatal([this](Error error) { device_.fatal("store: " + error.message); });
+    store_->on_quiet([this] { return_memory(); });
     device_.store = store_.get();
     log::info("store opened", {{"file", options.path},
                                {"revision", store_->durable().revision()},
@@ -55,6 +57,12 @@ class StorePart final : public Part {
     return bytes;
   }
 
+  // What work has left free lies in pieces between what stays; on a small device it goes back to the system
+  // when work is over. On the pool, since it takes a while.
+  void return_memory() {
+    if (!trim_.busy()) trim_.start(device_.loop, [] { malloc_trim(0); }, [] {});
+  }
+
   // Which of the two is right is not ours to know; that they differ by years a person should.
   void report_clock() const {
     const WallTime machine = SystemClock::machine(), now = device_.clock.wall();
@@ -70,6 +78,7 @@ class StorePart final : public Part {
 
   Device& device_;
   std::unique_ptr<store::Store> store_;
+  loop::Work trim_;
 };
 
 }  // namespace

@@ -1,6 +1,7 @@
 #include "daemon/process_setup.h"
 
 #include <fcntl.h>
+#include <malloc.h>
 #include <signal.h>
 #include <sys/resource.h>
 #include <sys/stat.h>
@@ -32,6 +33,10 @@ Result<> lower_oom_score() {
   return {};
 }
 
+// glibc gives each thread memory of its own, of which some stays with it when all of it is free. Two are for
+// the loop and the store; the threads of the pool, which have little, use these.
+void share_memory_among_threads() { mallopt(M_ARENA_MAX, 2); }
+
 void raise_descriptor_limit() {
   rlimit limit{};
   if (getrlimit(RLIMIT_NOFILE, &limit) != 0 || limit.rlim_cur == limit.rlim_max) return;
@@ -53,6 +58,7 @@ void ensure_standard_descriptors() {
 }
 
 void set_up_process() {
+  share_memory_among_threads();
   umask(0022);
   struct sigaction ignore{};
   ignore.sa_handler = SIG_IGN;

@@ -154,6 +154,7 @@ Result<> write_batch(Connection& connection, const std::vector<Write>& batch) {
   sqlite3_finalize(del);
   if (outcome) outcome = run(db, "COMMIT");
   if (!outcome && !sqlite3_get_autocommit(db)) (void)run(db, "ROLLBACK").has_value();
+  sqlite3_db_release_memory(db);  // written seldom, and read at the start only
   return outcome;
 }
 

@@ -239,11 +239,16 @@ std::expected<Value, ApplyFailure> apply(const Type& type, Ref live, Value appli
   return object;
 }
 
+bool takes_owners_away(Ref list) {
+  return list.is_array() &&
+         (list.size() == 0 || (list.size() == 1 && list.at(0).is_object() && list.at(0).size() == 0));
+}
+
 void track_update(const Type& type, Ref live, Ref object, const FieldManager& manager, WallTime now) {
-  // A client that sends an empty list asks for a fresh start; one that sends none keeps what is stored.
+  // A client that sends no list keeps what is stored.
   const Ref sent = object["metadata"]["managedFields"];
-  Owners owners =
-      sent.is_array() && sent.size() == 0 ? Owners() : read_owners(sent.is_array() ? object : live);
+  Owners owners = takes_owners_away(sent) ? Owners() : read_owners(sent.is_array() ? object : live);
+  if (live && owners.empty()) return write_owners(object, {});
   // Owners are no part of what is compared: taken out of both for that time, since copies of wide objects are
   // large.
   object["metadata"].remove("managedFields");

@@ -39,8 +39,11 @@ std::expected<json::Value, ApplyFailure> apply(const Type& type, json::Ref live,
 
 // After a create, update or patch: gives the fields that differ between `live` (missing: created) and
 // `object` to the manager, takes them from everybody else, and writes metadata.managedFields of `object`. An
-// object that carries an empty managedFields list, or whose stored entries cannot be read, starts anew.
+// object of which nobody is known to own anything stays so, as upstream, until something is applied to it:
+// one that was made without, one that carries the list that takes all owners away ([] or [{}]), or whose
+// entries cannot be read.
 void track_update(const Type& type, json::Ref live, json::Ref object, const FieldManager& manager,
                   WallTime now);
+bool takes_owners_away(json::Ref managed_fields);
 
 }  // namespace limpet::schema

@@ -1,6 +1,7 @@
 #include <algorithm>
 #include <set>
 
+#include "schema/apply.h"
 #include "schema/checker.h"
 #include "schema/selector.h"
 
@@ -49,6 +50,7 @@ void check_finalizers(Checker& c, const Path& p, json::Ref finalizers) {
 }
 
 void check_managed_fields(Checker& c, const Path& p, json::Ref entries) {
+  if (takes_owners_away(entries)) return;
   size_t i = 0;
   for (json::Ref e : entries) {
     const Path at = p.index(i++);

@@ -102,6 +102,9 @@ class Database {
   Result<> checkpoint();
   Result<> close();  // checkpoints and closes; the destructor closes without
 
+  // What is cached of the file goes back to the allocator; it is read again when it is asked for.
+  void give_back_memory();
+
   // A copy of the state at the time of the last step: begin, step until true, or drop.
   Result<> backup_begin(const std::string& to);
   Result<bool> backup_step(int pages);

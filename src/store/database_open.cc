@@ -46,6 +46,10 @@ Result<> sync_directory_of(const std::string& path) {
 
 const Database::Steps Database::kSteps = kMigrations;
 
+void Database::give_back_memory() {
+  if (db_) sqlite3_db_release_memory(db_);
+}
+
 Result<std::unique_ptr<Database>> Database::open(const std::string& path, size_t checkpoint_bytes, Disk disk,
                                                  Steps steps) {
   std::unique_ptr<Database> db(new Database(path, steps));

@@ -11,6 +11,7 @@ namespace {
 
 constexpr size_t kBatchEntries = 256;
 constexpr size_t kBatchBytes = 4u << 20;
+constexpr size_t kQuietHistoryBytes = 64u << 10;
 
 int64_t now_ms() {
   timespec t;
@@ -77,7 +78,7 @@ Durable::Durable(loop::Loop& loop, const Options& options, Clock& clock, std::un
       log_(std::move(log)),
       storage_(storage),
       reserve_(std::move(reserve)),
-      hub_(loop, {options.history_events, std::max<size_t>(options.cache_bytes / 8, 64 << 10)},
+      hub_(loop, {options.history_events, std::max<size_t>(options.cache_bytes / 16, 64 << 10)},
            revision_of(loaded.newest.id),
            [this](const std::string& prefix, Revision after, auto done) {
              read_older(prefix, after, std::move(done));
@@ -278,6 +279,8 @@ void Durable::fatal(Error error) {
   if (on_fatal_) on_fatal_(error);
   if (drained_) std::exchange(drained_, nullptr)();
 }
+
+void Durable::shorten_history() { hub_.shorten(kQuietHistoryBytes); }
 
 void Durable::fill_stats(Stats& stats) const {
   stats = stats_;

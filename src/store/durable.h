@@ -49,6 +49,8 @@ class Durable final : public Space, public std::enable_shared_from_this<Durable>
   Revision revision() const override { return hub_.now(); }
   Revision compacted_revision() const override { return hub_.compacted(); }
 
+  // The older part of what is kept in memory for watches goes: it is in the file.
+  void shorten_history();
   void fill_stats(Stats& stats) const;
   uint64_t state_hash() const { return index_->state(); }
 

@@ -35,6 +35,37 @@ void StorageThread::submit(Job job) {
   mailbox_.push(std::move(job));
 }
 
+void StorageThread::on_quiet(int64_t after_ms, loop::Task f) {
+  quiet_ms_ = after_ms;
+  on_quiet_ = std::move(f);
+  used();
+}
+
+void StorageThread::used() {
+  if (quiet_ms_ == 0) return;
+  used_ms_ = loop_.now_ms();
+  if (!quiet_.active()) wait_for_quiet(quiet_ms_);
+}
+
+// The timer runs its time whatever comes, and waits for the rest: a commit does not set it anew.
+void StorageThread::wait_for_quiet(int64_t ms) {
+  quiet_.start(ms, [this] {
+    const int64_t left = used_ms_ + quiet_ms_ - loop_.now_ms();
+    if (left > 0) return wait_for_quiet(left);
+    give_back();
+  });
+}
+
+void StorageThread::give_back() {
+  submit([this, alive = std::weak_ptr<char>(alive_)](Database& db) {
+    db.give_back_memory();
+    --under_way_;
+    loop_.post([this, alive] {
+      if (!alive.expired()) on_quiet_();
+    });
+  });
+}
+
 void* StorageThread::main(void* self) {
   auto* t = static_cast<StorageThread*>(self);
   pthread_setname_np(pthread_self(), "store");

@@ -30,6 +30,7 @@ class StorageThread {
   void call(const std::weak_ptr<void>& owner, Work work, Done done) {
     using T = std::invoke_result_t<Work, Database&>;
     auto box = std::make_shared<Done>(std::move(done));
+    used();
     submit([this, owner, work = std::move(work), box = std::move(box)](Database& db) mutable {
       auto result = std::make_shared<T>(work(db));
       --under_way_;
@@ -42,9 +43,17 @@ class StorageThread {
   // Jobs that were given to call() and have not been run.
   size_t under_way() const { return under_way_; }
 
+  // When no call was made for so long, the database gives back the memory that it keeps to be quick, and `f`
+  // is called on the loop. Once after each time of work: a store that nobody asks does not wake for it.
+  void on_quiet(int64_t after_ms, loop::Task f);
+
  private:
-  StorageThread(loop::Loop& loop, std::unique_ptr<Database> db) : loop_(loop), db_(std::move(db)) {}
+  StorageThread(loop::Loop& loop, std::unique_ptr<Database> db)
+      : loop_(loop), db_(std::move(db)), quiet_(loop, "store-quiet") {}
   static void* main(void* self);
+  void used();
+  void wait_for_quiet(int64_t ms);
+  void give_back();
 
   loop::Loop& loop_;
   std::unique_ptr<Database> db_;
@@ -52,6 +61,12 @@ class StorageThread {
   std::atomic<size_t> under_way_{0};
   pthread_t thread_{};
   bool running_ = false;
+
+  loop::Timer quiet_;
+  int64_t quiet_ms_ = 0;  // 0: never
+  int64_t used_ms_ = 0;   // when the last call was made
+  loop::Task on_quiet_;
+  std::shared_ptr<char> alive_ = std::make_shared<char>();
 };
 
 }  // namespace limpet::store

@@ -34,12 +34,17 @@ class StoreImpl final : public Store {
         last_commit_(last_commit),
         alive_(std::make_shared<char>()) {
     durable_->start();
+    storage_->on_quiet(options.quiet_ms, [this] {
+      durable_->shorten_history();
+      if (on_quiet_) on_quiet_();
+    });
   }
 
   Space& durable() override { return *durable_; }
   Space& transient() override { return transient_; }
   void retain(const std::string& prefix, Retention r) override { transient_.retain(prefix, r); }
   void on_fatal(std::function<void(Error)> f) override { durable_->on_fatal(std::move(f)); }
+  void on_quiet(std::function<void()> f) override { on_quiet_ = std::move(f); }
   std::string sqlite_version() const override { return sqlite3_libversion(); }
   int64_t last_commit_time() const override { return last_commit_; }
 
@@ -119,6 +124,7 @@ class StoreImpl final : public Store {
   Transient transient_;
   int64_t last_commit_;
   bool backing_up_ = false;
+  std::function<void()> on_quiet_;
   std::shared_ptr<char> alive_;  // callbacks of the storage thread come only while this is
 };
 

@@ -115,6 +115,7 @@ struct Options {
   size_t history_events = 4096;        // watch history in memory
   Revision history_revisions = 10000;  // rows of older revisions kept in the file; at least 1
   size_t checkpoint_bytes = 1u << 20;  // of write-ahead log, then it is moved into the database
+  int64_t quiet_ms = 3000;             // after the last use of the file: then its caches are given back
 };
 
 // What the volatile space keeps of one prefix; the oldest changes go first, as deletions that watchers see.
@@ -159,6 +160,8 @@ class Store {
   virtual void close(std::function<void()> done) = 0;
   // A fatal storage error (failed fsync, damage found while running) is reported once; the daemon stops.
   virtual void on_fatal(std::function<void(Error)> f) = 0;
+  // Called when the store has given back memory because nothing was asked of it for a while.
+  virtual void on_quiet(std::function<void()> f) = 0;
   virtual Stats stats() const = 0;
   virtual std::string sqlite_version() const = 0;
   // Wall time of the last commit found at opening, in seconds: the clock's floor. 0 when none.

@@ -60,14 +60,14 @@ void WatchHub::publish(std::vector<Event> events, Revision now) {
     ring_.push_back(std::move(e));
   }
   now_ = now;
-  trim();
+  trim(limits_);
   wake();
 }
 
 // Drops whole transactions from the old end. A single transaction larger than the ring goes at once: then the
 // watchers read it from the file, or are lost.
-void WatchHub::trim() {
-  while (!ring_.empty() && (ring_.size() > limits_.events || bytes_ > limits_.bytes)) {
+void WatchHub::trim(const Limits& limits) {
+  while (!ring_.empty() && (ring_.size() > limits.events || bytes_ > limits.bytes)) {
     const Revision gone = ring_.front().revision;
     while (!ring_.empty() && ring_.front().revision == gone) {
       bytes_ -= cost(ring_.front());

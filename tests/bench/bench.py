@@ -12,7 +12,7 @@ import memory  # noqa: F401  (its rows)
 import timing  # noqa: F401
 import disk  # noqa: F401
 import rates  # noqa: F401
-from case import Failure
+from case import Failure, Skip
 
 
 def take(entry):
@@ -65,7 +65,7 @@ def main():
             results.append(take(entry))
             print(f"{entry['name']}: {results[-1]['value']} {entry['unit']}, load average {before} before and "
                   f"{load_average()} after", file=sys.stderr)
-        except measure.Missing as reason:
+        except Skip as reason:
             missing.append((entry["name"], str(reason)))
         except Failure as failure:
             failed = True

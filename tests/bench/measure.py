@@ -12,8 +12,8 @@ sys.path.insert(0, os.environ["LIMPET_SOURCE"] + "/tests/lib")
 sys.path.insert(0, os.environ["LIMPET_SOURCE"] + "/packaging")
 import yaml
 
-from case import Failure, eventually
-from limpet import BUILD, SCRATCH, Device, pod
+from case import Failure, Skip, eventually
+from limpet import BUILD, SCRATCH, Device, pod, pss_kb
 
 rows = []
 
@@ -44,7 +44,7 @@ def note(text):
     print(text, file=sys.stderr)
 
 
-class Missing(Exception):
+class Missing(Skip):
     """A row that cannot be measured here, with the reason."""
 
 
@@ -91,11 +91,6 @@ def delete_pods(device, names):
 
 
 # ---- memory ----
-
-def pss_kb(pid, which="Pss"):
-    with open(f"/proc/{pid}/smaps_rollup", encoding="utf-8") as file:
-        return next(int(line.split()[1]) for line in file if line.startswith(which + ":"))
-
 
 def tree_of(pid):
     """The process and everything below it."""

@@ -1,21 +1,18 @@
 """Rows of memory and CPU."""
 import http.client
-import io
-import json
 import os
 import shutil
 import socket
 import ssl
 import subprocess
-import tarfile
 import threading
 import time
 
-import busybox_image
 from case import Failure, eventually
 from limpet import BUILD, PROGRAMS, SCRATCH, pod
 from measure import (Missing, Running, all_of_ours, cpu_seconds, credentials, delete_pods, load, note, ours, peer_program,
                      pss_kb, pss_of_all, row, settled, start_pods, tree_of)
+from zstd_image import ZstdImage
 
 
 class Containerd:
@@ -145,29 +142,6 @@ def name_of(pid):
             return os.path.basename(file.read().split(b"\0")[0].decode())
     except OSError:
         return ""
-
-
-class ZstdImage(busybox_image.Image):
-    """busybox with a layer that is 50 MB in zstd."""
-
-    def __init__(self, megabytes):
-        if not shutil.which("zstd"):
-            raise Missing("no zstd")
-        layer = io.BytesIO()
-        with tarfile.open(fileobj=layer, mode="w") as tar:
-            entry = tarfile.TarInfo("noise")
-            # Of each two bytes one is noise: halves, as programs do.
-            data = os.urandom(megabytes << 20).hex().encode()
-            entry.size = len(data)
-            tar.addfile(entry, io.BytesIO(data))
-        super().__init__(above=[layer.getvalue()])
-        self.layers[1] = subprocess.run(["zstd", "-3", "-q", "-c"], input=layer.getvalue(), check=True,
-                                        stdout=subprocess.PIPE).stdout
-        manifest = json.loads(self.manifest)
-        manifest["mediaType"] = "application/vnd.oci.image.manifest.v1+json"
-        manifest["layers"][1] = {"mediaType": "application/vnd.oci.image.layer.v1.tar+zstd",
-                                 "digest": busybox_image.digest(self.layers[1]), "size": len(self.layers[1])}
-        self.manifest = busybox_image.encode(manifest)
 
 
 @row("MB", 32)

@@ -92,6 +92,7 @@ class Device:
         self.runs_pods = install_programs(self.programs)
         self.process = self.holder = None
         self.prefix = []
+        self.launcher = []  # words before the daemon's own
         os.makedirs(os.path.join(self.home, "etc"), exist_ok=True)
         if apart:
             self._make_space()
@@ -136,7 +137,7 @@ class Device:
     def start_daemon(self, wait=True, environment=None):
         with open(self.log_file, "ab") as log:
             self.process = subprocess.Popen(
-                self.prefix + [os.path.join(self.programs, "limpetd"), "--config", self.config_file],
+                self.prefix + self.launcher + [os.path.join(self.programs, "limpetd"), "--config", self.config_file],
                 stdin=subprocess.DEVNULL, stdout=log, stderr=log, env={**os.environ, **(environment or {})})
         if wait:
             self.wait_ready()
@@ -418,6 +419,12 @@ class Device:
         for value in objects:
             kind = value["kind"].lower() + "s"
             self.api("POST", f"/api/v1/namespaces/{namespace}/{kind}", value)
+
+
+def pss_kb(pid, which="Pss"):
+    """A process's share of memory, as the kernel counts it; Pss_Anon is what it wrote to itself."""
+    with open(f"/proc/{pid}/smaps_rollup", encoding="utf-8") as file:
+        return next(int(line.split()[1]) for line in file if line.startswith(which + ":"))
 
 
 _kubectl_versions = {}

@@ -8,12 +8,12 @@ import pathlib
 import random
 import re
 import sys
-import threading
 import time
 
 sys.path.insert(0, os.environ["LIMPET_SOURCE"] + "/tests/lib")
 from case import Failure, case, eventually, expect, expect_equal, run
-from limpet import config_map, container_status, pod, pod_device
+from limpet import container_status, pod, pod_device
+from writer import Writer, check_all, rest, restarted
 
 KILLS = int(os.environ.get("KILLS", "50"))
 SEED = int(os.environ.get("SEED", str(int(time.time()))))
@@ -27,68 +27,6 @@ device = pod_device()
 device.create(*[pod(name, "i=0; while true; do echo $((i=i+1)); sleep 0.2; done") for name in STEADY])
 for steady in STEADY:
     device.wait_ready_pod(steady, 60)
-
-
-class Writer(threading.Thread):
-    """Creates, updates and deletes as fast as it is answered, and remembers what was acknowledged."""
-
-    def __init__(self, number):
-        super().__init__(daemon=True)
-        self.number = number
-        self.sure = {}     # name: value acknowledged; None once its deletion was
-        self.unsure = {}   # name: what was asked when the answer did not come
-        self.going = True
-        self.serial = 0
-
-    def run(self):
-        while self.going:
-            self.serial += 1
-            name = f"w{self.number}-{self.serial % 40}"
-            try:
-                self.write(name)
-            except (Failure, OSError, ValueError):
-                time.sleep(0.01)
-
-    def write(self, name):
-        value = str(self.serial)
-        old = self.sure.get(name)
-        path = "/api/v1/namespaces/default/configmaps"
-        if self.unsure.get(name) is not None:  # look first what became of it
-            self.sure[name] = self.read(name)
-            del self.unsure[name]
-        elif old is None:
-            self.unsure[name] = (old, value)
-            self.api("POST", path, config_map(name, v=value))
-            self.done(name, value)
-        elif self.serial % 7 == 0:
-            self.unsure[name] = (old, None)
-            self.api("DELETE", f"{path}/{name}")
-            self.done(name, None)
-        else:
-            self.unsure[name] = (old, value)
-            self.api("PUT", f"{path}/{name}", config_map(name, v=value))
-            self.done(name, value)
-
-    def done(self, name, value):
-        self.sure[name] = value
-        del self.unsure[name]
-
-    def api(self, *arguments):
-        return device.api(*arguments)
-
-    def read(self, name):
-        items = self.api("GET", f"/api/v1/namespaces/default/configmaps?fieldSelector=metadata.name%3D{name}")["items"]
-        got = items[0]["data"]["v"] if items else None
-        if name in self.unsure and got not in self.unsure[name]:
-            raise AssertionError(f"{name} is {got}, was to be one of {self.unsure[name]}")
-        return got
-
-    def check(self, found):
-        for name, value in self.sure.items():
-            if name in self.unsure:
-                expect(found.get(name) in self.unsure[name], f"{name} is {found.get(name)}, was to be one of {self.unsure[name]}")
-            else:
-                expect_equal(found.get(name), value, f"acknowledged write of {name}")
 
 
 def steady_state():
@@ -115,30 +53,10 @@ def die_at(point):
     return device.process.poll() == -9
 
 
-def pause(writers, going):
-    """Writers at rest with nothing under way, or at work."""
-    for writer in writers:
-        writer.going = going
-    if not going:
-        for writer in writers:
-            writer.join(40)
-
-
-def restarted(writers):
-    fresh = []
-    for writer in writers:
-        again = Writer(writer.number)
-        again.sure, again.unsure, again.serial = writer.sure, writer.unsure, writer.serial
-        fresh.append(again)
-    for writer in fresh:
-        writer.start()
-    return fresh
-
-
 @case
 def holds_on():
     before = steady_state()
-    writers = restarted([Writer(0), Writer(1), Writer(2)])
+    writers = restarted([Writer(device, number) for number in range(3)])
     reached = []
     for kill in range(KILLS):
         if kill % 3 == 2 and kill < KILLS - 1:
@@ -151,15 +69,12 @@ def holds_on():
                 eventually(lambda: all(w.serial >= b + 5 for w, b in zip(writers, begun)), 60, "every writer is at work")
             time.sleep(chance.uniform(0, 0.8))
         device.kill()
-        pause(writers, False)
+        rest(writers)
         device.start_daemon()
-        found = {i["metadata"]["name"]: i["data"]["v"] for i in device.api("GET", "/api/v1/namespaces/default/configmaps")["items"]
-                 if "v" in i.get("data", {})}
-        for writer in writers:
-            writer.check(found)
+        check_all(device, writers)
         expect_equal(steady_state(), before, f"after kill {kill}")
         writers = restarted(writers)
-    pause(writers, False)
+    rest(writers)
     total = sum(writer.serial for writer in writers)
     print(f"{KILLS} kills, {total} writes asked for; died at {', '.join(sorted(set(reached)))}")
     expect(len(reached) > KILLS // 15, f"only at {reached} did it die by itself")

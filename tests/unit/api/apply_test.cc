@@ -35,6 +35,53 @@ TEST_CASE("apply creates, changes, and minds the owners of fields") {
   CHECK(s.get(kMaps + "/d").status == 404);
 }
 
+TEST_CASE("owners can be taken away, as kubectl patch does it") {
+  Server s;
+  CHECK(s.post(kMaps, config_map("m")).json()["metadata"]["managedFields"].size() == 1);
+  for (const char* list : {"[{}]", "[]"}) {
+    CAPTURE(list);
+    Answer a = s.patch(kMaps + "/m", "application/merge-patch+json",
+                       strf(R"({"metadata":{"managedFields":%s}})", list));
+    INFO(a.body);
+    CHECK(a.status == 200);
+    CHECK_FALSE(a.json()["metadata"]["managedFields"]);
+  }
+  Answer put = s.put(kMaps + "/m", config_map("m", R"({"k":"w"})"));
+  CHECK(put.status == 200);
+  CHECK_FALSE(put.json()["metadata"]["managedFields"]);
+}
+
+TEST_CASE("owners of an event's fields are recorded from the first apply on") {
+  Server s;
+  const std::string events = "/api/v1/namespaces/default/events";
+  const auto event = [](const char* name, const char* more) {
+    return strf(R"({"apiVersion":"v1","kind":"Event","metadata":{"name":"%s"},)"
+                R"("involvedObject":{"namespace":"default"}%s})",
+                name, more);
+  };
+  Answer made = s.post(events, event("e", R"(,"message":"m")"));
+  INFO(made.body);
+  REQUIRE(made.status == 201);
+  CHECK_FALSE(made.json()["metadata"]["managedFields"]);
+  Answer counted = s.patch(events + "/e", "application/merge-patch+json", R"({"count":2})");
+  CHECK(counted.json()["count"].integer() == 2);
+  CHECK_FALSE(counted.json()["metadata"]["managedFields"]);
+
+  Answer refused = s.patch(events + "/e?fieldManager=one", kApply, event("e", R"(,"message":"n")"));
+  CHECK(refused.status == 409);
+  CHECK(refused.message() ==
+        R"(Apply failed with 1 conflict: conflict with "before-first-apply" using v1: .message)");
+  Answer applied = s.patch(events + "/e?fieldManager=one", kApply, event("e", R"(,"reason":"r")"));
+  INFO(applied.body);
+  CHECK(applied.status == 200);
+  CHECK(applied.json()["metadata"]["managedFields"].size() == 2);
+  Answer after = s.patch(events + "/e", "application/merge-patch+json", R"({"count":3})");
+  CHECK(after.json()["metadata"]["managedFields"].size() == 3);
+  Answer first = s.patch(events + "/f?fieldManager=one", kApply, event("f", ""));
+  CHECK(first.status == 201);
+  CHECK(first.json()["metadata"]["managedFields"].size() == 1);
+}
+
 TEST_CASE("what admission adds survives an apply and a replacement by its creator") {
   Server s;
   const std::string pods = "/api/v1/namespaces/default/pods";

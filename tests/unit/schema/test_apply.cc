@@ -79,6 +79,38 @@ TEST_CASE("apply: objects, owners and conflicts as upstream") {
   }
 }
 
+// Upstream's rule: who owned what before is not guessed.
+TEST_CASE("updates of an object without owners stay unrecorded until something is applied to it") {
+  const Type& type = *find_type("io.k8s.api.core.v1.ConfigMap");
+  const FieldManager update{"u", "v1", ""}, apply_manager{"a", "v1", ""};
+  const auto map = [](const char* data, const char* meta = "") {
+    return tree(
+        strf(R"({"apiVersion":"v1","kind":"ConfigMap","metadata":{"name":"c"%s},"data":{%s}})", meta, data));
+  };
+  for (const char* list : {"[]", "[{}]"}) {
+    CAPTURE(list);
+    json::Value live = map(R"("x":"1")");
+    track_update(type, {}, live, update, kNow);
+    REQUIRE(live.ref()["metadata"]["managedFields"].size() == 1);
+    json::Value reset = map(R"("x":"1")", strf(R"(,"managedFields":%s)", list).c_str());
+    track_update(type, live, reset, update, kNow);
+    CHECK_FALSE(reset.ref()["metadata"]["managedFields"]);
+    json::Value changed = map(R"("x":"2")");
+    track_update(type, reset, changed, update, kNow);
+    CHECK_FALSE(changed.ref()["metadata"]["managedFields"]);
+
+    auto refused = apply(type, changed, map(R"("x":"3")"), apply_manager, false, kNow);
+    REQUIRE(!refused);
+    CHECK(refused.error().error.message ==
+          R"(Apply failed with 1 conflict: conflict with "before-first-apply" using v1: .data.x)");
+    auto applied = apply(type, changed, map(R"("y":"1")"), apply_manager, false, kNow);
+    REQUIRE(applied);
+    const auto have = owners(applied->ref()["metadata"]["managedFields"], "fieldsV1");
+    CHECK(have.contains("before-first-apply Update"));
+    CHECK(have.contains("a Apply"));
+  }
+}
+
 TEST_CASE("apply: wide objects and long lists cost no more than they must") {
   // In reverse order the second time, and without half of it the third: quadratic work would take minutes
   // here.

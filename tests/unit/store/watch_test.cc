@@ -1,6 +1,7 @@
 // What a watch promises: ordered, unique, whole, atomic, resumable; over compaction and restarts; bounded
 // when slow.
 #include <doctest/doctest.h>
+#include <sqlite3.h>
 
 #include <algorithm>
 #include <map>
@@ -174,6 +175,42 @@ TEST_CASE("a paused watch costs nothing, and is told when it was left behind") {
   CHECK(fast.events.size() == 490);
   CHECK(h.store().stats().lost_watches == 1);
   CHECK(h.store().stats().watchers == 1);
+}
+
+TEST_CASE("a store that nobody asks gives back memory, once, and has forgotten nothing") {
+  int64_t used[2];
+  for (const bool gives_back : {false, true}) {
+    CAPTURE(gives_back);
+    TempDir dir;
+    Disk disk;
+    const int64_t before = sqlite3_memory_used();
+    Harness h({.path = dir / "state.db", .cache_bytes = 16u << 20, .quiet_ms = gives_back});
+    h.must_open();
+    int quiet = 0;
+    h.store().on_quiet([&] { ++quiet; });
+    for (int i = 0; i < 220; ++i) h.must_put(strf("k%d", i % 20), std::string(1000, 'v'));
+    if (gives_back) {
+      quiet = 0;
+      h.must_put("k", "last");
+      REQUIRE(h.turn_until([&] { return quiet > 0; }));
+      // One more may have been under way; a timer that goes on would come many times.
+      quiet = 0;
+      loop::Timer later(h.loop(), "later");
+      bool over = false;
+      later.start(50, [&] { over = true; });
+      REQUIRE(h.turn_until([&] { return over; }));
+      CHECK(quiet <= 1);
+    }
+    used[gives_back] = sqlite3_memory_used() - before;
+    Seen all;
+    all.watch = *h.durable().watch("", 0, all.sink());
+    REQUIRE(h.turn_until([&] { return caught_up(h, all); }));
+    CHECK_FALSE(all.lost);
+    CHECK(all.events.size() == 220 + gives_back);
+    CHECK((h.store().stats().reads_from_file > 0) == gives_back);
+    CHECK(h.value("k") == (gives_back ? "last" : "<none>"));
+  }
+  CHECK(used[1] < used[0] - (150 << 10));
 }
 
 TEST_CASE("watches end, begin and pause inside callbacks") {
