@@ -135,7 +135,8 @@ class Guest:
         out = ""
         if self.process:
             try:
-                out = "--- the daemon's last lines:\n" + self.run(f"journalctl -u limpetd -n {lines} --no-pager -o cat", 60)
+                out = "--- the daemon's last lines:\n" + self.run(
+                    f"journalctl -u limpetd -n {lines} --no-pager -o short-monotonic", 60)
             except (Failure, OSError) as error:
                 out = f"--- the guest does not answer: {error}"
         return out + self.console_tail(lines)
