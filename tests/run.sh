@@ -13,7 +13,7 @@
 #   fresh      packaging/quickstart.sh --once and the suites of CI in new Debian 12 and 13 roots: an hour
 #   vm         tests/vm/*: a Debian 13 guest of 128 MB under QEMU with systemd and cgroup v2; needs no KVM. Short here and
 #              in CI, long by numbers in the environment: VM_CYCLES power cuts under a write load (default 3), CRASH_IMAGES
-#              states of a disk after a power cut (60), VM_MINUTES of a device with ten pods (2)
+#              states of a disk after a power cut (60), VM_MINUTES of a device with ten pods (1)
 #
 # Without a suite: those of CI (unit asan system fuzz lint vm). -k runs only tests whose name contains FILTER.
 # Prints PASS, FAIL or SKIP (with the reason) per test, the tail of a failure's output, and last

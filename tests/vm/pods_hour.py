@@ -1,7 +1,7 @@
 #!/usr/bin/env python3
 # timeout: 86400
 # parallel: yes
-"""A device of 128 MB and ten pods of many kinds, for VM_MINUTES of its own time (default 2; the judged run is 60): what
+"""A device of 128 MB and ten pods of many kinds, for VM_MINUTES of its own time (default 1; the judged run is 60): what
 should run runs and was never restarted, what crashes is restarted with its back-off, and memory, descriptors, mounts and
 control groups stay where they were. In the last sixth of the time the two pods that write are asked to be quiet: then not one sector
 is written to the disk.
@@ -17,7 +17,7 @@ from guest import POD_PORT, Guest
 from case import case, eventually, expect, expect_equal, run
 
 IMAGE = "127.0.0.1:5000/busybox:1"
-SECONDS = float(os.environ.get("VM_MINUTES", "2")) * 60
+SECONDS = float(os.environ.get("VM_MINUTES", "1")) * 60
 BUSY, QUIET = SECONDS * 5 / 6, SECONDS / 6
 EVERY = max(20, min(180, BUSY / 4))  # seconds from one look to the next
 GROWTH_KB = 2048                     # of the daemon, and of all shims together, after the first look
