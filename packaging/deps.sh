@@ -46,7 +46,7 @@ for group in "${@:-build run}"; do
       test) wanted+=" $tests" ;;
       fuzz) wanted+=" $fuzz" ;;
       debootstrap) wanted+=" debootstrap" ;;
-      vm) wanted+=" debootstrap qemu-system-x86 qemu-utils e2fsprogs busybox-static python3" ;;
+      vm) wanted+=" debootstrap qemu-system-x86 qemu-utils e2fsprogs busybox-static python3 xz-utils zstd" ;;
       *) echo "deps.sh: unknown group $name (build, run, quickstart, test, fuzz, debootstrap, vm)" >&2; exit 2 ;;
     esac
   done

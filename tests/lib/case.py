@@ -87,17 +87,20 @@ def _run_one(function):
 def run(device, at_once=4, last=()):
     """Runs the cases, closes the device (which looks for leaks), ends the process."""
     chosen = lambda cases: [c for c in cases if os.environ.get("CASE", "") in c.__name__]
+    words = ""
     try:
         with concurrent.futures.ThreadPoolExecutor(at_once) as pool:
             results = list(pool.map(_run_one, chosen(_cases)))
         results += [_run_one(c) for c in chosen(last)]
+        failed = [r for r in results if r[1] == "FAILED"]
+        if failed:
+            words = device.log_tail(15)  # of a guest there is none once it is off
     finally:
         leaks = device.close()
-    failed = [r for r in results if r[1] == "FAILED"]
     if leaks:
         failed.append(("leaks", "FAILED", "\n  ".join(leaks)))
     if failed:
-        print(device.log_tail(15))
+        print(words or device.log_tail(15))
         print("--- failed:")
     for name, _, problem in failed:
         print(f"{name}: {problem[:700]}")

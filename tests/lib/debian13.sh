@@ -12,7 +12,7 @@ reason=$(debian_reason)
 
 debian_bootstrap trixie "$root" "$results/debootstrap.log" || fail "debootstrap"
 debian_sources "$root"
-debian_compile "$root" || fail "build"
+debian_compile "$root" b || fail "build"
 debian_enter "$root" '
   set -e
   mkdir -p /tmp/results

@@ -5,7 +5,7 @@
 #   debian_bootstrap RELEASE ROOT LOG      makes ROOT unless it is there; the packages are fetched once for all roots
 #   debian_sources ROOT                    brings the sources as they are now to ROOT/src
 #   debian_enter ROOT SCRIPT [ARG...]      runs the text SCRIPT there with bash
-#   debian_compile ROOT [TARGET...]        builds ROOT/src in ROOT/build-cache/b
+#   debian_compile ROOT DIR [-OPTION...] [TARGET...]    builds ROOT/src in ROOT/build-cache/DIR; options are meson's
 #
 # What is entered has mount and PID namespaces of its own, so nothing is left mounted or running.
 
@@ -22,6 +22,8 @@ debian_reason() {
     echo "no debootstrap"
   elif [ -z "$(debian_mirror)" ]; then
     echo "no Debian archive among the apt sources"
+  elif ! unshare --mount --pid --fork --kill-child --propagation private true 2>/dev/null; then
+    echo "no namespaces to be had"
   fi
 }
 
@@ -81,16 +83,20 @@ debian_enter() {  # ROOT SCRIPT [ARG...]
     exit' enter "$root" "$script" "$@" </dev/null
 }
 
-# The build of the debian13 suite, which the guest of the vm suite shares. Sources must be there.
-debian_compile() {  # ROOT [TARGET...]
-  local root=$1
-  shift
+# Sources must be there.
+debian_compile() {  # ROOT DIR [-OPTION...] [TARGET...]
+  local root=$1 dir=/build-cache/$2
+  shift 2
   mkdir -p "$root/build-cache"
   debian_enter "$root" '
     set -e
+    dir=$1
+    shift
     cd /src
     packaging/deps.sh build
-    meson setup /build-cache/b >/tmp/setup.log 2>&1 || meson setup --wipe /build-cache/b >/tmp/setup.log 2>&1 ||
+    options=()
+    while [[ ${1:-} == -* ]]; do options+=("$1"); shift; done
+    meson setup "$dir" "${options[@]}" >/tmp/setup.log 2>&1 || meson setup --wipe "$dir" "${options[@]}" >/tmp/setup.log 2>&1 ||
       { cat /tmp/setup.log; exit 1; }
-    ninja -C /build-cache/b "$@" >/tmp/build.log 2>&1 || { tail -60 /tmp/build.log; exit 1; }' "$@"
+    ninja -C "$dir" "$@" >/tmp/build.log 2>&1 || { tail -60 /tmp/build.log; exit 1; }' "$dir" "$@"
 }

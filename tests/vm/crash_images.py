@@ -26,7 +26,7 @@ TRANSACTIONS = max(1000, IMAGES * 2)  # sixteen in a commit: about as many write
 SEED = int(os.environ.get("SEED", time.time()))
 DISK_MB = 32
 ROOT = os.path.realpath(os.path.join(FILES, "..", "debian13"))  # where the writer was built and can run
-CHECKER = "/build-cache/b/tests/unit/store/store_kill"
+CHECKER = "/build-cache/guest/tests/unit/store/store_kill"
 print("SEED", SEED)
 
 

@@ -10,6 +10,9 @@ set -euo pipefail
 . tests/lib/debian_root.sh
 dir=$(realpath "$1") logs=$(realpath "$2")
 root=$dir/root builder=$(realpath build)/debian13
+build=$builder/build-cache/guest
+# With failpoints, and half as long to compile as what debuggers want: every run of CI waits for it.
+options="-Doptimization=1 -Ddebug=false"
 programs="daemon/limpetd shim/limpet-shim unpack/limpet-unpack cli/limpet"
 writer=tests/unit/store/store_kill  # of crash_images.py
 # No recommended packages: what is here is what a small device has. The libraries are those limpet links.
@@ -38,7 +41,8 @@ done
 # Only the kernel's files: its package would make an initramfs that finds any disk of any machine.
 make_debian() {
   rm -rf "$root"
-  debian_bootstrap trixie "$root" "$logs/debootstrap.log"
+  debian_bootstrap trixie "$root" "$logs/debootstrap.log" ||
+    cannot "debootstrap cannot make a Debian 13 root here: $(tail -1 "$logs/debootstrap.log")"
   debian_enter "$root" '
     set -e
     printf "#!/bin/sh\nexit 101\n" >/usr/sbin/policy-rc.d
@@ -99,10 +103,10 @@ INIT
 install_limpet() {
   local program
   for program in $programs; do
-    install -s -m 755 "$builder/build-cache/b/src/$program" "$root/usr/local/bin/${program#*/}"
+    install -s -m 755 "$build/src/$program" "$root/usr/local/bin/${program#*/}"
   done
   install -D -m 644 packaging/limpetd.service "$root/etc/systemd/system/limpetd.service"
-  install -D -s -m 755 "$builder/build-cache/b/$writer" "$root/usr/local/lib/limpet-guest/store_kill"
+  install -D -s -m 755 "$build/$writer" "$root/usr/local/lib/limpet-guest/store_kill"
   # The image of the examples, as an archive of the device: there is no registry.
   mkdir -p "$root/var/lib/limpet/images"
   python3 packaging/busybox_image.py archive "$root/var/lib/limpet/images/busybox.tar" 127.0.0.1:5000/busybox:1
@@ -128,7 +132,7 @@ make_initrd
 debian_bootstrap trixie "$builder" "$logs/debootstrap.log"
 debian_sources "$builder"
 # shellcheck disable=SC2086
-debian_compile "$builder" $(printf 'src/%s ' $programs) $writer
+debian_compile "$builder" guest $options $(printf 'src/%s ' $programs) $writer
 install_limpet
 rm -f "$dir/disk"
 mke2fs -q -t ext4 -m 0 -L guest -d "$root" "$dir/disk" 2G
