@@ -53,6 +53,7 @@ Outcome<> check(Call& call, json::Value& applied) {
   if (body["metadata"]["managedFields"].size() > 0) {
     return std::unexpected(status::bad_request("metadata.managedFields must be nil"));
   }
+  if (Outcome<> o = check_size(body); !o) return o;
   if (Outcome<> o = check_patched(call, *r.type(), applied); !o) return o;
   // What is applied is merged with an object that has its name; one that is made by it takes the one in the
   // URL.

@@ -30,14 +30,16 @@ void put_back(json::Ref to, std::string_view key, json::Ref from) {
   }
 }
 
-// What patches and owners of fields made of an object stays as small as what a body may bring, so that it can
-// be sent back.
+}  // namespace
+
 Outcome<> check_size(json::Ref object) {
   if (json::count_values(object, schema::kMaxValues) <= schema::kMaxValues) return {};
   return std::unexpected(status::entity_too_large(
       strf("Request entity too large: the object has more than %zu values, metadata.managedFields included",
            schema::kMaxValues)));
 }
+
+namespace {
 
 // ---- update
 
@@ -164,6 +166,8 @@ class Updater : public std::enable_shared_from_this<Updater> {
       meta.set("generation", meta["generation"].integer() + 1);
     }
     if (u_.part == Part::main && call_->info.subresource.empty()) warn_not_acted_on(*call_, r_, object);
+    // Recording owners takes many times what the object does: what is too large already never gets there.
+    if (Outcome<> o = check_size(object); !o) return call_->fail(o.error());
     if (u_.track) record_manager(*call_, r_, object, old_.ref(), call_->info.subresource);
     commit();
   }

@@ -43,6 +43,10 @@ Outcome<json::Value> parse_patch(const Call& call, PatchForm form);
 Outcome<json::Value> patched(Call& call, PatchForm form, const schema::Type& type, json::Value object,
                              json::Ref patch);
 
+// What patches and owners of fields made of an object stays as small as what a body may bring, so that it can
+// be sent back. `too_large`, with the limit.
+Outcome<> check_size(json::Ref object);
+
 // Name and namespace of a body must be those of the address. A namespace that is absent is filled in; a name
 // has to be there `with_name`.
 Outcome<> check_address(const Call& call, json::Ref object, bool with_name);

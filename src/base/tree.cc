@@ -24,12 +24,17 @@ struct Remover {
   int top;
   int round;
   int moved = 0;
-  int error = 0;  // of the last that could not be removed; the rest is all the same
+  int error = 0;  // the first reason why something stays
+
+  // A directory that is not empty is no reason: what is in it has given its own, or lies at the top by now.
+  void note(int reason) {
+    if (error == 0 && reason != ENOTEMPTY && reason != EEXIST && reason != ENOENT) error = reason;
+  }
 
   void empty(int dir_fd, int depth) {
     DIR* dir = fdopendir(dir_fd);
     if (dir == nullptr) {
-      error = errno;
+      note(errno);
       close(dir_fd);
       return;
     }
@@ -40,20 +45,14 @@ struct Remover {
   }
 
   void remove(int dir, const char* name, int depth) {
-    if (unlinkat(dir, name, 0) == 0 || errno == ENOENT) return;
-    if (errno != EISDIR && errno != EPERM) {
-      error = errno;
-      return;
-    }
-    if (unlinkat(dir, name, AT_REMOVEDIR) == 0 || errno == ENOENT) return;
-    if (errno != ENOTEMPTY && errno != EEXIST) {
-      error = errno;
-      return;
-    }
+    if (unlinkat(dir, name, 0) == 0) return;
+    if (errno != EISDIR && errno != EPERM) return note(errno);
+    if (unlinkat(dir, name, AT_REMOVEDIR) == 0) return;
+    if (errno != ENOTEMPTY && errno != EEXIST) return note(errno);
     // Depth is bounded: what lies too deep is moved to the top and removed from there.
     if (depth >= max_depth) {
       const std::string aside = strf(".limpet-moved-%d-%d", round, moved++);
-      if (renameat(dir, name, top, aside.c_str()) != 0) error = errno;
+      if (renameat(dir, name, top, aside.c_str()) != 0) note(errno);
       return;
     }
     // Never into something mounted there: a volume's files are not ours to remove.
@@ -61,8 +60,9 @@ struct Remover {
     how.flags = O_RDONLY | O_DIRECTORY | O_NOFOLLOW | O_CLOEXEC;
     how.resolve = RESOLVE_NO_XDEV | RESOLVE_BENEATH;
     const int child = static_cast<int>(syscall(SYS_openat2, dir, name, &how, sizeof how));
-    if (child >= 0) empty(child, depth + 1);
-    if (unlinkat(dir, name, AT_REMOVEDIR) != 0 && errno != ENOENT) error = errno;
+    if (child < 0) return note(errno);
+    empty(child, depth + 1);
+    if (unlinkat(dir, name, AT_REMOVEDIR) != 0) note(errno);
   }
 };
 
@@ -95,7 +95,7 @@ Result<> remove_tree(const std::string& path) {
     remover.empty(below, 0);
     if (rmdir(path.c_str()) == 0 || errno == ENOENT) return {};
     const int error = errno;
-    if (remover.error != 0 && remover.error != ENOTEMPTY) return fail_errno(remover.error, "remove " + path);
+    if (remover.error != 0) return fail_errno(remover.error, "remove " + path);
     if (error != ENOTEMPTY && error != EEXIST) return fail_errno(error, "remove " + path);
   }
   return fail(Errc::io, "remove " + path + ": does not end");

@@ -240,14 +240,25 @@ std::expected<Value, ApplyFailure> apply(const Type& type, Ref live, Value appli
 }
 
 bool takes_owners_away(Ref list) {
-  return list.is_array() &&
-         (list.size() == 0 || (list.size() == 1 && list.at(0).is_object() && list.at(0).size() == 0));
+  return list.is_array() && list.size() == 1 && list.at(0).is_object() && list.at(0).size() == 0;
 }
 
-void track_update(const Type& type, Ref live, Ref object, const FieldManager& manager, WallTime now) {
-  // A client that sends no list keeps what is stored.
+namespace {
+
+// An empty list takes nothing away, nor one that cannot be read: a client that does not know the field would
+// do so by accident. What is sent to a subresource says nothing of owners at all.
+Owners owners_before(Ref live, Ref object, const FieldManager& manager) {
   const Ref sent = object["metadata"]["managedFields"];
-  Owners owners = takes_owners_away(sent) ? Owners() : read_owners(sent.is_array() ? object : live);
+  if (!manager.subresource.empty()) return read_owners(live);
+  if (takes_owners_away(sent)) return {};
+  Owners owners = read_owners(object);
+  return owners.empty() ? read_owners(live) : owners;
+}
+
+}  // namespace
+
+void track_update(const Type& type, Ref live, Ref object, const FieldManager& manager, WallTime now) {
+  Owners owners = owners_before(live, object, manager);
   if (live && owners.empty()) return write_owners(object, {});
   // Owners are no part of what is compared: taken out of both for that time, since copies of wide objects are
   // large.

@@ -40,10 +40,11 @@ std::expected<json::Value, ApplyFailure> apply(const Type& type, json::Ref live,
 // After a create, update or patch: gives the fields that differ between `live` (missing: created) and
 // `object` to the manager, takes them from everybody else, and writes metadata.managedFields of `object`. An
 // object of which nobody is known to own anything stays so, as upstream, until something is applied to it:
-// one that was made without, one that carries the list that takes all owners away ([] or [{}]), or whose
-// entries cannot be read.
+// one that was made without, or one that carries the list that takes all owners away.
 void track_update(const Type& type, json::Ref live, json::Ref object, const FieldManager& manager,
                   WallTime now);
+// [{}], the documented way.
+// https://kubernetes.io/docs/reference/using-api/server-side-apply/#clearing-managedfields
 bool takes_owners_away(json::Ref managed_fields);
 
 }  // namespace limpet::schema

@@ -112,10 +112,9 @@ def e_stopped_the_containers_go_on():
 def f_killed_systemd_starts_it_again():
     before, identity = containers(), hello()
     for kill in range(2):
-        pid, restarts = unit("MainPID")["MainPID"], int(unit("NRestarts")["NRestarts"])
+        pid = unit("MainPID")["MainPID"]
         guest.run(f"kill -9 {pid}")
         wait_running_daemon(pid)
-        expect_equal(int(unit("NRestarts")["NRestarts"]), restarts + 1)
         expect_equal(containers(), before)
         expect_equal(hello(), identity)
     expect_equal(answers(), "limpet holds on\n")
@@ -124,10 +123,9 @@ def f_killed_systemd_starts_it_again():
 @case
 def g_stuck_the_watchdog_ends_it():
     before, identity = containers(), hello()
-    pid, restarts = unit("MainPID")["MainPID"], int(unit("NRestarts")["NRestarts"])
+    pid = unit("MainPID")["MainPID"]
     guest.run(f"kill -STOP {pid}")
     wait_running_daemon(pid)
-    expect_equal(int(unit("NRestarts")["NRestarts"]), restarts + 1)
     expect_match("[Ww]atchdog", guest.run("journalctl -u limpetd --no-pager -o cat -n 80", 300))
     expect_equal(containers(), before)
     expect_equal(hello(), identity)

@@ -118,6 +118,8 @@ def c_a_crash_loop_ends_by_itself():
     guest.eventually("""[ "$(systemctl is-active limpetd)" = active ] && limpet status >/dev/null && echo up""", 300)
     works("after a crash loop")
     expect_equal((processes(), pods()), (before, shown))
+    # It runs, and the next failure is the first again.
+    guest.eventually("""[ "$(systemctl show limpetd -p NRestarts --value)" = 0 ] && echo forgotten""", 120)
 
 
 def all_gone():

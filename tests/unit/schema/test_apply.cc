@@ -87,27 +87,47 @@ TEST_CASE("updates of an object without owners stay unrecorded until something i
     return tree(
         strf(R"({"apiVersion":"v1","kind":"ConfigMap","metadata":{"name":"c"%s},"data":{%s}})", meta, data));
   };
-  for (const char* list : {"[]", "[{}]"}) {
-    CAPTURE(list);
-    json::Value live = map(R"("x":"1")");
-    track_update(type, {}, live, update, kNow);
-    REQUIRE(live.ref()["metadata"]["managedFields"].size() == 1);
-    json::Value reset = map(R"("x":"1")", strf(R"(,"managedFields":%s)", list).c_str());
-    track_update(type, live, reset, update, kNow);
-    CHECK_FALSE(reset.ref()["metadata"]["managedFields"]);
-    json::Value changed = map(R"("x":"2")");
-    track_update(type, reset, changed, update, kNow);
-    CHECK_FALSE(changed.ref()["metadata"]["managedFields"]);
+  json::Value live = map(R"("x":"1")");
+  track_update(type, {}, live, update, kNow);
+  REQUIRE(live.ref()["metadata"]["managedFields"].size() == 1);
+  json::Value reset = map(R"("x":"1")", R"(,"managedFields":[{}])");
+  track_update(type, live, reset, update, kNow);
+  CHECK_FALSE(reset.ref()["metadata"]["managedFields"]);
+  json::Value changed = map(R"("x":"2")");
+  track_update(type, reset, changed, update, kNow);
+  CHECK_FALSE(changed.ref()["metadata"]["managedFields"]);
 
-    auto refused = apply(type, changed, map(R"("x":"3")"), apply_manager, false, kNow);
-    REQUIRE(!refused);
-    CHECK(refused.error().error.message ==
-          R"(Apply failed with 1 conflict: conflict with "before-first-apply" using v1: .data.x)");
-    auto applied = apply(type, changed, map(R"("y":"1")"), apply_manager, false, kNow);
-    REQUIRE(applied);
-    const auto have = owners(applied->ref()["metadata"]["managedFields"], "fieldsV1");
-    CHECK(have.contains("before-first-apply Update"));
-    CHECK(have.contains("a Apply"));
+  auto refused = apply(type, changed, map(R"("x":"3")"), apply_manager, false, kNow);
+  REQUIRE(!refused);
+  CHECK(refused.error().error.message ==
+        R"(Apply failed with 1 conflict: conflict with "before-first-apply" using v1: .data.x)");
+  auto applied = apply(type, changed, map(R"("y":"1")"), apply_manager, false, kNow);
+  REQUIRE(applied);
+  const auto have = owners(applied->ref()["metadata"]["managedFields"], "fieldsV1");
+  CHECK(have.contains("before-first-apply Update"));
+  CHECK(have.contains("a Apply"));
+}
+
+TEST_CASE(
+    "owners are not lost by accident: an empty list, one that says nothing, one sent to a subresource") {
+  const Type& type = *find_type("io.k8s.api.core.v1.ConfigMap");
+  struct Row {
+    const char* list;
+    const char* subresource;
+  };
+  constexpr const char* kNothing = R"([{"manager":"m","operation":"Update","apiVersion":"v1",)"
+                                   R"("fieldsType":"FieldsV1","fieldsV1":{}}])";
+  constexpr const char* kJunk = R"([{"manager":"m","operation":"Update","apiVersion":"v1",)"
+                                R"("fieldsType":"FieldsV1","fieldsV1":{"x":{}}}])";
+  for (const Row& row : {Row{"[]", ""}, Row{kNothing, ""}, Row{kJunk, ""}, Row{"[{}]", "status"}}) {
+    CAPTURE(row.list);
+    json::Value live =
+        tree(R"({"apiVersion":"v1","kind":"ConfigMap","metadata":{"name":"c"},"data":{"x":"1"}})");
+    track_update(type, {}, live, {"u", "v1", ""}, kNow);
+    json::Value next = live.clone();
+    next.ref()["metadata"].set("managedFields", tree(row.list));
+    track_update(type, live, next, {"other", "v1", row.subresource}, kNow);
+    CHECK(next.ref()["metadata"]["managedFields"].equals(live.ref()["metadata"]["managedFields"]));
   }
 }
 
