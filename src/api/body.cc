@@ -132,14 +132,14 @@ Outcome<json::Value> decode_delete_options(Call& call) {
   return std::move(d->object);
 }
 
-Outcome<json::Value> parse_tree(std::string_view text, bool yaml) {
+Outcome<json::Value> parse_tree(std::string_view text, bool yaml, size_t max_values) {
   if (yaml) {
-    Result<std::vector<yaml::Node>> docs = yaml::parse(text, {.max_values = 2 * schema::kMaxValues});
+    Result<std::vector<yaml::Node>> docs = yaml::parse(text, {.max_values = 2 * max_values});
     if (!docs) return std::unexpected(unreadable("error decoding YAML: ", docs.error()));
     if (docs->empty()) return std::unexpected(status::bad_request("the request body is empty"));
     return yaml::to_json(docs->front());
   }
-  Result<json::Value> v = json::parse(text, {.max_values = schema::kMaxValues});
+  Result<json::Value> v = json::parse(text, {.max_values = max_values});
   if (!v) return std::unexpected(unreadable("error decoding patch: ", v.error()));
   return std::move(*v);
 }

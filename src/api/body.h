@@ -26,7 +26,7 @@ Outcome<> check_patched(Call& call, const schema::Type& type, json::Value& objec
 // DeleteOptions: may be absent (an empty tree).
 Outcome<json::Value> decode_delete_options(Call& call);
 
-// Just the tree, by content type (patches).
-Outcome<json::Value> parse_tree(std::string_view text, bool yaml);
+// Just the tree, by content type (patches), of at most so many values.
+Outcome<json::Value> parse_tree(std::string_view text, bool yaml, size_t max_values);
 
 }  // namespace limpet::api

@@ -3,6 +3,7 @@
 #include "api/object.h"
 #include "api/verbs.h"
 #include "api/write.h"
+#include "schema/codec.h"
 #include "schema/patch_json.h"
 #include "schema/patch_merge.h"
 #include "schema/patch_strategic.h"
@@ -67,7 +68,9 @@ Outcome<json::Value> parse_patch(const Call& call, PatchForm form) {
   const size_t first = body.find_first_not_of(" \t\r\n");
   // JSON is YAML, and what clients send.
   const bool yaml = form == PatchForm::apply && (first == std::string::npos || body[first] != '{');
-  Outcome<json::Value> patch = parse_tree(body, yaml);
+  // Ten thousand operations, which upstream allows, are more values than an object may hold.
+  const size_t most = form == PatchForm::json ? 2 * schema::kMaxValues : schema::kMaxValues;
+  Outcome<json::Value> patch = parse_tree(body, yaml, most);
   if (!patch) return patch;
   if (form == PatchForm::apply && !patch->ref().is_object()) {
     return std::unexpected(status::bad_request("the request body is not an object"));

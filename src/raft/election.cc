@@ -64,7 +64,7 @@ void Raft::become_leader() {
   role_ = Leader{};
   standing_.role = Role::leader;
   set_leader(options_.self);
-  elapsed_ = since_heartbeat_ = 0;
+  elapsed_ = since_heartbeat_ = since_look_ = 0;
   adjust_peers();
   // Entries of older terms are agreed on only with one of this term (paper 5.4.2, figure 8).
   append_own(EntryKind::normal, share(""));

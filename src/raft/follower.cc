@@ -20,7 +20,7 @@ bool Raft::heed(MemberId from) {
 
 void Raft::on_append(const Message& m, Append append) {
   if (!heed(m.from)) return;
-  if (!well_formed(m, append)) return complain("entries that no leader sends: " + to_string(m));
+  if (!well_formed(m, append)) return complain("entries that no leader sends", m);
   if (!skip_committed(m, append)) return;
   const auto prev_term = log_.term(append.prev_index);
   if (prev_term != append.prev_term) {
@@ -41,7 +41,8 @@ bool Raft::well_formed(const Message& m, const Append& append) {
     term = entry.term;
     if (entry.kind == EntryKind::membership && !decode_membership(*entry.bytes)) return false;
   }
-  return append.prev_term <= m.term && append.prev_index <= kMaxTermOrIndex;
+  // Before the first entry there is no log: a group begins with a state.
+  return append.prev_term <= m.term && append.prev_index > 0 && append.prev_index <= kMaxIndex;
 }
 
 // What is committed here is the same there; only what follows it is looked at. False: it was answered.

@@ -7,18 +7,22 @@
 namespace limpet::raft {
 
 void Raft::tick_leader() {
-  const bool beat = ++since_heartbeat_ >= options_.heartbeat_ticks;
+  // Of its own pace: the heartbeats of reads must not keep it from being done.
+  const bool look = ++since_look_ >= options_.heartbeat_ticks;
+  if (look) since_look_ = 0;
   for (auto& [id, peer] : leader()->peers) {
     tick_snapshot(id, peer);
-    if (!beat) continue;
+    if (!look) continue;
     peer.stuck = peer.match < log_.last() && peer.match == peer.match_before;
     peer.match_before = peer.match;
   }
-  if (beat) broadcast_heartbeat();
+  if (++since_heartbeat_ >= options_.heartbeat_ticks) broadcast_heartbeat();
+  if (PLANTED("reads_stop_repair")) since_look_ = since_heartbeat_;
   Leader& l = *leader();
   if (l.transfer_to != 0 && ++l.transfer_ticks >= options_.election_ticks &&
       !PLANTED("transfer_never_ends")) {
     l.transfer_to = 0;
+    stalled_ticks_ = 0;  // proposals have a timeout's time before this member's disk is a reason to try again
   }
   hand_over_if_stalled();
   if (++elapsed_ >= options_.election_ticks) check_quorum();
@@ -87,6 +91,8 @@ Result<Index> Raft::propose(SharedBytes bytes) {
   Leader* l = leader();
   if (!l) return fail(Errc::unavailable, "this member is not the leader");
   if (l->transfer_to != 0) return fail(Errc::unavailable, "leadership is being handed over");
+  if (bytes->size() > kMaxEntryBytes)
+    return fail(Errc::invalid_argument, "an entry that no message can carry");
   // Nothing is counted up and down: what waits for a majority, and what is agreed on and waits for this
   // member's disk.
   if (log_.cost(commit_, log_.last()) >= options_.max_pending_bytes) {

@@ -48,12 +48,13 @@ enum class ProgressState : uint8_t { probe, replicate, snapshot };
 
 struct Progress {
   ProgressState state = ProgressState::probe;
-  Index match = 0;       // on its stable storage
-  Index next = 1;        // the first entry to send; above match
-  bool waiting = false;  // probe: one message is under way. snapshot: an offer, a chunk or the host's reading
-  bool reading = false;  // the host reads older entries for it
-  bool active = false;   // heard of since the leader last looked
-  uint64_t round = 0;    // the last heartbeat it answered
+  Index match = 0;         // on its stable storage
+  Index next = 1;          // the first entry to send; above match
+  SnapshotPoint snapshot;  // that is being sent
+  bool waiting = false;    // probe: one message is under way
+  bool reading = false;    // the host reads older entries for it
+  bool active = false;     // heard of since the leader last looked
+  uint64_t round = 0;      // the last heartbeat it answered
   Index match_before =
       0;  // at the last but one heartbeat: no news since then is a sign that something was lost
   bool stuck = false;
@@ -66,6 +67,7 @@ struct Progress {
     reading =
         reading && PLANTED("old_reading_blocks");  // an answer to what was asked for before comes too late
     waiting_ticks = 0;
+    snapshot = {};
     window.clear();
     if (to == ProgressState::probe || to == ProgressState::replicate) next = match + 1;
   }

@@ -12,18 +12,43 @@ constexpr size_t kMaxComplaints = 16;  // a batch
 
 }  // namespace
 
+Result<> check(const Start& start) {
+  if (start.membership.voters.empty() != (start.applied.index == 0)) {
+    return fail(Errc::corrupt, "raft: a state without its members, or members without a state");
+  }
+  SnapshotPoint last = start.applied;
+  for (const Entry& entry : start.tail) {
+    if (entry.index != last.index + 1 || entry.term < last.term || !entry.bytes) {
+      return fail(Errc::corrupt,
+                  strf("raft: entry %llu of term %llu follows entry %llu of term %llu in the log",
+                       (unsigned long long)entry.index, (unsigned long long)entry.term,
+                       (unsigned long long)last.index, (unsigned long long)last.term));
+    }
+    last = {entry.index, entry.term};
+    if (entry.kind != EntryKind::membership) continue;
+    if (auto read = decode_membership(*entry.bytes); !read) {
+      return std::unexpected(
+          std::move(read).error().with(strf("raft: entry %llu", (unsigned long long)entry.index)));
+    }
+  }
+  if (last.term > start.hard_state.term) {
+    return fail(Errc::corrupt,
+                strf("raft: the log ends in term %llu, the term is %llu", (unsigned long long)last.term,
+                     (unsigned long long)start.hard_state.term));
+  }
+  return {};
+}
+
 Raft::Raft(Options options, Start start)
     : options_(options), random_(options.seed), hard_(start.hard_state), log_(start.applied) {
   LIMPET_ASSERT(options_.self != 0 && options_.heartbeat_ticks > 0 &&
                 options_.heartbeat_ticks < options_.election_ticks);
-  LIMPET_ASSERT(start.membership.voters.empty() == (start.applied.index == 0));
+  LIMPET_ASSERT(check(start));
   memberships_.push_back({start.membership_index, std::move(start.membership)});
   for (Entry& entry : start.tail) {
     log_.append(entry);
     if (entry.kind != EntryKind::membership) continue;
-    auto membership = decode_membership(*entry.bytes);
-    LIMPET_ASSERT(membership);  // it was checked before it was stored
-    learn_membership(entry.index, *membership);
+    learn_membership(entry.index, *decode_membership(*entry.bytes));
   }
   issued_hard_ = hard_;
   issued_last_ = log_.last();
@@ -33,9 +58,14 @@ Raft::Raft(Options options, Start start)
   standing_.term = told_.term = hard_.term;
   reset_timer();
   if (staged_ && staged_->complete) {
+    // It may have been overtaken by the log before it could be installed.
     const SnapshotMeta meta = staged_->meta;
     staged_.reset();
-    if (meta.point.index > applied_) install(meta);
+    if (not_needed(meta.point) && !PLANTED("staged_installed_at_start")) {
+      unstage_ = true;
+    } else if (meta.point.index > applied_) {
+      install(meta);
+    }
   }
   if (membership().sole_voter(options_.self)) start_election(false, false);
 }
@@ -54,10 +84,9 @@ void Raft::tick() {
 
 void Raft::receive(Message m) {
   if (m.to != options_.self || m.from == options_.self || m.from == 0) {
-    return complain("a message that is not for this member: " + to_string(m));
+    return complain("a message that is not for this member", m);
   }
-  if (m.term == 0 || m.term > kMaxTermOrIndex)
-    return complain("a term that no group reaches: " + to_string(m));
+  if (m.term == 0 || m.term > hard_.term + kMaxTermsAhead) return complain("a term that no group reaches", m);
   if (!settle_term(m)) return;
   struct {
     Raft& raft;
@@ -105,13 +134,17 @@ void Raft::persisted(uint64_t sequence) {
   LIMPET_ASSERT(sequence <= issued_);
   persisted_ = std::max(persisted_, sequence);
   stalled_ticks_ = 0;
+  const Index before = commit_;
   while (!under_way_.empty() && under_way_.front().sequence <= sequence) {
     const Issued done = under_way_.front();
     under_way_.pop_front();
+    // What a group of one has agreed on stays agreed on, also when a second voter was asked for meanwhile.
+    if (done.alone) commit_to(std::min(done.last, log_.last()));
     // What was written in another term may have been overwritten since.
     if (Leader* l = leader(); l && (PLANTED("own_log_of_old_term") || done.term == hard_.term))
       l->own_match = std::max(l->own_match, done.last);
   }
+  if (leader() && commit_ > before) committed(before);
   if (leader()) advance_commit();
   if (Candidate* c = candidate(); c && c->own_vote_after != 0 && c->own_vote_after <= persisted_) {
     c->own_vote_after = 0;
@@ -120,10 +153,8 @@ void Raft::persisted(uint64_t sequence) {
 }
 
 void Raft::applied(Index index) {
-  LIMPET_ASSERT(index <= handed_out_);
+  LIMPET_ASSERT(index <= handed_out_ && index <= commit_);
   applied_ = std::max(applied_, index);
-  // What a group of one has agreed on stays agreed on when a second voter is asked for meanwhile.
-  commit_to(applied_);
   log_.forget(applied_, options_.max_cache_bytes);
   while (memberships_.size() > 1 && memberships_[1].index <= applied_) memberships_.pop_front();
 }
@@ -163,6 +194,10 @@ void Raft::complain(std::string what) {
   if (complaints_.size() < kMaxComplaints) complaints_.push_back(std::move(what));
 }
 
+void Raft::complain(const char* what, const Message& m) {
+  if (complaints_.size() < kMaxComplaints) complaints_.push_back(strf("%s: ", what) + to_string(m));
+}
+
 // ---- output ----
 
 bool Raft::dirty() const { return hard_ != issued_hard_ || install_ || log_.last() != issued_last_; }
@@ -188,12 +223,15 @@ Batch Raft::take() {
   hand_out_storage(batch);
   hand_out_entries(batch);
   hand_out_messages(batch);
+  batch.unstage = std::exchange(unstage_, false);
   if (stage_) batch.stage = std::exchange(stage_, std::nullopt);
   batch.entries_wanted = std::exchange(entries_wanted_, {});
   batch.chunks_wanted = std::exchange(chunks_wanted_, {});
   batch.reads = std::exchange(reads_, {});
   batch.complaints = std::exchange(complaints_, {});
-  if (standing_ != told_) batch.standing = told_ = standing_;
+  // A leader is one once its term cannot be lost any more, or another could begin with the same number.
+  const bool certain = standing_.role != Role::leader || persisted_ >= term_after_;
+  if (standing_ != told_ && certain) batch.standing = told_ = standing_;
   return batch;
 }
 
@@ -204,7 +242,8 @@ void Raft::hand_out_storage(Batch& batch) {
   batch.install = std::exchange(install_, std::nullopt);
   batch.append = log_.slice(issued_last_, log_.last(), SIZE_MAX);
   issued_last_ = log_.last();
-  under_way_.push_back({issued_, hard_.term, issued_last_});
+  const bool alone = leader() && membership().sole_voter(options_.self);
+  under_way_.push_back({issued_, hard_.term, issued_last_, alone});
   if (PLANTED("leader_counts_unstable") && leader()) leader()->own_match = issued_last_;
 }
 
@@ -237,7 +276,9 @@ Status Raft::status() const {
   const auto* l = std::get_if<Leader>(&role_);
   if (!l) return out;
   out.transfer_to = l->transfer_to;
-  for (const auto& [id, peer] : l->peers) out.peers.push_back({id, peer.state, peer.match, peer.active});
+  for (const auto& [id, peer] : l->peers) {
+    out.peers.push_back({id, peer.state, peer.match, peer.next, peer.snapshot, peer.active});
+  }
   return out;
 }
 

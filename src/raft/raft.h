@@ -36,16 +36,19 @@ struct Options {
   size_t max_message_bytes = 64u << 10;  // of one Append's entries
   size_t max_window_messages = 32;       // to one peer, not answered
   size_t max_window_bytes = 512u << 10;
-  size_t max_pending_bytes = 8u << 20;  // not agreed on, or (twice that) not applied: more proposals are refused
-  size_t max_cache_bytes = 1u << 20;        // entries kept in memory for followers, once applied and stored
-  size_t max_apply_bytes = 1u << 20;        // handed to the state machine and not taken yet
-  size_t max_reads = 4096;                  // not confirmed
+  size_t max_pending_bytes =
+      8u << 20;  // not agreed on, or (twice that) not applied: more proposals are refused
+  size_t max_cache_bytes = 1u << 20;  // entries kept in memory for followers, once applied and stored
+  size_t max_apply_bytes = 1u << 20;  // handed to the state machine and not taken yet
+  size_t max_reads = 4096;            // not confirmed
 };
 
 struct PeerStatus {
   MemberId id = 0;
   ProgressState state = ProgressState::probe;
-  Index match = 0;
+  Index match = 0;         // on its stable storage
+  Index next = 0;          // what it is sent next
+  SnapshotPoint snapshot;  // being sent: the log after it should be kept, within a bound
   bool active = false;
 };
 
@@ -58,6 +61,11 @@ struct Status {
   std::vector<PeerStatus> peers;  // a leader's
 };
 
+// Whether a disk may say that: `corrupt` when the tail has a hole, terms fall, a membership cannot be read,
+// or what belongs together is not there together; `unsupported` when a newer limpet wrote it. To be asked
+// before a Raft is made of it.
+Result<> check(const Start& start);
+
 class Raft {
  public:
   Raft(Options options, Start start);
@@ -66,7 +74,9 @@ class Raft {
   void tick();
   void receive(Message message);
   void persisted(uint64_t sequence);  // this batch and all before it
-  void applied(Index index);          // the state machine has taken the entries up to this one
+  // The state machine has taken the entries up to this one. Of a batch with a sequence never before
+  // persisted().
+  void applied(Index index);
   void entries_read(EntriesRead read);
   void chunk_read(ChunkRead read);
   void chunk_stored(bool ok);       // what Batch::stage asked for; false: it could not be
@@ -130,6 +140,7 @@ class Raft {
     uint64_t sequence = 0;
     Term term = 0;
     Index last = 0;
+    bool alone = false;  // and what the log held then is agreed on with it
   };
   // What must be stable before a message leaves.
   enum class After : uint8_t { nothing, term, everything };
@@ -145,6 +156,7 @@ class Raft {
   void hand_out_messages(Batch& batch);
   void hand_out_entries(Batch& batch);
   void complain(std::string what);
+  void complain(const char* what, const Message& m);
   void reset_timer();
   bool settle_term(const Message& message);
   Leader* leader() { return std::get_if<Leader>(&role_); }
@@ -229,7 +241,8 @@ class Raft {
   std::variant<Follower, Candidate, Leader> role_;
   uint32_t elapsed_ = 0;  // ticks: since a follower heard its leader, since a leader checked its quorum
   uint32_t since_heartbeat_ = 0;
-  uint32_t timeout_ = 0;  // of this member, this time
+  uint32_t since_look_ = 0;  // for peers that are stuck; heartbeats of reads do not count here
+  uint32_t timeout_ = 0;     // of this member, this time
   uint64_t next_read_ = 0;
   std::deque<Asked> asked_;  // reads that wait for the leader's answer
 
@@ -239,6 +252,7 @@ class Raft {
   std::optional<SnapshotMeta> install_;
   std::optional<SnapshotChunk> stage_;  // to be handed out
   std::optional<Staged> staging_;       // what will be staged once the chunk under way is stored
+  bool unstage_ = false;
   uint64_t issued_ = 0, persisted_ = 0;
   uint64_t term_after_ = 0;  // the batch that makes the term stable
   std::deque<Issued> under_way_;

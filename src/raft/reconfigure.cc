@@ -23,6 +23,7 @@ Result<Index> Raft::reconfigure(const Membership& wanted) {
   const bool direct = PLANTED("no_joint_step") || (PLANTED("single_steps_before_own_entry") &&
                                                    (wanted.voters.size() ^ membership().voters.size()) == 1);
   const Membership next = direct ? wanted : enter(membership(), wanted);
+  CHECK_OK(check(next));
   append_own(EntryKind::membership, share(encode(next)));
   learn_membership(log_.last(), next);
   broadcast(false);

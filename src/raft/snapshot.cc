@@ -16,7 +16,6 @@ void Raft::begin_snapshot(MemberId id, Progress& peer) {
 void Raft::tick_snapshot(MemberId id, Progress& peer) {
   if (peer.state != ProgressState::snapshot || ++peer.waiting_ticks < options_.election_ticks) return;
   peer.waiting_ticks = 0;
-  peer.reading = false;
   send(id, SnapshotOffer{});
 }
 
@@ -38,19 +37,26 @@ void Raft::chunk_read(ChunkRead read) {
   peer->reading = false;
   if (read.chunk.meta.point.index == 0) return;
   peer->waiting_ticks = 0;
+  peer->snapshot = read.chunk.meta.point;
   send(read.peer, std::move(read.chunk));
 }
 
 // ---- the follower ----
 
 void Raft::on_snapshot_offer(const Message& m) {
-  if (heed(m.from) && !staging_) reply_staged();
+  if (!heed(m.from) || staging_) return;
+  // The leader may have missed how far this one has come.
+  if (commit_ > 0) send(m.from, AppendReply{.match = commit_}, After::everything);
+  reply_staged();
 }
 
 void Raft::reply_staged() {
   SnapshotReply reply;
   // The log came first.
-  if (staged_ && staged_->meta.point.index <= commit_ && !PLANTED("overtaken_snapshot")) staged_.reset();
+  if (staged_ && staged_->meta.point.index <= commit_ && !PLANTED("overtaken_snapshot")) {
+    staged_.reset();
+    unstage_ = true;
+  }
   if (staged_) reply = {staged_->meta.point, staged_->cursor};
   send(standing_.leader, reply);
 }
@@ -58,12 +64,12 @@ void Raft::reply_staged() {
 void Raft::on_snapshot_chunk(const Message& m, SnapshotChunk chunk) {
   if (!heed(m.from)) return;
   const SnapshotPoint& point = chunk.meta.point;
-  if (!chunk.bytes || point.index == 0 || point.index > kMaxTermOrIndex || point.term > m.term ||
+  if (!chunk.bytes || point.index == 0 || point.index > kMaxIndex || point.term > m.term ||
       !check(chunk.meta.membership)) {
-    return complain("a snapshot that no leader sends: " + to_string(m));
+    return complain("a snapshot that no leader sends", m);
   }
   if (not_needed(point)) return send(m.from, AppendReply{.match = commit_}, After::everything);
-  if (staging_) return;
+  if (staging_ || install_) return;
   const bool begins = chunk.cursor.empty();
   const bool fits = staged_ && staged_->meta == chunk.meta && staged_->cursor == chunk.cursor;
   if (!begins && !fits && !PLANTED("chunk_of_another_snapshot")) return reply_staged();
@@ -90,7 +96,9 @@ void Raft::chunk_stored(bool ok) {
     return;
   }
   staged_.reset();
-  if (!not_needed(stored.meta.point)) {
+  if (not_needed(stored.meta.point)) {
+    unstage_ = true;
+  } else {
     if (candidate()) become_follower(hard_.term, 0);
     install(std::move(stored.meta));
   }

@@ -6,12 +6,16 @@ namespace limpet::raft {
 namespace {
 
 using ull = unsigned long long;
+constexpr size_t kMaxShown = 50;  // entries of a message, in a trace
 
 std::string at(Index index, Term term) { return strf("%llu@%llu", (ull)index, (ull)term); }
 
 std::string list(const std::vector<Entry>& entries) {
   std::string out;
-  for (const Entry& entry : entries) out += " " + to_string(entry);
+  for (size_t i = 0; i < entries.size(); ++i) {
+    if (i == kMaxShown) return out + strf(" and %zu more", entries.size() - i);
+    out += " " + to_string(entries[i]);
+  }
   return out;
 }
 
@@ -65,6 +69,7 @@ std::string storage_text(const Batch& b) {
   if (!b.append.empty()) out += "store" + list(b.append) + "\n";
   if (b.sequence != 0) out += strf("sync #%llu\n", (ull)b.sequence);
   if (!b.apply.empty()) out += "apply" + list(b.apply) + "\n";
+  if (b.unstage) out += "unstage\n";
   if (b.stage) out += "stage '" + b.stage->cursor + "'" + (b.stage->last ? " last" : "") + "\n";
   return out;
 }
@@ -72,7 +77,7 @@ std::string storage_text(const Batch& b) {
 }  // namespace
 
 bool Batch::empty() const {
-  return sequence == 0 && apply.empty() && messages.empty() && !stage && entries_wanted.empty() &&
+  return sequence == 0 && apply.empty() && messages.empty() && !stage && !unstage && entries_wanted.empty() &&
          chunks_wanted.empty() && reads.empty() && !standing && complaints.empty();
 }
 

@@ -20,7 +20,11 @@ using Term = uint64_t;   // 0: before any election
 using Index = uint64_t;  // of a log entry; the first is 1
 
 // No group lives so long: a peer that sends more is broken, and sums stay below 2^64.
-constexpr uint64_t kMaxTermOrIndex = uint64_t{1} << 62;
+constexpr uint64_t kMaxIndex = uint64_t{1} << 62;
+constexpr uint64_t kMaxTermsAhead = uint64_t{1} << 32;  // of a message, of its receiver's term
+
+// An entry has to fit into a message (codec.h).
+constexpr size_t kMaxEntryBytes = 31u << 20;
 
 enum class EntryKind : uint8_t {
   normal = 0,      // the state machine's; empty bytes: what a new leader begins its term with
@@ -58,7 +62,8 @@ struct SnapshotMeta {
 };
 
 // A snapshot that is being received, as far as it is stored. Cursors are the sending host's words, opaque
-// here; the empty one is the beginning.
+// here and, to whoever gets them back, bytes of a peer: another leader's host must be able to tell whether it
+// can go on there. The empty one is the beginning.
 struct Staged {
   SnapshotMeta meta;
   std::string cursor;
@@ -155,7 +160,7 @@ struct Start {
   std::optional<Staged> staged;
 };
 
-// Entries that left memory, for a follower that is behind. Answered by Raft::entries_read().
+// Entries that left memory, for a follower that is behind. Answered once, by Raft::entries_read().
 struct EntriesWanted {
   MemberId peer = 0;
   Index after = 0;       // with the term of this entry
@@ -166,11 +171,11 @@ struct EntriesWanted {
 struct EntriesRead {
   MemberId peer = 0;
   Index after = 0;
-  Term after_term = 0;  // 0: this entry or a later one is not in the log any more
-  std::vector<Entry> entries;
+  Term after_term = 0;         // 0: this entry or a later one is not in the log any more
+  std::vector<Entry> entries;  // at least one, when after_term is not 0
 };
 
-// The next part of a snapshot for a peer. Answered by Raft::chunk_read().
+// The next part of a snapshot for a peer. Answered once, by Raft::chunk_read().
 struct ChunkWanted {
   MemberId peer = 0;
   SnapshotPoint point;  // what the peer has begun with; a host that cannot go on with it begins a newer one
@@ -198,8 +203,13 @@ struct Standing {
 };
 
 // What is to be done now. The order of the host's work: one transaction with hard_state, install, append and
-// apply in this order; persisted(sequence) when it is on stable storage; applied() when the state machine has
-// taken the entries. Messages may leave at once, in any order: none promises what is not yet stable.
+// apply in this order, after those of all batches before; persisted(sequence) when it is on stable storage;
+// after that, applied() when the state machine has taken the entries. A transaction that fails is tried again
+// whole, or nothing after it happens. Applying an entry of a membership stores that and its index beside the
+// state. The log may lose entries that are applied, but keeps the term of the last one that it lost. Messages
+// may leave at once, in any order: none promises what is not yet stable. What became of a proposal: it is
+// done when its index is applied with its term; with another term it certainly is not; when a snapshot covers
+// its index, nobody knows.
 struct Batch {
   uint64_t sequence = 0;  // 0: nothing to store
   std::optional<HardState> hard_state;
@@ -207,7 +217,9 @@ struct Batch {
   std::vector<Entry> append;            // the log ends before the first one's index and goes on with these
   std::vector<Entry> apply;
   std::vector<Message> messages;
-  std::optional<SnapshotChunk> stage;  // to be stored beside the state; then chunk_stored()
+  std::optional<SnapshotChunk>
+      stage;             // to be stored beside the state; then chunk_stored(). Never with install
+  bool unstage = false;  // what is staged is of no use any more
   std::vector<EntriesWanted> entries_wanted;
   std::vector<ChunkWanted> chunks_wanted;
   std::vector<ReadDone> reads;

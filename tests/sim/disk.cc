@@ -55,12 +55,20 @@ std::optional<Term> Contents::term(Index index) const {
 
 void Transaction::on(Contents& c) const {
   if (hard_state) c.hard_state = *hard_state;
+  if (unstage) {
+    c.staged.reset();
+    c.staged_bytes.clear();
+  }
+  if (stage && install) throw std::logic_error("a part of one snapshot beside the installing of another");
   if (stage) {
     if (stage->cursor.empty()) c.staged_bytes.clear();
     c.staged_bytes += *stage->bytes;
     c.staged = Staged{stage->meta, stage->next, stage->last};
   }
   if (install) {
+    if (!c.staged || c.staged->meta != *install || !c.staged->complete) {
+      throw std::logic_error("a snapshot is installed that is not the one that was staged");
+    }
     c.machine = Machine::from_bytes(c.staged_bytes);
     c.applied = install->point;
     c.membership = install->membership;

@@ -51,6 +51,7 @@ struct Transaction {
   std::optional<raft::SnapshotMeta> install;
   std::vector<raft::Entry> append, apply;
   std::optional<raft::SnapshotChunk> stage;
+  bool unstage = false;
   raft::Index compact_to = 0;  // 0: nothing
   bool sync = false;
 

@@ -31,6 +31,7 @@ void Member::start() {
 void Member::crash() {
   ++life_;
   raft_.reset();
+  pump_waits_ = false;
   disk_.crash();
   snapshots_.clear();
   paused_until_ = 0;
@@ -54,7 +55,19 @@ void Member::receive(Message message) {
   pump();
 }
 
+// A loop's turn may bring several inputs before what follows from them is done.
 void Member::pump() {
+  if (shape_.lazy && clock_.chance(500)) {
+    if (std::exchange(pump_waits_, true)) return;
+    return clock_.after(clock_.between(1, 2 * kMs), alive([this] {
+                          pump_waits_ = false;
+                          pump_now();
+                        }));
+  }
+  pump_now();
+}
+
+void Member::pump_now() {
   for (Batch batch = raft_->take(); !batch.empty(); batch = raft_->take()) perform(std::move(batch));
 }
 
@@ -69,19 +82,23 @@ void Member::perform(Batch batch) {
     checker_.leaves(m, disk_.stable(), !lied_);
     outside_.send(std::move(m));
   }
-  if (batch.stage) {
-    const auto stored = alive([this] {
-      raft_->chunk_stored(true);
-      pump();
-    });
-    disk_.submit(
-        {.hard_state = {}, .install = {}, .append = {}, .apply = {}, .stage = batch.stage, .sync = true},
-        stored);
-  }
+  if (batch.stage) stage(*batch.stage);
   for (const EntriesWanted& wanted : batch.entries_wanted) read_entries(wanted);
   for (const ChunkWanted& wanted : batch.chunks_wanted) read_chunk(wanted);
   store(batch);
   for (const ReadDone& read : batch.reads) outside_.read_done(id(), read.id, read.index);
+}
+
+// Now and then there is no room for it.
+void Member::stage(const SnapshotChunk& chunk) {
+  const bool fails = clock_.chance(20);
+  Transaction t;
+  if (!fails) t.stage = chunk;
+  t.sync = true;
+  disk_.submit(std::move(t), alive([this, fails] {
+                 raft_->chunk_stored(!fails);
+                 pump();
+               }));
 }
 
 void Member::note_log(const Batch& batch) {
@@ -98,8 +115,9 @@ void Member::note_log(const Batch& batch) {
 }
 
 void Member::store(const Batch& batch) {
-  if (batch.sequence == 0 && batch.apply.empty()) return;
-  Transaction t{batch.hard_state, batch.install, batch.append, batch.apply, {}, 0, batch.sequence != 0};
+  if (batch.sequence == 0 && batch.apply.empty() && !batch.unstage) return;
+  Transaction t{batch.hard_state,   batch.install, batch.append, batch.apply, {}, batch.unstage, 0,
+                batch.sequence != 0};
   disk_.submit(std::move(t), alive([this, batch]() mutable { done(std::move(batch)); }));
 }
 
@@ -170,8 +188,9 @@ void Member::compact() {
   const Index applied = disk_.live().applied.index;
   if (applied <= shape_.keep_entries) return;
   const Index to = applied - clock_.below(shape_.keep_entries);
-  disk_.submit({.hard_state = {}, .install = {}, .append = {}, .apply = {}, .stage = {}, .compact_to = to},
-               nullptr);
+  Transaction t;
+  t.compact_to = to;
+  disk_.submit(std::move(t), nullptr);
 }
 
 }  // namespace sim

@@ -27,6 +27,7 @@ class Member {
     Time tick = 100 * kMs;
     raft::Index keep_entries = 20;  // when it compacts its log
     size_t chunk_bytes = 64;
+    bool lazy = false;
   };
   Member(Clockwork& clock, Checker& checker, Outside& outside, Shape shape, Disk::Speed speed);
 
@@ -57,6 +58,8 @@ class Member {
   };
   void tick();
   void pump();
+  void pump_now();
+  void stage(const raft::SnapshotChunk& chunk);
   void perform(raft::Batch batch);
   void store(const raft::Batch& batch);
   void note_log(const raft::Batch& batch);
@@ -80,7 +83,7 @@ class Member {
   std::unique_ptr<raft::Raft> raft_;
   uint64_t life_ = 0;
   Time paused_until_ = 0;
-  bool lied_ = false;
+  bool lied_ = false, pump_waits_ = false;
   std::map<raft::Index, raft::Term> log_;  // the terms of the log as the core has it
   std::vector<Snapshot> snapshots_;        // what peers are being sent
 };

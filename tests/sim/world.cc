@@ -3,6 +3,7 @@
 #include <cstdio>
 
 #include "base/result.h"
+#include "raft/codec.h"
 
 namespace sim {
 
@@ -75,6 +76,10 @@ void World::run() {
   }
   heal();
   const Time end = clock_.now() + kHealWithin;
+  clock_.after(kLastLoad, [this] {
+    if (acknowledged_calm_ == 0)
+      throw Breach("no write was acknowledged in ten seconds after all was healed");
+  });
   while (!useful()) {
     if (!clock_.step(end)) throw Breach("the healed group is of no use within a minute");
   }
@@ -100,6 +105,7 @@ World::Node& World::add_member(Membership membership) {
   shape.tick = clock_.between(80, 120) * kMs;  // clocks drift
   shape.keep_entries = weather_.keep_entries;
   shape.chunk_bytes = clock_.between(8, 64);
+  shape.lazy = clock_.chance(500);
   Disk::Speed speed;
   if (weather_.slow_disks) speed.sync_high = 100 * kMs;
   Node node;
@@ -133,13 +139,25 @@ void World::trace(MemberId id, const std::string& what) {
 
 // ---- the network ----
 
-void World::send(Message message) {
+// The sender's connection may notice.
+void World::lost(const Message& message) {
+  if (!clock_.chance(200)) return;
+  clock_.after(clock_.between(1, 100) * kMs, [this, from = message.from, to = message.to] {
+    Member& member = *nodes_.at(from).member;
+    if (member.running()) (void)member.with([&](Raft& raft) { return raft.unreachable(to), 0; });
+  });
+}
+
+void World::send(Message original) {
+  // As bytes, as between devices.
+  const Message message = decode_message(encode(original)).value();
   ++ledger_.messages;
   if (std::holds_alternative<SnapshotChunk>(message.body)) ++ledger_.snapshots;
   const int copies = !calm_ && clock_.chance(weather_.duplicate) ? 2 : 1;
   for (int i = 0; i < copies; ++i) {
     if (!calm_ && clock_.chance(weather_.lose)) {
       ++ledger_.faults;
+      lost(message);
       continue;
     }
     Time delay = clock_.between(weather_.delay_low, weather_.delay_high);
@@ -384,6 +402,12 @@ void World::heal() {
 // A leader whose whole membership has applied all that it has, some of it written since the group was healed.
 bool World::useful() {
   if (acknowledged_calm_ == 0) return false;
+  for (const auto& [id, node] : nodes_) {
+    // Every read must be settled; one on a member that was left out may wait for its index in vain.
+    for (const auto& [read, what] : node.reads) {
+      if (what.index == 0) return false;
+    }
+  }
   for (auto& [id, node] : nodes_) {
     const Status status = node.member->raft().status();
     if (status.standing.role != Role::leader || status.membership.joint()) continue;

@@ -45,7 +45,7 @@ class World final : public Outside {
   const Ledger& ledger() const { return ledger_; }
   const Weather& weather() const { return weather_; }
 
-  void send(raft::Message message) override;
+  void send(raft::Message original) override;
   void trace(raft::MemberId id, const std::string& what) override;
   void read_done(raft::MemberId id, uint64_t read, raft::Index index) override;
   void applied(raft::MemberId id, const std::vector<raft::Entry>& entries) override;
@@ -70,6 +70,7 @@ class World final : public Outside {
   Node& add_member(raft::Membership membership);
   Node* pick(bool running);
   void say(const std::string& what);
+  void lost(const raft::Message& message);
 
   // clients
   void client(uint64_t number);

@@ -57,4 +57,18 @@ TEST_CASE("an object does not grow beyond that by patches, and goes on as it was
   CHECK(after.json()["data"].size() == keys);
 }
 
+TEST_CASE("a JSON patch may have the ten thousand operations that upstream allows, and no more") {
+  Server s;
+  REQUIRE(s.post(kMaps, config_map("a")).status == 201);
+  const auto patch = [&](size_t operations) {
+    std::string body = "[";
+    for (size_t i = 0; i < operations; i++)
+      body += (i ? "," : "") + std::string(R"({"op":"add","path":"/data/k","value":"v"})");
+    return s.patch(kMaps + "/a", "application/json-patch+json", body + "]");
+  };
+  CHECK(patch(10000).status == 200);
+  CHECK(patch(10001).message().find("maximum operations in a JSON patch is 10000, got 10001") !=
+        std::string::npos);
+}
+
 }  // namespace limpet::api::test

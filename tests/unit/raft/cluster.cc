@@ -214,7 +214,8 @@ void Cluster::perform(MemberId id, Batch batch) {
     t.on(n.stable);
     n.core->chunk_stored(true);
   }
-  sim::Transaction{batch.hard_state, batch.install, batch.append, batch.apply, {}, 0, true}.on(n.live);
+  sim::Transaction{batch.hard_state, batch.install, batch.append, batch.apply, {}, batch.unstage, 0, true}.on(
+      n.live);
   if (n.slow) {
     n.waiting.push_back(std::move(batch));
   } else {
@@ -223,7 +224,8 @@ void Cluster::perform(MemberId id, Batch batch) {
 }
 
 void Cluster::finish(Node& n, const Batch& batch) {
-  sim::Transaction{batch.hard_state, batch.install, batch.append, batch.apply, {}, 0, true}.on(n.stable);
+  sim::Transaction{batch.hard_state, batch.install, batch.append, batch.apply, {}, batch.unstage, 0, true}.on(
+      n.stable);
   if (batch.sequence != 0) n.core->persisted(batch.sequence);
   if (!batch.apply.empty()) n.core->applied(batch.apply.back().index);
 }
