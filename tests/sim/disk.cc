@@ -70,6 +70,7 @@ void Transaction::on(Contents& c) const {
       throw std::logic_error("a snapshot is installed that is not the one that was staged");
     }
     c.machine = Machine::from_bytes(c.staged_bytes);
+    c.installed_hash = c.machine.hash;
     c.applied = install->point;
     c.membership = install->membership;
     c.membership_index = install->point.index;

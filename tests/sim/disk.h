@@ -39,6 +39,7 @@ struct Contents {
   Machine machine;
   std::optional<raft::Staged> staged;
   std::string staged_bytes;
+  uint64_t installed_hash = 0;   // of the state machine as the last snapshot brought it
   std::vector<uint64_t> hashes;  // of the state machine after each entry that the last transaction applied
 
   raft::Index last() const { return log_start + log.size(); }

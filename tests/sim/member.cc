@@ -124,7 +124,7 @@ void Member::store(const Batch& batch) {
 void Member::done(Batch batch) {
   const Contents& c = disk_.live();
   if (batch.install) {
-    checker_.installed(id(), batch.install->point, batch.install->membership, c.machine.hash);
+    checker_.installed(id(), batch.install->point, batch.install->membership, c.installed_hash);
   }
   for (const Entry& entry : batch.append) checker_.stored(entry, c.term(entry.index - 1).value_or(0));
   if (batch.sequence != 0) raft_->persisted(batch.sequence);
