@@ -45,16 +45,23 @@ const Program* find_program(std::string_view word) {
   return nullptr;
 }
 
-// A number, an address of numbers, a path, another flag: what a technician wants to see.
-bool harmless(std::string_view word) {
-  if (word.empty() || word[0] == '-' || word[0] == '/' || word.starts_with("./")) return true;
+bool of_numbers(std::string_view word) {
   return word.find_first_not_of("0123456789.:") == std::string_view::npos;
 }
 
-// Behind the mark, unless that is a number (a group), a path or the rest of a URL.
-Command::Piece after(std::string_view word, char mark) {
+bool a_path(std::string_view word) { return word.starts_with('/') || word.starts_with("./"); }
+
+// A number, an address of numbers, a path, another flag: what a technician wants to see.
+bool harmless(std::string_view word) { return word.starts_with('-') || a_path(word) || of_numbers(word); }
+
+// Behind the mark, unless a pair of that sense has no secret: a user and a group, an address and a port, a
+// host and a path (or the rest of a URL).
+Command::Piece after(std::string_view word, char mark, Command::Pair sense) {
   const size_t at = word.find(mark);
-  if (at == std::string_view::npos || at == 0 || harmless(word.substr(at + 1))) return {};
+  if (at == std::string_view::npos) return {};
+  const std::string_view name = word.substr(0, at), rest = word.substr(at + 1);
+  if (sense != Command::Pair::secret && of_numbers(name) && of_numbers(rest)) return {};
+  if (sense == Command::Pair::any && a_path(rest)) return {};
   return {at + 1, word.size()};
 }
 
@@ -121,12 +128,14 @@ void Command::flag(std::string_view w, Piece& own) {
   // What follows may be a command of another program, whose letters are its own.
   const Program* program = known && program_->flags.size() == 1 ? std::exchange(program_, nullptr) : program_;
   if (w.size() > 2 && known && program->form != Form::apart) {
-    own = mark_ == 0 ? Piece{2, w.size()} : after(w, mark_);
+    own = mark_ == 0 ? Piece{2, w.size()} : after(w, mark_, Pair::secret);
   } else if (w.size() == 2 && known && program->form != Form::attached) {
     next_ = mark_ == 0 ? Value::secret : Value::after_mark;
+    pair_ = Pair::secret;
   } else if (w == "-u") {
     next_ = Value::after_mark;
     mark_ = ':';
+    pair_ = Pair::any;
   } else if (w.size() == 2 && unknown_ && letters_of_secrets.find(w[1]) != std::string_view::npos) {
     next_ = Value::maybe;
   }
@@ -142,11 +151,17 @@ Command::Piece Command::word(std::string_view w) {
   } else if (++words_ > farthest) {
     program_ = nullptr;
   }
-  if (w == "--user" || w == "--proxy-user") {
-    next_ = Value::after_mark;
+  const std::string_view flag_name = w.substr(0, w.find('='));
+  if (flag_name == "--user" || flag_name == "--proxy-user") {
+    // Of a user and a group, too, with programs that are not known to take a secret there.
+    const bool sure = flag_name != "--user" || (program_ != nullptr && program_->mark == ':');
     mark_ = ':';
-  } else if (w.starts_with("--user=") || w.starts_with("--proxy-user=")) {
-    own = after(w, ':');
+    pair_ = sure ? Pair::secret : Pair::user;
+    if (flag_name.size() == w.size()) {
+      next_ = Value::after_mark;
+    } else if (const Piece p = after(w.substr(flag_name.size() + 1), mark_, pair_); p.end > p.begin) {
+      own = {flag_name.size() + 1 + p.begin, w.size()};
+    }
   } else if (w.size() >= 2 && w[0] == '-' && w[1] != '-') {
     flag(w, own);
   }
@@ -163,7 +178,7 @@ Command::Piece Command::value(std::string_view w) const {
     case Value::maybe:
       return harmless(w) ? Piece{} : all;
     case Value::after_mark:
-      return after(w, mark_);
+      return after(w, mark_, pair_);
   }
   return {};
 }

@@ -20,6 +20,12 @@ class Command {
     maybe,       // it is one unless it looks like a port, a path or an address
     after_mark,  // what stands in it after the mark: user:secret, user%secret
   };
+  // What the pair around a mark may be.
+  enum class Pair {
+    secret,  // a user and a secret
+    user,    // that, or a user and a group by their numbers
+    any,     // that, an address or a host and a path
+  };
   struct Piece {
     size_t begin = 0, end = 0;  // of a word; nothing when they are equal
   };
@@ -40,6 +46,7 @@ class Command {
   bool unknown_ = false;
   Value next_ = Value::none;
   char mark_ = 0;
+  Pair pair_ = Pair::secret;
 };
 
 // "--password", without a value of its own.
