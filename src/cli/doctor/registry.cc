@@ -74,6 +74,7 @@ std::string RegistryAsker::name_problem(const http::Origin& origin) {
 void RegistryAsker::send(Question& q) {
   http::ClientRequest request;
   request.origin = q.session->origin;
+  request.origin.reach = transport_.reach(*q.session, request.origin);
   request.target = q.session->prefix + "/v2/";
   http::CallEvents events;
   events.on_response = [&q](const http::MessageHead& head) {

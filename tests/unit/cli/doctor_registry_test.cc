@@ -111,6 +111,20 @@ TEST_CASE("doctor: where a proxy is the only way out, it is the way that is trie
   CHECK(has(ways[2][0].problem, "name"));
 }
 
+TEST_CASE("doctor: a registry on the device's own link is refused, as a pull is") {
+  const Server server;
+  Asking a;
+  auto ways = a.ask({"[fe80::1]:5000", server.address});
+  CHECK_MESSAGE(has(ways[0][0].problem, "fe80::1 is an address of the device's own link, which is refused"),
+                ways[0][0].problem);
+  CHECK_EQ(ways[1][0].problem, "");
+  // Where the configuration names it, it is asked.
+  a.config.registries.insecure = {"[fe80::1]:5000"};
+  ways = a.ask({"[fe80::1]:5000"});
+  CHECK_FALSE(ways[0][0].problem.empty());  // no link is told
+  CHECK_FALSE(has(ways[0][0].problem, "refused"));
+}
+
 TEST_CASE("doctor: an authority that cannot be read is the problem of every registry") {
   Asking a;
   a.config.registries.ca_file = "/nowhere/ca.pem";
