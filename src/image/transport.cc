@@ -168,7 +168,8 @@ bool Transport::configured(const http::Origin& origin) const {
 
 loop::Reach Transport::reach(const Session& session, const http::Origin& to) const {
   if (configured(to)) return loop::Reach::anywhere;
-  if (to.host == session.origin.host) return loop::Reach::off_link;
+  // The same name on another port is another place: it may be of the device by then.
+  if (to.key() == session.origin.key()) return loop::Reach::off_link;
   switch (loop::place_of(session.origin.host)) {
     case loop::Place::link:  // a configured one: no other is connected to
       return loop::place_of(to.host) == loop::Place::link ? loop::Reach::anywhere : loop::Reach::off_device;

@@ -66,7 +66,8 @@ class Transport {
   http::Client& client_for(const http::Origin& origin);
   // How far asking `to` for a session may go. Hosts that the configuration names (mirrors, insecure
   // registries) are where they are. Another registry may be on the device, as whoever names it may write
-  // 127.0.0.1 as well, not on its link; and where it leads is on the device only if it is there itself.
+  // 127.0.0.1 as well, not on its link; and where it leads, be it to another port of its own name, is on the
+  // device only if the registry's name already says that it is there (127.0.0.1, localhost).
   loop::Reach reach(const Session& session, const http::Origin& to) const;
   // This address answered; of the schemes of an insecure registry it is the one to begin with next time.
   void answered(const http::Origin& origin);

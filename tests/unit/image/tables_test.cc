@@ -342,6 +342,15 @@ TEST_CASE("how far a registry, and what it leads to, may be connected to") {
     const Session session{.origin = {row.registry, 443, true, {}}};
     CHECK((transport.reach(session, {row.to, 443, true, {}}) == row.reach));
   }
+  // A name is the registry on its own port only: by then it may be one of the device's.
+  const Session named{.origin = {"registry.example", 5000, false, {}}};
+  CHECK((transport.reach(named, {"registry.example", 5000, false, {}}) == Reach::off_link));
+  CHECK((transport.reach(named, {"registry.example", 9090, false, {}}) == Reach::off_device));
+  CHECK((transport.reach(named, {"registry.example", 5000, true, {}}) == Reach::off_device));
+  const Session here{.origin = {"127.0.0.1", 5000, false, {}}};
+  CHECK((transport.reach(here, {"127.0.0.1", 9090, false, {}}) == Reach::off_link));
+  const Session listed{.origin = {"on-link.example", 5000, false, {}}};
+  CHECK((transport.reach(listed, {"on-link.example", 9090, false, {}}) == Reach::anywhere));
 }
 
 TEST_CASE("where a registry may lead") {
