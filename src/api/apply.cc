@@ -55,11 +55,8 @@ Outcome<> check(Call& call, json::Value& applied) {
   }
   if (Outcome<> o = check_size(body); !o) return o;
   if (Outcome<> o = check_patched(call, *r.type(), applied); !o) return o;
-  // What is applied is merged with an object that has its name; one that is made by it takes the one in the
-  // URL.
-  json::Ref meta = body.ensure_object("metadata");
-  if (meta["name"].str().empty()) meta.set("name", call.info.name);
-  return check_address(call, applied.ref(), true);
+  // Without a name it may be merged with an object that has one; only that tells (run_apply).
+  return check_address(call, body, !body["metadata"]["name"].str().empty());
 }
 
 }  // namespace
@@ -83,7 +80,12 @@ void run_apply(CallPtr call, json::Value body, Update u) {
   Call* raw = call.get();  // the Updater holds the call as long as it may ask
   u.make = [raw, applied, version, force](const store::Item* current) -> Outcome<json::Value> {
     const schema::Resource& res = *raw->resource;
-    json::Value live;
+    json::Value wanted = applied->clone(), live;
+    if (current) {
+      wanted.ref()["metadata"].set("name", raw->info.name);
+    } else if (Outcome<> o = check_address(*raw, wanted.ref(), true); !o) {
+      return std::unexpected(o.error());
+    }
     if (current) {
       Result<json::Value> parsed = parse_stored(*current->value, current->mod_revision);
       if (!parsed) return std::unexpected(status::from_error(parsed.error()));
@@ -95,7 +97,7 @@ void run_apply(CallPtr call, json::Value body, Update u) {
     schema::FieldManager manager{field_manager(*raw), api_version(res.group(), res.version()),
                                  raw->info.subresource};
     std::expected<json::Value, schema::ApplyFailure> out =
-        schema::apply(*res.type(), live.ref(), applied->clone(), manager, force, raw->core.clock.wall());
+        schema::apply(*res.type(), live.ref(), std::move(wanted), manager, force, raw->core.clock.wall());
     if (!out) return std::unexpected(refused(*raw, out.error()));
     return std::move(*out);
   };

@@ -35,6 +35,25 @@ TEST_CASE("apply creates, changes, and minds the owners of fields") {
   CHECK(s.get(kMaps + "/d").status == 404);
 }
 
+TEST_CASE("apply makes nothing without a name in the object; one that is there needs none") {
+  Server s;
+  const std::string nameless = R"({"apiVersion":"v1","kind":"ConfigMap","data":{"a":"1"}})";
+  for (const char* query : {"?fieldManager=one", "?fieldManager=one&force=true"}) {
+    CAPTURE(query);
+    Answer a = s.patch(kMaps + "/m" + query, kApply, nameless);
+    CHECK(a.status == 400);
+    CHECK(a.message() == "the name of the object (m based on URL) was undeterminable: name must be provided");
+    CHECK(s.get(kMaps + "/m").status == 404);
+  }
+  REQUIRE(s.patch(kMaps + "/m?fieldManager=one", kApply, config_map("m")).status == 201);
+  Answer a = s.patch(kMaps + "/m?fieldManager=one", kApply, nameless);
+  INFO(a.body);
+  CHECK(a.status == 200);
+  CHECK(a.json()["metadata"]["name"].str() == "m");
+  CHECK(a.json()["data"]["a"].str() == "1");
+  CHECK(s.patch(kMaps + "/m?fieldManager=one", kApply, config_map("other")).status == 400);
+}
+
 TEST_CASE("owners can be taken away, as kubectl patch does it") {
   Server s;
   CHECK(s.post(kMaps, config_map("m")).json()["metadata"]["managedFields"].size() == 1);
