@@ -105,10 +105,14 @@ void restore_companions(Core& core, std::string ns) {
   core.store.durable().get(object_key(*r, "", ns), [owner, ns](Result<std::optional<store::Item>> got) {
     if (!got || !*got || read_meta(*(*got)->value).deleting) return;
     for (store::Op& op : namespace_companions(*owner, ns)) {
+      const bool map = op.key.starts_with("configmaps/");
       store::Txn txn;
       txn.ops.push_back(std::move(op));
-      // Refused when it is there, which is as wanted; any other failure is met again at the next start.
-      owner->store.durable().commit(std::move(txn), [](Result<store::Committed>) {});
+      // Refused when it is there: an account as wanted, a map with what somebody may have put into it who was
+      // faster. Any other failure is met again at the next start.
+      owner->store.durable().commit(std::move(txn), [owner, ns, map](Result<store::Committed> made) {
+        if (map && !made && made.error().code == Errc::conflict) refresh_root_ca(*owner, ns);
+      });
     }
   });
 }

@@ -422,6 +422,28 @@ TEST_CASE("kube-root-ca.crt follows the authority's certificate, in every namesp
   CHECK(s.until([&] { return holds("shop", "later"); }));
 }
 
+TEST_CASE("kube-root-ca.crt is right, too, when another takes its place at once") {
+  Server s;
+  const std::string path = kMaps + "/kube-root-ca.crt";
+  const std::string ca(s.get(path).json()["data"]["ca.crt"].str());
+  // As of `kubectl replace --force`. Both are on their way before the server can make it again.
+  const std::string key = "configmaps/default/kube-root-ca.crt";
+  const std::string wrong =
+      R"({"apiVersion":"v1","data":{"ca.crt":"mine"},"kind":"ConfigMap","metadata":{)"
+      R"("creationTimestamp":"2026-01-01T00:00:00Z","name":"kube-root-ca.crt","namespace":"default",)"
+      R"("uid":"00000000-0000-4000-8000-000000000001"}})";
+  int done = 0;
+  for (store::Op op : {store::Op{store::Op::Type::remove, key, "", std::nullopt},
+                       store::Op{store::Op::Type::put, key, wrong, 0}}) {
+    store::Txn txn;
+    txn.ops.push_back(std::move(op));
+    s.store->durable().commit(std::move(txn), [&](Result<store::Committed> c) { done += c ? 1 : 100; });
+  }
+  REQUIRE(s.until([&] { return done == 2; }));
+  CHECK(s.until([&] { return s.get(path).json()["data"]["ca.crt"].str() == ca; }));
+  CHECK(s.get(path).json()["metadata"]["uid"].str() == "00000000-0000-4000-8000-000000000001");
+}
+
 TEST_CASE("events leave after an hour") {
   Server s(nullptr, [](Options& o) { o.event_sweep_ms = 2; });
   const std::string events = "/api/v1/namespaces/default/events";
