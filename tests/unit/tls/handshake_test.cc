@@ -1,5 +1,6 @@
 #include <cstdlib>
 
+#include "../skip.h"
 #include "support.h"
 
 using namespace limpet;
@@ -178,7 +179,7 @@ TEST_CASE("resumption keeps who the client is, and ends with the certificate") {
   CHECK_FALSE(first.client->resumed());
   auto second = bench.connect(**server, **client, "device-1");
   REQUIRE(second.server);
-  if (second.server->protocol() != "TLSv1.2") return;  // no tickets with client certificates in TLS 1.3
+  if (second.server->protocol() != "TLSv1.2") SKIP_TEST("no tickets with client certificates in TLS 1.3");
   CHECK(second.server->resumed());
   CHECK(second.client->resumed());
   CHECK(second.server->peer_certificate() == first.server->peer_certificate());
@@ -240,7 +241,8 @@ TEST_CASE("silence, garbage, plain HTTP and a closed door end a handshake with a
        }) {
     CAPTURE(row.error);
     tls::Engine::Limits limits;
-    limits.deadline_ms = 50;
+    // Far off for those that end without it, however slow this machine is just now.
+    limits.deadline_ms = std::string(row.error).starts_with("took more than 50 ms") ? 50 : 600'000;
     Bench bench(limits);
     auto server = tls::ServerContext::make(bench.engine, bench.server_options());
     auto ends = loop::stream_pair(bench.loop);
