@@ -12,7 +12,7 @@ using namespace limpet::raft;
 using ull = unsigned long long;
 
 namespace {
-constexpr Time kHealWithin = 60 * kSecond, kLastLoad = 10 * kSecond;
+constexpr Time kHealWithin = 60 * kSecond, kLastLoad = 20 * kSecond;
 constexpr uint64_t kKeys = 5;
 }  // namespace
 
@@ -78,7 +78,7 @@ void World::run() {
   const Time end = clock_.now() + kHealWithin;
   clock_.after(kLastLoad, [this] {
     if (acknowledged_calm_ == 0)
-      throw Breach("no write was acknowledged in ten seconds after all was healed");
+      throw Breach("no write was acknowledged in twenty seconds after all was healed");
   });
   while (!useful()) {
     if (!clock_.step(end)) throw Breach("the healed group is of no use within a minute");
