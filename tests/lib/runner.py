@@ -267,7 +267,7 @@ def run_sim(options, report):
     if os.environ.get("SIM_PLANTED") != "all":
         begin = options.sim_first % len(planted)
         # Those that need the most seeds have a run of their own.
-        planted = [p for p in planted[begin:] + planted[:begin] if p[1] <= 5000][:10]
+        planted = [p for p in planted[begin:] + planted[:begin] if p[1] <= 10000][:10]
     jobs = [(run_planted, name, seeds) for name, seeds in planted if options.filter in name]
     if options.filter in "seeds":
         with open(os.path.join(SOURCE, "tests", "sim", "seeds.txt"), encoding="utf-8") as file:
