@@ -12,7 +12,7 @@ namespace limpet::raft {
 
 class Log {
  public:
-  // Begins after `base`; `tail` are the entries that follow it.
+  // Empty, and begins after `base`.
   explicit Log(SnapshotPoint base) : base_(base) {}
 
   Index base() const { return base_.index; }

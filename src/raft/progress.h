@@ -33,7 +33,6 @@ class Window {
     sent_.clear();
     bytes_ = 0;
   }
-  size_t messages() const { return sent_.size(); }
 
  private:
   struct Sent {

@@ -6,6 +6,8 @@ import sqlite3
 import subprocess
 import tempfile
 
+from limpet import command_lines
+
 
 def _lines(*words):
     text = subprocess.run(words, check=False, stdout=subprocess.PIPE, stderr=subprocess.DEVNULL, text=True).stdout
@@ -28,14 +30,9 @@ def _namespaces():
 
 def _processes(device):
     found = set()
-    for entry in glob.glob("/proc/[0-9]*/cmdline"):
-        try:
-            with open(entry, "rb") as file:
-                words = file.read().split(b"\0")
-        except OSError:
-            continue
+    for pid, words in command_lines():
         if device.home.encode() in b" ".join(words) or os.path.basename(words[0]).startswith((b"limpet", b"runc", b"crun")):
-            found.add(f"{entry.split('/')[2]} {os.path.basename(words[0]).decode()}")
+            found.add(f"{pid} {os.path.basename(words[0]).decode()}")
     return found
 
 
@@ -70,10 +67,12 @@ def _files(*places):
 
 
 def inventory(device):
-    """By what it is."""
+    """By what it is. The state in which the kernel has an address or a route just now ("tentative" while it looks for a
+    duplicate, "linkdown") is no part of it."""
     return {
         "mount": _mounts(), "namespace": _namespaces(), "link": _links(), "rule": _lines("nft", "list", "ruleset"),
-        "address": _lines("ip", "-o", "address"), "route": {line.replace(" linkdown", "") for line in _lines("ip", "route")},
+        "address": {line.replace(" tentative", "") for line in _lines("ip", "-o", "address")},
+        "route": {line.replace(" linkdown", "") for line in _lines("ip", "route")},
         "cgroup": set(device.cgroup_directories(below=True)), "process": _processes(device),
         "descriptor": _descriptors(device.process.pid), "record": _records(os.path.join(device.data_dir, "node.db")),
         "file": _files(device.data_dir, device.run_dir, device.logs_dir),

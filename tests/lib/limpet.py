@@ -77,6 +77,16 @@ def install_programs(directory):
     return complete
 
 
+def command_lines():
+    """Number and words (bytes) of every process that can be seen."""
+    for entry in glob.glob("/proc/[0-9]*/cmdline"):
+        try:
+            with open(entry, "rb") as file:
+                yield int(entry.split("/")[2]), file.read().split(b"\0")
+        except OSError:
+            continue
+
+
 class Device:
     """`apart`: in network and mount namespaces of its own below those of the test. config: further keys."""
 
@@ -265,16 +275,8 @@ class Device:
         return sorted(pids - {0})
 
     def shim_pids(self):
-        found = []
-        for entry in glob.glob("/proc/[0-9]*/cmdline"):
-            try:
-                with open(entry, "rb") as file:
-                    words = file.read().split(b"\0")
-            except OSError:
-                continue
-            if words[0].endswith(b"limpet-shim") and self.run_dir.encode() in b"\0".join(words):
-                found.append(int(entry.split("/")[2]))
-        return found
+        return [pid for pid, words in command_lines()
+                if words[0].endswith(b"limpet-shim") and self.run_dir.encode() in b"\0".join(words)]
 
     def mounts(self):
         source = f"/proc/{self.holder.pid}/mountinfo" if self.holder else "/proc/self/mountinfo"

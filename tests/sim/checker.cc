@@ -55,8 +55,7 @@ void Checker::installed(MemberId id, const SnapshotPoint& point, const Membershi
   if (auto ok = check(membership); !ok) throw Breach("a snapshot's membership: " + ok.error().message);
 }
 
-void Checker::leaves(const Message& m, const Contents& stable, bool trusted) {
-  if (!trusted) return;  // its disk lies
+void Checker::leaves(const Message& m, const Contents& stable) {
   const auto* vote = std::get_if<Vote>(&m.body);
   const auto* reply = std::get_if<VoteReply>(&m.body);
   const bool future = (vote && vote->pre) || (reply && reply->pre && reply->granted);

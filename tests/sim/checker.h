@@ -25,7 +25,7 @@ class Checker {
   void installed(raft::MemberId id, const raft::SnapshotPoint& point, const raft::Membership& membership,
                  uint64_t hash);
   // No promise leaves a member before it is stable.
-  void leaves(const raft::Message& message, const Contents& stable, bool trusted);
+  void leaves(const raft::Message& message, const Contents& stable);
 
   raft::Index agreed() const { return agreed_.empty() ? 0 : agreed_.rbegin()->first; }
   uint64_t leaders() const { return leaders_.size(); }

@@ -134,7 +134,7 @@ void Disk::work() {
 void Disk::finish(bool sync) {
   const std::deque<Job> group = std::exchange(group_, {});
   for (const Job& job : group) unsynced_.push_back(job.t);
-  if (sync && !lies_) {
+  if (sync) {
     for (const Transaction& t : unsynced_) t.on(stable_);
     unsynced_.clear();
   }

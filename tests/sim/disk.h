@@ -73,8 +73,6 @@ class Disk {
   void set_up(raft::Membership membership);  // a first member's empty disk
   const Contents& live() const { return live_; }
   const Contents& stable() const { return stable_; }
-  // Promises of what only looked stable: a disk that lies loses them at a crash.
-  void lie(bool lies) { lies_ = lies; }
 
  private:
   struct Job {
@@ -89,7 +87,7 @@ class Disk {
   Contents live_, stable_;
   std::deque<Transaction> unsynced_;  // executed, in order
   std::deque<Job> jobs_, group_;      // waiting; being executed
-  bool busy_ = false, lies_ = false;
+  bool busy_ = false;
   uint64_t life_ = 0;
   Time stalled_until_ = 0;
 };

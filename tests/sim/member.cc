@@ -73,13 +73,13 @@ void Member::pump_now() {
 
 void Member::perform(Batch batch) {
   outside_.trace(id(), to_string(batch));
-  if (!batch.complaints.empty() && !lied_) throw Breach("a complaint: " + batch.complaints.front());
+  if (!batch.complaints.empty()) throw Breach("a complaint: " + batch.complaints.front());
   note_log(batch);
   if (batch.standing && batch.standing->role == Role::leader) {
     checker_.leads(id(), batch.standing->term, log_);
   }
   for (Message& m : batch.messages) {
-    checker_.leaves(m, disk_.stable(), !lied_);
+    checker_.leaves(m, disk_.stable());
     outside_.send(std::move(m));
   }
   if (batch.stage) stage(*batch.stage);

@@ -40,7 +40,6 @@ class Member {
   Disk& disk() { return disk_; }
   raft::Raft& raft() { return *raft_; }
   const raft::Raft& raft() const { return *raft_; }
-  void lie() { lied_ = true, disk_.lie(true); }
 
   void receive(raft::Message message);
   // Does something to the core, then whatever follows from it.
@@ -83,7 +82,7 @@ class Member {
   std::unique_ptr<raft::Raft> raft_;
   uint64_t life_ = 0;
   Time paused_until_ = 0;
-  bool lied_ = false, pump_waits_ = false;
+  bool pump_waits_ = false;
   std::map<raft::Index, raft::Term> log_;  // the terms of the log as the core has it
   std::vector<Snapshot> snapshots_;        // what peers are being sent
 };

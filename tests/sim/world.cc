@@ -117,7 +117,7 @@ World::Node& World::add_member(Membership membership) {
 World::Node* World::pick(bool running) {
   std::vector<Node*> out;
   for (auto& [id, node] : nodes_) {
-    if (!node.gone && node.member->running() == running) out.push_back(&node);
+    if (node.member->running() == running) out.push_back(&node);
   }
   return out.empty() ? nullptr : out[clock_.below(out.size())];
 }
@@ -293,7 +293,7 @@ void World::crash_one() {
   node->reads.clear();
   const Time down = clock_.chance(500) ? clock_.between(1, 100) * kMs : clock_.between(1, 10) * kSecond;
   clock_.after(down, [this, node] {
-    if (!calm_ && !node->gone && !node->member->running()) node->member->start();
+    if (!calm_ && !node->member->running()) node->member->start();
   });
 }
 

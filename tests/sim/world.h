@@ -64,7 +64,6 @@ class World final : public Outside {
     std::unique_ptr<Member> member;
     std::map<raft::Index, Proposal> proposals;
     std::map<uint64_t, Read> reads;
-    bool gone = false;  // for good: its disk is lost
   };
 
   Node& add_member(raft::Membership membership);
