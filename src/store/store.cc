@@ -36,6 +36,7 @@ class StoreImpl final : public Store {
     durable_->start();
     storage_->on_quiet(options.quiet_ms, [this] {
       durable_->shorten_history();
+      transient_.shorten_history();
       if (on_quiet_) on_quiet_();
     });
   }

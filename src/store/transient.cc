@@ -11,12 +11,15 @@ namespace {
 constexpr int kTermBits = 32;
 constexpr size_t kPageItems = 200;
 constexpr int64_t kExpireEveryMs = 30000;
+constexpr size_t kQuietHistoryBytes = 64u << 10;
 }  // namespace
 
 Transient::Transient(loop::Loop& loop, int64_t term)
     : loop_(loop), hub_(loop, {4096, 1u << 20}, term << kTermBits, nullptr), timer_(loop, "store-expire") {
   classes_.push_back(std::make_unique<Class>());
 }
+
+void Transient::shorten_history() { hub_.shorten(kQuietHistoryBytes); }
 
 // Items that are there already stay where they were counted: retentions are set at start.
 void Transient::retain(const std::string& prefix, Retention retention) {

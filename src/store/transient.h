@@ -22,6 +22,8 @@ class Transient final : public Space {
 
   void retain(const std::string& prefix, Retention retention);
   void stop() { stopped_ = true; }
+  // Most of what is kept for watches that come later, and for reads of the past, goes.
+  void shorten_history();
 
   void commit(Txn txn, std::function<void(Result<Committed>)> done) override;
   void get(const std::string& key, std::function<void(Result<std::optional<Item>>)> done) override;

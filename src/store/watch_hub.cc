@@ -65,9 +65,9 @@ void WatchHub::publish(std::vector<Event> events, Revision now) {
 }
 
 // Drops whole transactions from the old end. A single transaction larger than the ring goes at once: then the
-// watchers read it from the file, or are lost.
-void WatchHub::trim(const Limits& limits) {
-  while (!ring_.empty() && (ring_.size() > limits.events || bytes_ > limits.bytes)) {
+// watchers read it from the file, or are lost. Events from the number `keep_from` on stay.
+void WatchHub::trim(const Limits& limits, uint64_t keep_from) {
+  while (!ring_.empty() && first_ < keep_from && (ring_.size() > limits.events || bytes_ > limits.bytes)) {
     const Revision gone = ring_.front().revision;
     while (!ring_.empty() && ring_.front().revision == gone) {
       bytes_ -= cost(ring_.front());
@@ -76,6 +76,14 @@ void WatchHub::trim(const Limits& limits) {
     }
     floor_ = gone;
   }
+}
+
+void WatchHub::shorten(size_t bytes) {
+  uint64_t needed = end();
+  for (const auto& c : cursors_) {
+    if (!older_ && !c->dead) needed = std::min(needed, c->at);
+  }
+  trim({limits_.events, bytes}, needed);
 }
 
 Result<std::unique_ptr<Watch>> WatchHub::watch(const std::string& prefix, Revision after, Watch::Sink sink) {

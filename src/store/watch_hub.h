@@ -38,10 +38,9 @@ class WatchHub {
 
   // Events of one or more whole transactions, in order; `now` is the revision after them.
   void publish(std::vector<Event> events, Revision now);
-  // Lets go of the oldest events beyond so many bytes, where they can be read again; once.
-  void shorten(size_t bytes) {
-    if (older_) trim({limits_.events, bytes});
-  }
+  // Lets go of the oldest events beyond so many bytes, once; but where they cannot be read again, of none
+  // that a watcher has yet to be given.
+  void shorten(size_t bytes);
   // Nothing at or below this can be read any more.
   void set_compacted(Revision revision) { compacted_ = revision; }
 
@@ -61,7 +60,7 @@ class WatchHub {
  private:
   struct Cursor;
   class Handle;
-  void trim(const Limits& limits);
+  void trim(const Limits& limits, uint64_t keep_from = UINT64_MAX);
   void wake();
   void pump();
   bool step(const std::shared_ptr<Cursor>& c, size_t& budget);  // true: more to do

@@ -213,6 +213,42 @@ TEST_CASE("a store that nobody asks gives back memory, once, and has forgotten n
   CHECK(used[1] < used[0] - (150 << 10));
 }
 
+TEST_CASE("a quiet store lets go of the volatile history that no watcher still waits for") {
+  TempDir dir;
+  Disk disk;
+  Harness h({.path = dir / "state.db", .quiet_ms = 1});
+  h.must_open();
+  Space& t = h.transient();
+  const Revision start = t.revision();
+  int quiet = 0;
+  h.store().on_quiet([&] { ++quiet; });
+  const auto be_quiet = [&] {
+    quiet = 0;
+    h.must_put("k", "asked");
+    REQUIRE(h.turn_until([&] { return quiet > 0; }));
+  };
+  Seen slow;
+  slow.watch = *t.watch("events/", start, slow.sink());
+  slow.watch->pause();
+  constexpr int kEvents = 300;  // 300 kB, of 64 that stay
+  for (int i = 0; i < kEvents; ++i) REQUIRE(h.commit(t, {put(strf("events/%d", i), std::string(1000, 'v'))}));
+  be_quiet();
+  // Somebody has yet to be given all of it.
+  Seen late;
+  CHECK(t.watch("events/", start, late.sink()).has_value());
+  slow.watch->resume();
+  REQUIRE(h.turn_until([&] { return slow.events.size() == kEvents; }));
+  be_quiet();
+  CHECK(t.watch("events/", start, late.sink()).error().code == Errc::expired);
+  CHECK(t.watch("events/", t.revision() - 30, late.sink()).has_value());
+  CHECK_FALSE(slow.lost);
+  CHECK(t.count("events/") == kEvents);
+  // A list that was begun before goes on.
+  CHECK(h.list(t, "events/", "", t.revision(), 5).has_value());
+  REQUIRE(h.commit(t, {put("events/later", "x")}));
+  REQUIRE(h.turn_until([&] { return slow.events.size() == kEvents + 1; }));
+}
+
 TEST_CASE("watches end, begin and pause inside callbacks") {
   TempDir dir;
   Disk disk;
