@@ -155,7 +155,7 @@ void Raft::persisted(uint64_t sequence) {
 void Raft::applied(Index index) {
   LIMPET_ASSERT(index <= handed_out_ && index <= commit_);
   applied_ = std::max(applied_, index);
-  log_.forget(applied_, options_.max_cache_bytes);
+  log_.forget(applied_, alone() ? 0 : options_.max_cache_bytes);
   while (memberships_.size() > 1 && memberships_[1].index <= applied_) memberships_.pop_front();
 }
 
@@ -217,14 +217,11 @@ void Raft::send_in(Term term, MemberId to, Body body, After after) {
   if (outbox_.size() > kMaxHeld) outbox_.pop_front();
 }
 
-Batch Raft::take() {
+Batch Raft::take(bool storage) {
   Batch batch;
   begin_round();
-  hand_out_storage(batch);
-  hand_out_entries(batch);
+  if (storage) hand_out_storage(batch);
   hand_out_messages(batch);
-  batch.unstage = std::exchange(unstage_, false);
-  if (stage_) batch.stage = std::exchange(stage_, std::nullopt);
   batch.entries_wanted = std::exchange(entries_wanted_, {});
   batch.chunks_wanted = std::exchange(chunks_wanted_, {});
   batch.reads = std::exchange(reads_, {});
@@ -235,15 +232,29 @@ Batch Raft::take() {
   return batch;
 }
 
+bool Raft::alone() const {
+  const Membership& m = membership();
+  return std::holds_alternative<Leader>(role_) && m.sole_voter(options_.self) && m.learners.empty();
+}
+
 void Raft::hand_out_storage(Batch& batch) {
+  hand_out_log(batch);
+  hand_out_entries(batch);
+  batch.unstage = std::exchange(unstage_, false);
+  if (stage_) batch.stage = std::exchange(stage_, std::nullopt);
+}
+
+void Raft::hand_out_log(Batch& batch) {
   if (!dirty()) return;
   batch.sequence = ++issued_;
+  const HardState before = issued_hard_;
   if (hard_ != issued_hard_) batch.hard_state = issued_hard_ = hard_;
   batch.install = std::exchange(install_, std::nullopt);
   batch.append = log_.slice(issued_last_, log_.last(), SIZE_MAX);
   issued_last_ = log_.last();
   const bool alone = leader() && membership().sole_voter(options_.self);
-  under_way_.push_back({issued_, hard_.term, issued_last_, alone});
+  const Index first = batch.append.empty() ? 0 : batch.append.front().index;
+  under_way_.push_back({issued_, hard_.term, issued_last_, alone, first, before});
   if (PLANTED("leader_counts_unstable") && leader()) leader()->own_match = issued_last_;
 }
 
@@ -253,10 +264,33 @@ void Raft::hand_out_entries(Batch& batch) {
   const bool alone = membership().sole_voter(options_.self) || PLANTED("leader_applies_at_once");
   const Index agreed = leader() && alone ? log_.last() : commit_;
   if (handed_out_ >= agreed) return;
+  // Its proposer bounds what it appends; with a rest to be applied later the log would have to be kept for
+  // it.
+  const size_t most = this->alone() ? SIZE_MAX : options_.max_apply_bytes;
   const size_t under_way = log_.cost(applied_, handed_out_);
-  if (under_way >= options_.max_apply_bytes) return;
-  batch.apply = log_.slice(handed_out_, agreed, options_.max_apply_bytes - under_way);
+  if (under_way >= most) return;
+  batch.apply = log_.slice(handed_out_, agreed, most - under_way);
   handed_out_ = batch.apply.back().index;
+}
+
+bool Raft::withdraw(uint64_t sequence) {
+  if ((!alone() && !PLANTED("withdraws_what_was_sent")) || !leader() || under_way_.size() != 1 ||
+      under_way_.front().sequence != sequence)
+    return false;
+  const Issued failed = under_way_.front();
+  // A change of the membership on the way to this one was agreed on with others.
+  if (failed.term != hard_.term || (failed.first != 0 && memberships_.back().index >= failed.first))
+    return false;
+  under_way_.clear();
+  issued_hard_ = failed.before;
+  term_after_ = issued_ + 1;
+  if (failed.first == 0) return true;
+  log_.truncate_from(failed.first);
+  issued_last_ = log_.last();
+  handed_out_ = std::min(handed_out_, log_.last());
+  // The entry that began the term goes first again, should it have been among them.
+  if (leader()->term_start >= failed.first) append_own(EntryKind::normal, share(""));
+  return true;
 }
 
 void Raft::hand_out_messages(Batch& batch) {

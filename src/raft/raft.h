@@ -38,7 +38,7 @@ struct Options {
   size_t max_window_bytes = 512u << 10;
   size_t max_pending_bytes =
       8u << 20;  // not agreed on, or (twice that) not applied: more proposals are refused
-  size_t max_cache_bytes = 1u << 20;  // entries kept in memory for followers, once applied and stored
+  size_t max_cache_bytes = 1u << 20;  // entries kept in memory for others, once applied and stored
   size_t max_apply_bytes = 1u << 20;  // handed to the state machine and not taken yet
   size_t max_reads = 4096;            // not confirmed
 };
@@ -95,10 +95,19 @@ class Raft {
   Result<uint64_t> read();
 
   // ---- output ----
-  Batch take();
+  // `storage`: with what is to be stored and applied. Without, for a host whose disk is at work: that waits
+  // and grows into one batch, while messages leave.
+  Batch take(bool storage = true);
+  // The batch with this sequence, the only one under way, was not stored for want of room and will not be. A
+  // member that is all of its group forgets the entries that were to be stored, of that batch and since:
+  // nobody else can have seen them. They may be proposed again. False: others may have them, the batch must
+  // be stored.
+  bool withdraw(uint64_t sequence);
   Status status() const;
   const Standing& standing() const { return standing_; }
   const Membership& membership() const { return memberships_.back().membership; }
+  // Leads a group that is nobody else: what it appends is applied in the same batch, and need not be kept.
+  bool alone() const;
 
  private:
   struct Follower {};
@@ -141,6 +150,8 @@ class Raft {
     Term term = 0;
     Index last = 0;
     bool alone = false;  // and what the log held then is agreed on with it
+    Index first = 0;     // of the entries in it; 0: none
+    HardState before;    // what was stored until then
   };
   // What must be stable before a message leaves.
   enum class After : uint8_t { nothing, term, everything };
@@ -153,6 +164,7 @@ class Raft {
   void send(MemberId to, Body body, After after = After::term);
   void send_in(Term term, MemberId to, Body body, After after);
   void hand_out_storage(Batch& batch);
+  void hand_out_log(Batch& batch);
   void hand_out_messages(Batch& batch);
   void hand_out_entries(Batch& batch);
   void complain(std::string what);

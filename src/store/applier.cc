@@ -20,21 +20,30 @@ class Evaluation {
   Evaluation(Batch& batch, const Index& index, Revision revision)
       : batch_(batch), index_(index), revision_(revision), state_(index.state()) {}
 
-  void run() {
-    for (const LogEntry& entry : batch_.entries) batch_.verdicts.push_back({entry.ticket, apply(entry)});
+  Result<> run() {
+    for (const raft::Entry& raw : batch_.entries) {
+      auto& verdict = batch_.verdicts.emplace_back();
+      if (raw.kind != raft::EntryKind::normal || raw.bytes->empty()) continue;
+      auto entry = decode_entry(*raw.bytes);
+      if (!entry) {
+        return std::unexpected(std::move(entry).error().with(
+            strf("entry %llu of the log", static_cast<unsigned long long>(raw.index))));
+      }
+      verdict = apply(*entry, raw.index);
+    }
     batch_.revision = revision_;
+    return {};
   }
 
  private:
-  Result<Committed> apply(const LogEntry& raw) {
-    TRY(const Entry entry, decode_entry(raw.bytes));
+  Result<Committed> apply(const Entry& entry, uint64_t index) {
     for (const EntryOp& op : entry.ops) CHECK_OK(expect(op));
     const Revision next = revision_ + 1;
     size_t place = 0;
     for (const EntryOp& op : entry.ops) {
       const Seen before = look(op.key);
       if (op.type == Op::Type::remove && before.id == 0) continue;
-      change(op, before, row_id(next, place++), raw.index, entry.time);
+      change(op, before, row_id(next, place++), index, entry.time);
     }
     if (place > 0) revision_ = next;
     return Committed{revision_};
@@ -95,9 +104,9 @@ class Evaluation {
 
 }  // namespace
 
-void evaluate(Batch& batch, const Index& index, Revision revision) {
+Result<> evaluate(Batch& batch, const Index& index, Revision revision) {
   LIMPET_ASSERT(batch.changes.empty() && batch.verdicts.empty());
-  Evaluation(batch, index, revision).run();
+  return Evaluation(batch, index, revision).run();
 }
 
 }  // namespace limpet::store

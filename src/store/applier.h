@@ -5,12 +5,13 @@
 // changes only when the batch is on stable storage.
 #pragma once
 
+#include <optional>
 #include <string>
 #include <vector>
 
+#include "raft/types.h"
 #include "store/entry.h"
 #include "store/index.h"
-#include "store/log.h"
 
 namespace limpet::store {
 
@@ -28,21 +29,18 @@ struct Change {
   int64_t time = 0;       // of the log entry, wall seconds
 };
 
-struct Verdict {
-  Ticket ticket = 0;
-  Result<Committed> outcome;
-};
-
 struct Batch {
-  std::vector<LogEntry> entries;
-  std::vector<Change> changes;    // in id order
-  std::vector<Verdict> verdicts;  // one for each entry
-  Revision revision = 0;          // after the batch
+  std::vector<raft::Entry> entries;
+  std::vector<Change> changes;  // in id order
+  std::vector<std::optional<Result<Committed>>>
+      verdicts;           // one for each entry; none for what is not a transaction
+  Revision revision = 0;  // after the batch
   bool only_removes = true;
 };
 
-// Fills changes, verdicts and revision of a batch whose entries are set and stay where they are. `state` is
-// the hash before the batch.
-void evaluate(Batch& batch, const Index& index, Revision revision);
+// Fills changes, verdicts and revision of a batch whose entries are set and stay where they are, from the
+// state after the batch before. An error of the call: an entry that this version cannot read. Every replica
+// must do the same with it, so that nothing may be applied after it.
+Result<> evaluate(Batch& batch, const Index& index, Revision revision);
 
 }  // namespace limpet::store

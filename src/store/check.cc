@@ -227,6 +227,8 @@ Result<CheckReport> check_database(const std::string& path, const std::vector<st
   const Use look = [&](Database& db) -> Result<> {
     report = {};
     CHECK_OK(db.quick_check());
+    TRY(const auto group, db.group());
+    if (group) CHECK_OK(db.start_of(*group));
     return each_row(db, "", [&](Row&) { report.rows++; }, report);
   };
   CHECK_OK(use_copy(path, places, max_bytes, look));

@@ -23,6 +23,8 @@ uint64_t checksum(RowId id, std::string_view key, Revision created, RowId previo
   return hash64(stored, hash64(key, h));
 }
 
+std::string bytes_of(int64_t value) { return {reinterpret_cast<const char*>(&value), sizeof value}; }
+
 constexpr const char* kInsertRow =
     "INSERT INTO rows(id, key, created, previous, idx, time, state, sum, value) VALUES(?,?,?,?,?,?,?,?,?)";
 constexpr const char* kInsertVersion = "INSERT INTO versions(key, id, created, size) VALUES(?,?,?,?)";
@@ -107,8 +109,10 @@ Result<> Database::exec(const char* sql) {
 Result<> Database::in_transaction(const char* commit_point, const std::function<Result<>()>& body) {
   if (broken_) return fail(Errc::io, path_ + ": an earlier write failed");
   CHECK_OK(exec("BEGIN IMMEDIATE"));
-  Result<> done = body();
-  if (done && unwritten_boot_) done = set_number("boots", unwritten_boot_);
+  Result<> done;
+  for (auto it = unwritten_.begin(); done && it != unwritten_.end(); ++it)
+    done = set_blob(it->first, it->second);
+  if (done) done = body();
   if (done) {
     if (commit_point && LIMPET_FAILPOINT(commit_point)) {
       done = fail(Errc::io, strf("failpoint %s", commit_point));
@@ -118,7 +122,7 @@ Result<> Database::in_transaction(const char* commit_point, const std::function<
       const int err = rc == SQLITE_OK ? 0 : errno;
       ++syncs_;
       if (rc == SQLITE_OK) {
-        unwritten_boot_ = 0;
+        unwritten_.clear();
         return {};
       }
       done = error(rc, "commit", err);
@@ -151,12 +155,16 @@ Result<> Database::insert(const Change& c) {
   return {};
 }
 
-Result<> Database::write(const Batch& batch, std::vector<SharedBytes>& previous) {
+Result<> Database::write(const Transaction& t, const std::vector<Change>& changes,
+                         std::vector<SharedBytes>& previous) {
   if (LIMPET_FAILPOINT("store.commit.before")) return fail(Errc::io, "failpoint store.commit.before");
-  previous.assign(batch.changes.size(), nullptr);
+  previous.assign(changes.size(), nullptr);
+  const auto before = group_;
   const auto done = in_transaction("store.commit.write", [&]() -> Result<> {
-    for (size_t i = 0; i < batch.changes.size(); ++i) {
-      const Change& c = batch.changes[i];
+    CHECK_OK(write_log(t));
+    CHECK_OK(write_group(t));
+    for (size_t i = 0; i < changes.size(); ++i) {
+      const Change& c = changes[i];
       if (c.previous_id && !c.previous) {
         TRY(Row row, read(c.previous_id, c.key));
         previous[i] = share(std::move(row.value));
@@ -165,7 +173,11 @@ Result<> Database::write(const Batch& batch, std::vector<SharedBytes>& previous)
     }
     return {};
   });
-  if (!done) return done;
+  if (!done) {
+    group_ = before;
+    return done;
+  }
+  log_empty_ = t.log ? log_empty_ && t.append.empty() : true;
   if (LIMPET_FAILPOINT("store.commit.after")) {
     broken_ = true;
     return fail(Errc::io, "failpoint store.commit.after");
@@ -325,9 +337,7 @@ Result<int64_t> Database::get_number(const char* name) {
   return v;
 }
 
-Result<> Database::set_number(const char* name, int64_t value) {
-  return set_blob(name, {reinterpret_cast<const char*>(&value), sizeof value});
-}
+Result<> Database::set_number(const char* name, int64_t value) { return set_blob(name, bytes_of(value)); }
 
 Result<std::optional<std::string>> Database::get_blob(const std::string& name) {
   TRY(sqlite3_stmt * raw, statement("SELECT sum, value FROM meta WHERE name = ?"));
@@ -365,8 +375,9 @@ Result<int64_t> Database::next_boot() {
 Result<int64_t> Database::next_boot_unwritten(int64_t skip) {
   TRY(const int64_t before, get_number("boots"));
   if (before < 0 || before + 1 + skip >= INT32_MAX) return damaged("the count of starts is out of range");
-  unwritten_boot_ = before + 1 + skip;
-  return unwritten_boot_;
+  const int64_t boot = before + 1 + skip;
+  unwritten_["boots"] = bytes_of(boot);
+  return boot;
 }
 
 }  // namespace limpet::store

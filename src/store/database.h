@@ -2,11 +2,12 @@
 // thread).
 //
 // Tables (schema version 1):
-//   meta(name PRIMARY KEY, value)                 cluster id, boot count, compacted revision, vote, saved
-//   blobs rows(id PRIMARY KEY, ...)                     one row per change of a key; id = revision and place,
-//   see index.h versions(key, id, created, size)              the ordered way in: start-up reads only this;
-//   size -1 is a deletion log(position PRIMARY KEY, term, entry)        entries not yet covered by the
-//   applied state; empty in a group of one
+//   meta(name PRIMARY KEY, value)         count of starts, compacted revision, the group (group.h), saved
+//   blobs rows(id PRIMARY KEY, ...)             one row per change of a key; id = revision and place, see
+//   index.h versions(key, id, created, size)      the ordered way in: start-up reads only this; size -1 is a
+//   deletion log(position PRIMARY KEY, term, ...)  raft entries; none in a group of one, where each is
+//   applied as it comes
+//
 // Revision, applied index, time of the last commit and the state hash are columns of the newest row: a commit
 // touches no page for them. Every row carries a checksum over all its columns, checked whenever it is read.
 //
@@ -16,6 +17,7 @@
 #pragma once
 
 #include <functional>
+#include <map>
 #include <memory>
 #include <optional>
 #include <span>
@@ -24,6 +26,8 @@
 
 #include "base/result.h"
 #include "store/applier.h"
+#include "store/group.h"
+#include "store/replica.h"
 
 struct sqlite3;
 struct sqlite3_stmt;
@@ -81,9 +85,19 @@ class Database {
   // random, as the next start may find no room either and must not come to the same number.
   Result<int64_t> next_boot_unwritten(int64_t skip);
 
-  // One transaction with everything in the batch, on stable storage when it returns. Values of previous rows
-  // that the changes lack are read into `previous` (same places as the changes).
-  Result<> write(const Batch& batch, std::vector<SharedBytes>& previous);
+  // One transaction with all of it, and what its entries change, as worked out. Values of previous rows that
+  // the changes lack are read into `previous` (same places as the changes).
+  Result<> write(const Transaction& transaction, const std::vector<Change>& changes,
+                 std::vector<SharedBytes>& previous);
+
+  // ---- the raft log (database_log.cc) ----
+  // What a member of a group starts with; nothing when this file never was of one.
+  Result<std::optional<Group>> group();
+  // This file is that of a new group, whose state it holds; written with the next transaction.
+  Result<> found(Group group);
+  // What that member's core starts with: its state, and the log after it.
+  Result<raft::Start> start_of(const Group& group);
+  Result<std::vector<raft::Entry>> log_after(raft::Index after, raft::Index upto, size_t max_cost);
 
   Result<Row> read(RowId id, std::string_view key);
   // The rows of all keys in (after, end) that existed at `revision`, at most limit.
@@ -132,6 +146,9 @@ class Database {
   std::unexpected<Error> damaged(const std::string& what) const;
   Result<sqlite3_stmt*> statement(const char* sql);  // prepared once
   Result<> insert(const Change& change);
+  Result<> write_log(const Transaction& transaction);
+  Result<> write_group(const Transaction& transaction);
+  Result<> clear_log_from(raft::Index position);
   Result<> set_blob(const std::string& name, std::string_view bytes);
   Result<> set_number(const char* name, int64_t value);
   Result<Row> row_of(sqlite3_stmt* s);
@@ -148,7 +165,9 @@ class Database {
   int page_size_ = 0;
   size_t checkpoint_bytes_ = 0;
   uint64_t syncs_ = 0;
-  int64_t unwritten_boot_ = 0;  // 0: the count of starts is on disk
+  std::map<std::string, std::string> unwritten_;  // of meta; they go with the next transaction
+  std::optional<Group> group_;                    // as the file has it, or will with what is unwritten
+  bool log_empty_ = true;
   bool unclean_ = false;
   bool broken_ = false;  // a commit's outcome is unknown: nothing more is written
 };

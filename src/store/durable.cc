@@ -5,12 +5,16 @@
 
 #include "base/assert.h"
 #include "base/failpoint.h"
+#include "base/log.h"
 
 namespace limpet::store {
 namespace {
 
 constexpr size_t kBatchEntries = 256;
 constexpr size_t kBatchBytes = 4u << 20;
+constexpr int64_t kRoomMs = 500;  // from one try to the next
+constexpr size_t kMaxQueue = 8192;
+constexpr size_t kMaxQueueBytes = 32u << 20;
 constexpr size_t kQuietHistoryBytes = 64u << 10;
 
 int64_t now_ms() {
@@ -32,7 +36,7 @@ Event event_of(const Change& c, const SharedBytes& previous) {
 }  // namespace
 
 // Reads the keys, no object: what is current, what is history, and whether both are what the newest row says.
-Result<Durable::Loaded> Durable::load(Database& db, Index& index) {
+Result<Durable::Loaded> Durable::load(Database& db, Index& index, Random& random) {
   Loaded out;
   TRY(out.newest, db.newest());
   TRY(out.compacted, db.get_number("compacted"));
@@ -65,17 +69,40 @@ Result<Durable::Loaded> Durable::load(Database& db, Index& index) {
   }
   std::sort(garbage.begin(), garbage.end());
   out.garbage.assign(garbage.begin(), garbage.end());
+  TRY(std::optional<Group> group, db.group());
+  if (!group) {
+    group = Group::begin(random, out.newest.index);
+    CHECK_OK(db.found(*group));
+  }
+  if (group->membership.all() != std::vector{group->self}) {
+    return fail(Errc::unsupported,
+                db.path() +
+                    ": this device was one of several servers, which this limpet cannot be: "
+                    "install the version that made it one");
+  }
+  out.self = group->self;
+  TRY(out.start, db.start_of(*group));
   return out;
 }
 
-Durable::Durable(loop::Loop& loop, const Options& options, Clock& clock, std::unique_ptr<Index> index,
-                 Loaded loaded, std::unique_ptr<Log> log, StorageThread& storage,
+namespace {
+raft::Options raft_options(raft::MemberId self, Random& random) {
+  raft::Options out;
+  out.self = self;
+  out.seed = random.u64();
+  // This side's queue is the bound.
+  out.max_pending_bytes = kMaxQueueBytes;
+  return out;
+}
+}  // namespace
+
+Durable::Durable(loop::Loop& loop, const Options& options, Clock& clock, Random& random,
+                 std::unique_ptr<Index> index, Loaded loaded, StorageThread& storage,
                  std::shared_ptr<Reserve> reserve)
     : loop_(loop),
       options_(options),
       clock_(clock),
       index_(std::move(index)),
-      log_(std::move(log)),
       storage_(storage),
       reserve_(std::move(reserve)),
       hub_(loop, {options.history_events, std::max<size_t>(options.cache_bytes / 16, 64 << 10)},
@@ -84,19 +111,13 @@ Durable::Durable(loop::Loop& loop, const Options& options, Clock& clock, std::un
              read_older(prefix, after, std::move(done));
            }),
       newest_id_(loaded.newest.id),
-      garbage_(std::move(loaded.garbage)) {
+      room_(loop, "store-room"),
+      garbage_(std::move(loaded.garbage)),
+      replica_(raft_options(loaded.self, random), std::move(loaded.start), *this) {
   hub_.set_compacted(loaded.compacted);
 }
 
-void Durable::start() {
-  const std::weak_ptr<Durable> weak = weak_from_this();
-  log_->start({[weak] {
-                 if (const auto self = weak.lock()) self->kick();
-               },
-               [weak](Ticket ticket, Error error) {
-                 if (const auto self = weak.lock()) self->finish(ticket, std::unexpected(std::move(error)));
-               }});
-}
+void Durable::start() { replica_.pump(); }
 
 void Durable::on_fatal(std::function<void(Error)> f) {
   on_fatal_ = std::move(f);
@@ -108,53 +129,89 @@ std::unexpected<Error> Durable::stopped() const {
   return fail(Errc::unavailable, "the store is closing");
 }
 
-void Durable::commit(Txn txn, std::function<void(Result<Committed>)> done) {
+void Durable::commit(Txn txn, Answer done) {
   if (fatal_ || draining_) return done(stopped());
   auto bytes = encode_entry(txn, clock_.wall().seconds);
   if (!bytes) return done(std::unexpected(bytes.error()));
-  const auto ticket = log_->propose(std::move(*bytes));
-  if (!ticket) return done(std::unexpected(ticket.error()));
-  waiting_.emplace(*ticket, std::move(done));
+  if (queue_.size() >= kMaxQueue || queued_bytes_ + bytes->size() > kMaxQueueBytes) {
+    return done(
+        fail(Errc::unavailable, strf("too many writes are waiting for the disk (%zu, %zu bytes); try again",
+                                     queue_.size(), queued_bytes_)));
+  }
+  queued_bytes_ += bytes->size();
+  queue_.push_back({share(std::move(*bytes)), std::move(done)});
+  kick();
 }
 
 // After the current callback, so that what one turn of the loop writes shares a sync.
 void Durable::kick() {
-  if (kicked_ || batch_running_ || fatal_) return;
+  if (kicked_ || replica_.busy() || fatal_) return;
   kicked_ = true;
   loop_.defer([weak = weak_from_this()] {
     const auto self = weak.lock();
     if (!self) return;
     self->kicked_ = false;
-    self->start_batch();
+    self->turn();
   });
 }
 
-void Durable::start_batch() {
-  if (batch_running_ || fatal_) return;
-  auto batch = std::make_shared<Batch>();
-  batch->entries = log_->take(alone_ > 0 ? 1 : kBatchEntries, kBatchBytes);
-  if (batch->entries.empty()) return next();
-  if (alone_ > 0) --alone_;
-  evaluate(*batch, *index_, hub_.now());
-  batch_running_ = true;
-  if (!batch->changes.empty()) return run(std::move(batch));
-  // Nothing to write: every entry failed its preconditions, or removes what is not there.
-  answer(*batch);
-  batch_running_ = false;
+void Durable::turn() {
+  if (fatal_ || replica_.busy()) return;
+  propose_some();
+  replica_.pump();
   next();
 }
 
-void Durable::run(std::shared_ptr<Batch> batch) {
+// As many as one transaction may hold.
+void Durable::propose_some() {
+  size_t bytes = 0;
+  for (size_t n = alone_ > 0 ? 1 : kBatchEntries; n > 0 && !queue_.empty() && bytes < kBatchBytes; --n) {
+    Proposal proposal = std::move(queue_.front());
+    queue_.pop_front();
+    queued_bytes_ -= proposal.bytes->size();
+    bytes += proposal.bytes->size();
+    if (alone_ > 0) --alone_;
+    const auto index = replica_.core().propose(proposal.bytes);
+    if (!index) {
+      proposal.done(std::unexpected(index.error()));
+    } else {
+      waiting_[*index] = {replica_.core().standing().term, std::move(proposal)};
+    }
+  }
+}
+
+void Durable::next() {
+  if (fatal_ || replica_.busy()) return;
+  if (!queue_.empty()) return kick();
+  if (draining_ && drained_ && !kicked_) std::exchange(drained_, nullptr)();
+}
+
+// ---- what the replica asks for ----
+
+bool Durable::prepare(const std::vector<raft::Entry>& entries) {
+  batch_ = std::make_shared<Batch>();
+  batch_->entries = entries;
+  previous_.clear();
+  if (const auto ok = evaluate(*batch_, *index_, hub_.now()); !ok) {
+    fatal(ok.error());
+    return true;
+  }
+  return !batch_->changes.empty();
+}
+
+void Durable::write(const Transaction& transaction, Replica::Done done) {
+  if (fatal_) return;
+  auto batch = transaction.apply.empty() ? std::make_shared<Batch>() : batch_;
   storage_.call(
       weak_from_this(),
-      [batch, reserve = reserve_](Database& db) {
+      [transaction, batch, reserve = reserve_](Database& db) {
         Written w;
         const int64_t from = now_ms();
-        w.outcome = db.write(*batch, w.previous);
+        w.outcome = db.write(transaction, batch->changes, w.previous);
         // A delete is how a person makes room: the spare bytes are for it.
         if (!w.outcome && w.outcome.error().code == Errc::exhausted && batch->only_removes &&
             reserve->give_up()) {
-          w.outcome = db.write(*batch, w.previous);
+          w.outcome = db.write(transaction, batch->changes, w.previous);
         }
         w.ms = now_ms() - from;
         w.file_bytes = db.file_bytes();
@@ -163,30 +220,71 @@ void Durable::run(std::shared_ptr<Batch> batch) {
         w.checkpoint_due = db.checkpoint_due();
         return w;
       },
-      [this, batch](Written w) { written(batch, std::move(w)); });
+      [this, done = std::move(done)](Written w) { written(std::move(w), done); });
 }
 
-void Durable::written(const std::shared_ptr<Batch>& batch, Written w) {
+void Durable::written(Written w, const Replica::Done& done) {
   stats_.file_bytes = w.file_bytes;
   stats_.wal_bytes = w.wal_bytes;
   stats_.fsyncs = w.syncs;
   stats_.commit_ms_max = std::max(stats_.commit_ms_max, w.ms);
   if (fatal_) return;
-  if (!w.outcome) {
-    if (w.outcome.error().code == Errc::exhausted) return no_room(batch, w.outcome.error());
-    return fatal(w.outcome.error());
-  }
-  ++stats_.commits;
-  log_->applied(batch->entries.back().index);
-  publish(*batch, w.previous);
-  if (LIMPET_FAILPOINT("store.ack.before")) return fatal(Error{Errc::io, "failpoint store.ack.before", 0});
-  answer(*batch);
-  batch_running_ = false;
+  if (!w.outcome && w.outcome.error().code != Errc::exhausted) return fatal(w.outcome.error());
+  if (w.outcome) ++stats_.commits;
+  previous_ = std::move(w.previous);
+  done(std::move(w.outcome));
+  if (fatal_) return;
   // After the acknowledgements, in the same line as the next writes.
   if (w.checkpoint_due) checkpoint();
   compact_if_due();
   next();
 }
+
+void Durable::applied() {
+  const auto batch = std::exchange(batch_, nullptr);
+  if (fatal_) return;
+  if (!batch->changes.empty()) {
+    publish(*batch);
+    if (LIMPET_FAILPOINT("store.ack.before")) return fatal(Error{Errc::io, "failpoint store.ack.before", 0});
+  }
+  answer(*batch);
+}
+
+// Whether one entry alone has room is seen by trying each alone.
+void Durable::withdrawn(raft::Index first, const Error& error) {
+  std::vector<Proposal> back;
+  for (auto it = waiting_.lower_bound(first); it != waiting_.end(); it = waiting_.erase(it))
+    back.push_back(std::move(it->second.proposal));
+  if (back.size() == 1) {
+    return back[0].done(
+        fail(Errc::exhausted, "no room to write; deleting objects is still possible: " + error.message));
+  }
+  alone_ = back.size();
+  for (size_t i = back.size(); i-- > 0;) {
+    queued_bytes_ += back[i].bytes->size();
+    queue_.push_front(std::move(back[i]));
+  }
+}
+
+// Others count on it: it is written when there is room, and a stop does not wait for that.
+void Durable::no_room(const Error& error) {
+  log::error("no room to write what the other servers count on, trying again", {{"error", error}});
+  if (draining_ && drained_) return std::exchange(drained_, nullptr)();
+  room_.start(kRoomMs, [this] { replica_.retry(); });
+}
+
+void Durable::standing(const raft::Standing& standing) {
+  log::debug("raft", {{"term", standing.term}, {"leads", standing.role == raft::Role::leader}});
+}
+
+void Durable::complaint(const std::string& what) { log::warning("raft", {{"complaint", what}}); }
+
+// load() takes no file of a group of several.
+void Durable::send(raft::Message) { LIMPET_ASSERT(!"a group of one has nobody to write to"); }
+void Durable::read_entries(const raft::EntriesWanted&) { LIMPET_ASSERT(!"a group of one has no follower"); }
+void Durable::read_chunk(const raft::ChunkWanted&) { LIMPET_ASSERT(!"a group of one has no follower"); }
+void Durable::installed(const raft::SnapshotMeta&) { LIMPET_ASSERT(!"a group of one is sent no snapshot"); }
+void Durable::read_done(const raft::ReadDone&) { LIMPET_ASSERT(!"no read was asked of the core"); }
 
 void Durable::checkpoint() {
   storage_.call(
@@ -202,27 +300,12 @@ void Durable::checkpoint() {
       });
 }
 
-// Nothing of the batch was written. Whether one entry alone has room is seen by trying each alone.
-void Durable::no_room(const std::shared_ptr<Batch>& batch, const Error& error) {
-  const uint64_t first = batch->entries.front().index;
-  batch_running_ = false;
-  if (batch->entries.size() > 1) {
-    alone_ = batch->entries.size();
-    log_->rolled_back(first, std::move(batch->entries));
-  } else {
-    log_->rolled_back(first, {});
-    finish(batch->entries[0].ticket,
-           fail(Errc::exhausted, "no room to write; deleting objects is still possible: " + error.message));
-  }
-  next();
-}
-
-void Durable::publish(Batch& batch, std::vector<SharedBytes>& previous) {
+void Durable::publish(Batch& batch) {
   std::vector<Event> events;
   events.reserve(batch.changes.size());
   for (size_t i = 0; i < batch.changes.size(); ++i) {
     Change& c = batch.changes[i];
-    events.push_back(event_of(c, c.previous ? c.previous : previous[i]));
+    events.push_back(event_of(c, c.previous ? c.previous : previous_[i]));
     const Revision revision = revision_of(c.id);
     if (c.previous_id) garbage_.emplace_back(revision, c.previous_id);
     if (c.deleted) {
@@ -240,25 +323,21 @@ void Durable::publish(Batch& batch, std::vector<SharedBytes>& previous) {
 }
 
 void Durable::answer(Batch& batch) {
-  for (Verdict& v : batch.verdicts) {
-    ++stats_.transactions;
-    if (!v.outcome && v.outcome.error().code == Errc::conflict) ++stats_.conflicts;
-    finish(v.ticket, std::move(v.outcome));
+  for (size_t i = 0; i < batch.entries.size(); ++i) {
+    auto& verdict = batch.verdicts[i];
+    if (verdict) ++stats_.transactions;
+    if (verdict && !*verdict && verdict->error().code == Errc::conflict) ++stats_.conflicts;
+    const auto it = waiting_.find(batch.entries[i].index);
+    if (it == waiting_.end()) continue;
+    const Waiting waiting = std::move(it->second);
+    waiting_.erase(it);
+    if (verdict && waiting.term == batch.entries[i].term) {
+      waiting.proposal.done(std::move(*verdict));
+    } else {
+      waiting.proposal.done(
+          fail(Errc::unavailable, "another server leads now, and this was not written; try again"));
+    }
   }
-}
-
-void Durable::finish(Ticket ticket, Result<Committed> outcome) {
-  const auto it = waiting_.find(ticket);
-  if (it == waiting_.end()) return;
-  const auto done = std::move(it->second);
-  waiting_.erase(it);
-  done(std::move(outcome));
-}
-
-void Durable::next() {
-  if (fatal_ || batch_running_) return;
-  if (!log_->empty()) return kick();
-  if (draining_ && drained_ && !kicked_) std::exchange(drained_, nullptr)();
 }
 
 void Durable::drain(std::function<void()> done) {
@@ -272,10 +351,9 @@ void Durable::fatal(Error error) {
   if (fatal_) return;
   fatal_ = error;
   const auto keep = shared_from_this();
-  auto waiting = std::exchange(waiting_, {});
-  for (auto& [ticket, done] : waiting) {
-    done(fail(Errc::timeout, "whether this was written is unknown: " + error.message));
-  }
+  for (auto& [index, waiting] : std::exchange(waiting_, {}))
+    waiting.proposal.done(fail(Errc::timeout, "whether this was written is unknown: " + error.message));
+  for (Proposal& proposal : std::exchange(queue_, {})) proposal.done(stopped());
   if (on_fatal_) on_fatal_(error);
   if (drained_) std::exchange(drained_, nullptr)();
 }

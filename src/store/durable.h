@@ -1,37 +1,42 @@
 // The durable space: the index and the ring in memory, the rows in the file, the log in between.
 //
-// A write goes: encode -> Log::propose -> Log::take (everything that waits, as one batch) -> evaluate -> one
-// SQLite transaction on the storage thread -> index -> acknowledgements -> watchers. One batch is under way
-// at a time; what arrives meanwhile is the next one, so that a sync is shared by all who wait for it.
+// A write goes: encode -> queue -> raft core -> (agreed on) evaluate -> one SQLite transaction on the storage
+// thread -> index -> acknowledgements -> watchers; replica.h has the order. What arrives while a transaction
+// is under way is the next one, so that a sync is shared by all who wait for it. A single device is a raft
+// group of one: what it appends is agreed on at once, and applied by the transaction that would have stored
+// it.
 #pragma once
 
 #include <deque>
 #include <map>
 #include <memory>
 #include <optional>
-#include <unordered_map>
 
 #include "loop/loop.h"
 #include "store/applier.h"
-#include "store/log.h"
+#include "store/replica.h"
 #include "store/reserve.h"
 #include "store/storage_thread.h"
 #include "store/watch_hub.h"
 
 namespace limpet::store {
 
-class Durable final : public Space, public std::enable_shared_from_this<Durable> {
+class Durable final : public Space, private Replica::Host, public std::enable_shared_from_this<Durable> {
  public:
   // What opening found in the file.
   struct Loaded {
     Newest newest;
     Revision compacted = 0;
     std::deque<std::pair<Revision, RowId>> garbage;  // row that is history from this revision on, ascending
+    raft::MemberId self = 0;
+    raft::Start start;
   };
-  static Result<Loaded> load(Database& db, Index& index);
+  // A file that was never of a group becomes that of a new one, with the next transaction.
+  static Result<Loaded> load(Database& db, Index& index, Random& random);
 
-  Durable(loop::Loop& loop, const Options& options, Clock& clock, std::unique_ptr<Index> index, Loaded loaded,
-          std::unique_ptr<Log> log, StorageThread& storage, std::shared_ptr<Reserve> reserve);
+  Durable(loop::Loop& loop, const Options& options, Clock& clock, Random& random,
+          std::unique_ptr<Index> index, Loaded loaded, StorageThread& storage,
+          std::shared_ptr<Reserve> reserve);
 
   void start();  // once owned by a shared_ptr
   void on_fatal(std::function<void(Error)> f);
@@ -55,6 +60,15 @@ class Durable final : public Space, public std::enable_shared_from_this<Durable>
   uint64_t state_hash() const { return index_->state(); }
 
  private:
+  using Answer = std::function<void(Result<Committed>)>;
+  struct Proposal {
+    SharedBytes bytes;
+    Answer done;
+  };
+  struct Waiting {  // for the entry that it became
+    raft::Term term = 0;
+    Proposal proposal;
+  };
   struct Written {  // by the storage thread, about one batch
     Result<> outcome;
     std::vector<SharedBytes> previous;
@@ -62,14 +76,27 @@ class Durable final : public Space, public std::enable_shared_from_this<Durable>
     uint64_t file_bytes = 0, wal_bytes = 0, syncs = 0;
     bool checkpoint_due = false;
   };
+
+  // What the replica asks of its host.
+  bool prepare(const std::vector<raft::Entry>& entries) override;
+  void write(const Transaction& transaction, Replica::Done done) override;
+  void applied() override;
+  void withdrawn(raft::Index first, const Error& error) override;
+  void no_room(const Error& error) override;
+  void installed(const raft::SnapshotMeta& meta) override;
+  void send(raft::Message message) override;
+  void read_entries(const raft::EntriesWanted& wanted) override;
+  void read_chunk(const raft::ChunkWanted& wanted) override;
+  void read_done(const raft::ReadDone& read) override;
+  void standing(const raft::Standing& standing) override;
+  void complaint(const std::string& what) override;
+
   void kick();
-  void start_batch();
-  void run(std::shared_ptr<Batch> batch);
-  void written(const std::shared_ptr<Batch>& batch, Written result);
-  void no_room(const std::shared_ptr<Batch>& batch, const Error& error);
-  void publish(Batch& batch, std::vector<SharedBytes>& previous);
+  void turn();
+  void propose_some();
+  void written(Written result, const Replica::Done& done);
+  void publish(Batch& batch);
   void answer(Batch& batch);
-  void finish(Ticket ticket, Result<Committed> outcome);
   void next();
   void checkpoint();
   std::unexpected<Error> stopped() const;
@@ -98,16 +125,19 @@ class Durable final : public Space, public std::enable_shared_from_this<Durable>
   const Options options_;
   Clock& clock_;
   std::unique_ptr<Index> index_;
-  std::unique_ptr<Log> log_;
   StorageThread& storage_;
   std::shared_ptr<Reserve> reserve_;  // touched by the storage thread only
   WatchHub hub_;
   RowId newest_id_;
 
-  std::unordered_map<Ticket, std::function<void(Result<Committed>)>> waiting_;
-  bool batch_running_ = false;
+  std::deque<Proposal> queue_;  // not in the log yet
+  size_t queued_bytes_ = 0;
+  std::map<raft::Index, Waiting> waiting_;
+  std::shared_ptr<Batch> batch_;       // what was prepared
+  std::vector<SharedBytes> previous_;  // the values that its changes replace, as far as they were read
+  loop::Timer room_;
   bool kicked_ = false;
-  size_t alone_ = 0;  // so many entries are taken one by one, after a batch found the disk full
+  size_t alone_ = 0;  // so many proposals are taken one by one, after a batch found the disk full
   bool draining_ = false;
   std::function<void()> drained_;
   std::optional<Error> fatal_;
@@ -120,6 +150,7 @@ class Durable final : public Space, public std::enable_shared_from_this<Durable>
       pins_;  // revision of a list under way -> until when it is waited for, monotonic ms
 
   Stats stats_;
+  Replica replica_;  // last: it begins by asking this host
 };
 
 }  // namespace limpet::store

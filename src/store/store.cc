@@ -12,7 +12,6 @@
 #include "base/random.h"
 #include "store/data_dir_lock.h"
 #include "store/durable.h"
-#include "store/sole_log.h"
 #include "store/transient.h"
 
 namespace limpet::store {
@@ -180,23 +179,22 @@ Result<std::unique_ptr<Store>> Store::open(loop::Loop& loop, Options options, Cl
   if (!opened) return std::unexpected(opened.error());
   std::unique_ptr<Database> db = std::move(*opened);
   auto index = std::make_unique<Index>(options.cache_bytes);
-  TRY(Durable::Loaded loaded, Durable::load(*db, *index));
+  SystemRandom random;
+  TRY(Durable::Loaded loaded, Durable::load(*db, *index, random));
   // The term of the volatile space: no revision of before may come again.
   auto boot = db->next_boot();
   if (no_room(boot) && reserve->give_up()) boot = db->next_boot();
   if (no_room(boot)) {
     log::error("the disk is full: what is there can be read, nothing can be written until there is room",
                {{"file", options.path}});
-    SystemRandom random;
     boot = db->next_boot_unwritten(static_cast<int64_t>(random.below(kMaxSkippedBoots)));
   }
   if (!boot) return std::unexpected(boot.error());
   made.note();
   const int64_t last_commit = loaded.newest.time;
-  auto log = std::make_unique<SoleLog>(loaded.newest.index, 1);
   TRY(auto storage, StorageThread::start(loop, std::move(db)));
-  auto durable = std::make_shared<Durable>(loop, options, clock, std::move(index), std::move(loaded),
-                                           std::move(log), *storage, std::move(reserve));
+  auto durable = std::make_shared<Durable>(loop, options, clock, random, std::move(index), std::move(loaded),
+                                           *storage, std::move(reserve));
   return std::make_unique<StoreImpl>(loop, std::move(options), std::move(lock), std::move(storage),
                                      std::move(durable), *boot, last_commit);
 }

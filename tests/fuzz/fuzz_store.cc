@@ -1,6 +1,6 @@
 // Bytes that a damaged or foreign disk may give the store. The first byte chooses: a log entry, a write-ahead
-// log, or the rows of a database file, whose checksums are made right so that what lies behind them is
-// reached too. An error with words or what the bytes say, never a crash.
+// log, the record of the group, or the rows of a database file, whose checksums are made right so that what
+// lies behind them is reached too. An error with words or what the bytes say, never a crash.
 #include <fuzzer/FuzzedDataProvider.h>
 #include <sqlite3.h>
 #include <unistd.h>
@@ -47,6 +47,11 @@ void wal(std::string_view bytes) {
   const auto report = check_wal(bytes);
   if (!report && report.error().message.empty()) abort();
   if (report && report->commits > report->frames) abort();
+}
+
+void group(std::string_view bytes) {
+  const auto group = decode_group(bytes);
+  if (group ? encode(*group) != bytes : group.error().message.empty()) abort();
 }
 
 // An empty database file of this version in a directory of its own, gone with the process.
@@ -155,6 +160,9 @@ extern "C" int LLVMFuzzerTestOneInput(const uint8_t* data, size_t size) {
       break;
     case 1:
       rows(data + 1, size - 1);
+      break;
+    case 2:
+      group(rest);
       break;
     default:
       entry(rest);

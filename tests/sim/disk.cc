@@ -17,9 +17,14 @@ uint64_t mix(uint64_t hash, std::string_view bytes) {
 }
 }  // namespace
 
+bool Machine::changes(const Entry& entry) {
+  return entry.kind == EntryKind::membership || !entry.bytes->empty();
+}
+
 void Machine::apply(const Entry& entry) {
+  if (!changes(entry)) return;
   hash = mix(hash + entry.index, *entry.bytes);
-  if (entry.kind != EntryKind::normal || entry.bytes->empty()) return;
+  if (entry.kind != EntryKind::normal) return;
   const size_t equals = entry.bytes->find('=');
   values[entry.bytes->substr(0, equals)] = entry.bytes->substr(equals + 1);
 }
@@ -53,49 +58,81 @@ std::optional<Term> Contents::term(Index index) const {
   return found ? std::optional(found->term) : std::nullopt;
 }
 
-void Transaction::on(Contents& c) const {
-  if (hard_state) c.hard_state = *hard_state;
-  if (unstage) {
-    c.staged.reset();
-    c.staged_bytes.clear();
+namespace {
+
+void stage(const SnapshotChunk& chunk, Contents& c) {
+  if (chunk.cursor.empty()) c.staged_bytes.clear();
+  c.staged_bytes += *chunk.bytes;
+  c.staged = Staged{chunk.meta, chunk.next, chunk.last};
+}
+
+void forget_staged(Contents& c) {
+  c.staged.reset();
+  c.staged_bytes.clear();
+}
+
+// The log is empty and goes on after this entry.
+void begin_log(const SnapshotPoint& point, Contents& c) {
+  c.log.clear();
+  c.log_start = point.index;
+  c.log_start_term = point.term;
+}
+
+void install(const SnapshotMeta& meta, Contents& c) {
+  if (!c.staged || c.staged->meta != meta || !c.staged->complete) {
+    throw std::logic_error("a snapshot is installed that is not the one that was staged");
   }
-  if (stage && install) throw std::logic_error("a part of one snapshot beside the installing of another");
-  if (stage) {
-    if (stage->cursor.empty()) c.staged_bytes.clear();
-    c.staged_bytes += *stage->bytes;
-    c.staged = Staged{stage->meta, stage->next, stage->last};
-  }
-  if (install) {
-    if (!c.staged || c.staged->meta != *install || !c.staged->complete) {
-      throw std::logic_error("a snapshot is installed that is not the one that was staged");
-    }
-    c.machine = Machine::from_bytes(c.staged_bytes);
-    c.installed_hash = c.machine.hash;
-    c.applied = install->point;
-    c.membership = install->membership;
-    c.membership_index = install->point.index;
-    c.log.clear();
-    c.log_start = install->point.index;
-    c.log_start_term = install->point.term;
-    c.staged.reset();
-    c.staged_bytes.clear();
-  }
-  if (!append.empty()) {
-    const Index first = append.front().index;
-    if (first <= c.log_start || first > c.last() + 1) throw std::logic_error("a log with a hole was stored");
-    c.log.resize(first - c.log_start - 1);
-    c.log.insert(c.log.end(), append.begin(), append.end());
-  }
-  c.hashes.clear();
-  for (const Entry& entry : apply) {
-    if (entry.index != c.applied.index + 1) throw std::logic_error("an entry was applied twice or left out");
+  c.machine = Machine::from_bytes(c.staged_bytes);
+  c.installed_hash = c.machine.hash;
+  c.applied = meta.point;
+  c.membership = meta.membership;
+  c.membership_index = meta.point.index;
+  begin_log(meta.point, c);
+  forget_staged(c);
+}
+
+void append(const std::vector<Entry>& entries, Contents& c) {
+  const Index first = entries.front().index;
+  if (first <= c.log_start || first > c.last() + 1) throw std::logic_error("a log with a hole was stored");
+  c.log.resize(first - c.log_start - 1);
+  c.log.insert(c.log.end(), entries.begin(), entries.end());
+}
+
+// Where the log is not kept, entries that change nothing may be left out.
+void apply(const std::vector<Entry>& entries, bool log, Contents& c) {
+  for (const Entry& entry : entries) {
+    const Index next = c.applied.index + 1;
+    if (log ? entry.index != next : entry.index < next)
+      throw std::logic_error("an entry was applied twice or left out");
     c.machine.apply(entry);
     c.hashes.push_back(c.machine.hash);
     c.applied = {entry.index, entry.term};
-    if (entry.kind == EntryKind::membership) {
-      c.membership = *decode_membership(*entry.bytes);
-      c.membership_index = entry.index;
-    }
+    if (entry.kind != EntryKind::membership) continue;
+    c.membership = *decode_membership(*entry.bytes);
+    c.membership_index = entry.index;
+  }
+}
+
+}  // namespace
+
+void Change::on(Contents& c) const {
+  const store::Transaction& t = transaction;
+  if (t.hard_state) c.hard_state = *t.hard_state;
+  if (t.unstage) forget_staged(c);
+  if (t.stage && t.install) throw std::logic_error("a part of one snapshot beside the installing of another");
+  if (t.stage) stage(*t.stage, c);
+  if (t.install) install(*t.install, c);
+  if (t.base) {
+    c.applied = *t.base;
+    begin_log(*t.base, c);
+  }
+  if (t.log && !t.append.empty()) append(t.append, c);
+  c.hashes.clear();
+  apply(t.apply, t.log, c);
+  if (!t.log) {
+    if (!t.append.empty() && t.append.back().index != c.applied.index)
+      throw std::logic_error("entries that are not applied are not kept");
+    begin_log(c.applied, c);
   }
   while (compact_to > c.log_start && c.log_start < c.applied.index && !c.log.empty()) {
     c.log_start_term = c.log.front().term;
@@ -112,18 +149,23 @@ void Disk::set_up(Membership membership) {
   stable_ = live_;
 }
 
-void Disk::submit(Transaction t, std::function<void()> done) {
-  jobs_.push_back({std::move(t), std::move(done)});
+void Disk::submit(store::Transaction t, store::Replica::Done done) {
+  jobs_.push_back({{std::move(t)}, std::move(done)});
   if (!busy_) work();
 }
 
-// All that waits goes into one transaction with one sync.
+void Disk::compact(Index to) {
+  jobs_.push_back({{{}, to}, nullptr});
+  if (!busy_) work();
+}
+
 void Disk::work() {
   busy_ = !jobs_.empty();
   if (!busy_) return;
   group_ = std::exchange(jobs_, {});
   Time takes = speed_.execute;
-  const bool sync = std::any_of(group_.begin(), group_.end(), [](const Job& job) { return job.t.sync; });
+  const bool sync =
+      std::any_of(group_.begin(), group_.end(), [](const Job& job) { return job.change.transaction.sync; });
   if (sync) takes += clock_.between(speed_.sync_low, speed_.sync_high);
   if (stalled_until_ > clock_.now()) takes += stalled_until_ - clock_.now();
   clock_.after(takes, [this, sync, life = life_] {
@@ -133,15 +175,18 @@ void Disk::work() {
 
 void Disk::finish(bool sync) {
   const std::deque<Job> group = std::exchange(group_, {});
-  for (const Job& job : group) unsynced_.push_back(job.t);
-  if (sync) {
-    for (const Transaction& t : unsynced_) t.on(stable_);
+  const bool full = full_until_ > clock_.now();
+  for (const Job& job : group) {
+    if (!full) unsynced_.push_back(job.change);
+  }
+  if (sync && !full) {
+    for (const Change& change : unsynced_) change.on(stable_);
     unsynced_.clear();
   }
   const uint64_t life = life_;
   for (const Job& job : group) {
-    job.t.on(live_);
-    if (job.done) job.done();
+    if (!full) job.change.on(live_);
+    if (job.done) job.done(full ? Result<>(fail(Errc::exhausted, "the disk is full")) : Result<>());
     if (life != life_) return;
   }
   work();
@@ -150,7 +195,9 @@ void Disk::finish(bool sync) {
 void Disk::crash() {
   ++life_;
   // What is being written may be in the file already, though nobody was told.
-  for (const Job& job : group_) unsynced_.push_back(job.t);
+  for (const Job& job : group_) {
+    if (full_until_ <= clock_.now()) unsynced_.push_back(job.change);
+  }
   const uint64_t kept = clock_.below(unsynced_.size() + 1);
   for (uint64_t i = 0; i < kept; ++i) unsynced_[i].on(stable_);
   unsynced_.clear();

@@ -12,17 +12,20 @@
 #include <string>
 
 #include "clockwork.h"
-#include "raft/types.h"
+#include "store/replica.h"
 
 namespace sim {
 
 namespace raft = limpet::raft;
+namespace store = limpet::store;
 
 // The state machine: keys with the value that was last put, and how it came to be.
 struct Machine {
   std::map<std::string, std::string> values;
-  uint64_t hash = 0;  // of all entries that were applied, in order
+  uint64_t hash = 0;  // of all entries that changed something, in order
 
+  // Whether it changes anything: the beginning of a term does not.
+  static bool changes(const raft::Entry& entry);
   void apply(const raft::Entry& entry);
   std::string to_bytes() const;
   static Machine from_bytes(const std::string& bytes);
@@ -47,14 +50,10 @@ struct Contents {
   std::optional<raft::Term> term(raft::Index index) const;
 };
 
-struct Transaction {
-  std::optional<raft::HardState> hard_state;
-  std::optional<raft::SnapshotMeta> install;
-  std::vector<raft::Entry> append, apply;
-  std::optional<raft::SnapshotChunk> stage;
-  bool unstage = false;
+// What one job does to it.
+struct Change {
+  store::Transaction transaction;
   raft::Index compact_to = 0;  // 0: nothing
-  bool sync = false;
 
   void on(Contents& contents) const;
 };
@@ -66,8 +65,11 @@ class Disk {
   };
   Disk(Clockwork& clock, Speed speed) : clock_(clock), speed_(speed) {}
 
-  void submit(Transaction t, std::function<void()> done);
+  void submit(store::Transaction t, store::Replica::Done done);
+  void compact(raft::Index to);
   void stall_until(Time when) { stalled_until_ = std::max(stalled_until_, when); }
+  // No transaction has room until then.
+  void full_until(Time when) { full_until_ = std::max(full_until_, when); }
   // The machine stops: nothing more is done and nobody is told.
   void crash();
   void set_up(raft::Membership membership);  // a first member's empty disk
@@ -76,8 +78,8 @@ class Disk {
 
  private:
   struct Job {
-    Transaction t;
-    std::function<void()> done;
+    Change change;
+    store::Replica::Done done;
   };
   void work();
   void finish(bool sync);
@@ -85,11 +87,11 @@ class Disk {
   Clockwork& clock_;
   Speed speed_;
   Contents live_, stable_;
-  std::deque<Transaction> unsynced_;  // executed, in order
-  std::deque<Job> jobs_, group_;      // waiting; being executed
+  std::deque<Change> unsynced_;   // executed, in order
+  std::deque<Job> jobs_, group_;  // waiting; being executed
   bool busy_ = false;
   uint64_t life_ = 0;
-  Time stalled_until_ = 0;
+  Time stalled_until_ = 0, full_until_ = 0;
 };
 
 }  // namespace sim

@@ -21,7 +21,7 @@ void Member::start() {
   }
   Options options = shape_.options;
   options.seed = clock_.random().u64();
-  raft_ = std::make_unique<Raft>(options, std::move(start));
+  replica_ = std::make_unique<store::Replica>(options, std::move(start), *this);
   outside_.trace(id(), strf("starts: term %llu applied %llu last %llu", (unsigned long long)c.hard_state.term,
                             (unsigned long long)c.applied.index, (unsigned long long)c.last()));
   clock_.after(clock_.between(1, shape_.tick), alive([this] { tick(); }));
@@ -30,8 +30,9 @@ void Member::start() {
 
 void Member::crash() {
   ++life_;
-  raft_.reset();
+  replica_.reset();
   pump_waits_ = false;
+  skipped_.clear();
   disk_.crash();
   snapshots_.clear();
   paused_until_ = 0;
@@ -41,7 +42,7 @@ void Member::crash() {
 void Member::tick() {
   clock_.after(shape_.tick, alive([this] { tick(); }));
   if (paused()) return;
-  raft_->tick();
+  raft().tick();
   pump();
 }
 
@@ -51,54 +52,98 @@ void Member::receive(Message message) {
     const Time wait = paused_until_ - clock_.now();
     return clock_.after(wait, alive([this, m = std::move(message)]() mutable { receive(std::move(m)); }));
   }
-  raft_->receive(std::move(message));
+  raft().receive(std::move(message));
   pump();
 }
 
 // A loop's turn may bring several inputs before what follows from them is done.
 void Member::pump() {
-  if (shape_.lazy && clock_.chance(500)) {
-    if (std::exchange(pump_waits_, true)) return;
-    return clock_.after(clock_.between(1, 2 * kMs), alive([this] {
-                          pump_waits_ = false;
-                          pump_now();
-                        }));
-  }
-  pump_now();
-}
-
-void Member::pump_now() {
-  for (Batch batch = raft_->take(); !batch.empty(); batch = raft_->take()) perform(std::move(batch));
-}
-
-void Member::perform(Batch batch) {
-  outside_.trace(id(), to_string(batch));
-  if (!batch.complaints.empty()) throw Breach("a complaint: " + batch.complaints.front());
-  note_log(batch);
-  if (batch.standing && batch.standing->role == Role::leader) {
-    checker_.leads(id(), batch.standing->term, log_);
-  }
-  for (Message& m : batch.messages) {
-    checker_.leaves(m, disk_.stable());
-    outside_.send(std::move(m));
-  }
-  if (batch.stage) stage(*batch.stage);
-  for (const EntriesWanted& wanted : batch.entries_wanted) read_entries(wanted);
-  for (const ChunkWanted& wanted : batch.chunks_wanted) read_chunk(wanted);
-  store(batch);
-  for (const ReadDone& read : batch.reads) outside_.read_done(id(), read.id, read.index);
-}
-
-// Now and then there is no room for it.
-void Member::stage(const SnapshotChunk& chunk) {
-  const bool fails = clock_.chance(20);
-  Transaction t;
-  if (!fails) t.stage = chunk;
-  t.sync = true;
-  disk_.submit(std::move(t), alive([this, fails] {
-                 raft_->chunk_stored(!fails);
-                 pump();
+  if (!shape_.lazy || !clock_.chance(500)) return replica_->pump();
+  if (std::exchange(pump_waits_, true)) return;
+  clock_.after(clock_.between(1, 2 * kMs), alive([this] {
+                 pump_waits_ = false;
+                 replica_->pump();
                }));
+}
+
+// ---- what the shell asks for ----
+
+void Member::trace(const Batch& batch) {
+  outside_.trace(id(), to_string(batch));
+  note_log(batch);
+}
+
+void Member::complaint(const std::string& what) { throw Breach("a complaint: " + what); }
+
+void Member::standing(const Standing& standing) {
+  if (standing.role == Role::leader) checker_.leads(id(), standing.term, log_);
+}
+
+void Member::send(Message message) {
+  checker_.leaves(message, disk_.stable());
+  outside_.send(std::move(message));
+}
+
+void Member::read_done(const ReadDone& read) { outside_.read_done(id(), read.id, read.index); }
+
+bool Member::prepare(const std::vector<Entry>& entries) {
+  prepared_ = entries;
+  wrote_ = false;
+  return std::any_of(entries.begin(), entries.end(), Machine::changes);
+}
+
+void Member::write(const store::Transaction& t, store::Replica::Done done) {
+  // Now and then there is no room for a part of a snapshot.
+  if (t.stage && clock_.chance(20)) {
+    return clock_.after(1, alive([done = std::move(done)] { done(fail(Errc::exhausted, "no room")); }));
+  }
+  // From here on somebody else may ask for what nothing was written for.
+  if (t.base) {
+    for (const Entry& entry : skipped_)
+      checker_.applied(id(), raft().standing().term, entry, disk_.live().machine.hash);
+  }
+  disk_.submit(t, alive([this, t, done = std::move(done)](Result<> result) {
+                 wrote_ = result.has_value();
+                 if (wrote_) skipped_.clear();
+                 if (wrote_ && t.log) note_stored(t.append);
+                 done(std::move(result));
+               }));
+}
+
+void Member::note_stored(const std::vector<Entry>& entries) {
+  if (entries.empty()) return;
+  Term previous = disk_.live().term(entries.front().index - 1).value_or(0);
+  for (const Entry& entry : entries) {
+    checker_.stored(entry, previous);
+    previous = entry.term;
+  }
+}
+
+void Member::applied() {
+  if (!wrote_) {
+    skipped_.insert(skipped_.end(), prepared_.begin(), prepared_.end());
+  } else {
+    const Contents& c = disk_.live();
+    for (size_t i = 0; i < prepared_.size(); ++i) {
+      checker_.applied(id(), raft().standing().term, prepared_[i], c.hashes[i]);
+    }
+    if (clock_.chance(100)) compact();
+  }
+  outside_.applied(id(), prepared_);
+}
+
+void Member::withdrawn(Index first, const Error&) {
+  outside_.trace(id(), strf("has no room for the entries from %llu on", (unsigned long long)first));
+  outside_.withdrawn(id(), first);
+}
+
+void Member::no_room(const Error&) {
+  outside_.trace(id(), "has no room");
+  clock_.after(clock_.between(50, 500) * kMs, alive([this] { replica_->retry(); }));
+}
+
+void Member::installed(const SnapshotMeta& meta) {
+  checker_.installed(id(), meta.point, meta.membership, disk_.live().installed_hash);
 }
 
 void Member::note_log(const Batch& batch) {
@@ -114,31 +159,6 @@ void Member::note_log(const Batch& batch) {
   }
 }
 
-void Member::store(const Batch& batch) {
-  if (batch.sequence == 0 && batch.apply.empty() && !batch.unstage) return;
-  Transaction t{batch.hard_state,   batch.install, batch.append, batch.apply, {}, batch.unstage, 0,
-                batch.sequence != 0};
-  disk_.submit(std::move(t), alive([this, batch]() mutable { done(std::move(batch)); }));
-}
-
-void Member::done(Batch batch) {
-  const Contents& c = disk_.live();
-  if (batch.install) {
-    checker_.installed(id(), batch.install->point, batch.install->membership, c.installed_hash);
-  }
-  for (const Entry& entry : batch.append) checker_.stored(entry, c.term(entry.index - 1).value_or(0));
-  if (batch.sequence != 0) raft_->persisted(batch.sequence);
-  for (size_t i = 0; i < batch.apply.size(); ++i) {
-    checker_.applied(id(), raft_->standing().term, batch.apply[i], c.hashes[i]);
-  }
-  if (!batch.apply.empty()) {
-    raft_->applied(batch.apply.back().index);
-    outside_.applied(id(), batch.apply);
-    if (clock_.chance(100)) compact();
-  }
-  pump();
-}
-
 void Member::read_entries(const EntriesWanted& wanted) {
   clock_.after(clock_.between(100, 3000), alive([this, wanted] {
                  const Contents& c = disk_.live();
@@ -152,7 +172,7 @@ void Member::read_entries(const EntriesWanted& wanted) {
                      read.entries.push_back(*c.entry(i));
                    }
                  }
-                 raft_->entries_read(std::move(read));
+                 raft().entries_read(std::move(read));
                  pump();
                }));
 }
@@ -179,7 +199,7 @@ void Member::read_chunk(const ChunkWanted& wanted) {
                    read.chunk = {found->meta, offset == 0 ? "" : std::to_string(offset), std::to_string(next),
                                  next == found->bytes.size(), share(bytes)};
                  }
-                 raft_->chunk_read(std::move(read));
+                 raft().chunk_read(std::move(read));
                  pump();
                }));
 }
@@ -188,9 +208,7 @@ void Member::compact() {
   const Index applied = disk_.live().applied.index;
   if (applied <= shape_.keep_entries) return;
   const Index to = applied - clock_.below(shape_.keep_entries);
-  Transaction t;
-  t.compact_to = to;
-  disk_.submit(std::move(t), nullptr);
+  disk_.compact(to);
 }
 
 }  // namespace sim

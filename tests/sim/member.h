@@ -1,4 +1,4 @@
-// A member of the simulated group: the real core with the host loop that a daemon has, on a model disk.
+// A member of the simulated group: the real core in the shell that a daemon has, on a model disk.
 #pragma once
 
 #include <map>
@@ -6,7 +6,7 @@
 #include <set>
 
 #include "checker.h"
-#include "raft/raft.h"
+#include "store/replica.h"
 
 namespace sim {
 
@@ -18,9 +18,10 @@ class Outside {
   virtual void trace(raft::MemberId id, const std::string& what) = 0;
   virtual void read_done(raft::MemberId id, uint64_t read, raft::Index index) = 0;
   virtual void applied(raft::MemberId id, const std::vector<raft::Entry>& entries) = 0;
+  virtual void withdrawn(raft::MemberId id, raft::Index first) = 0;
 };
 
-class Member {
+class Member final : public store::Replica::Host {
  public:
   struct Shape {
     raft::Options options;
@@ -35,17 +36,19 @@ class Member {
   void start();
   void crash();
   void pause_until(Time when) { paused_until_ = when; }
-  bool running() const { return raft_ != nullptr; }
+  bool running() const { return replica_ != nullptr; }
   bool paused() const { return paused_until_ > clock_.now(); }
   Disk& disk() { return disk_; }
-  raft::Raft& raft() { return *raft_; }
-  const raft::Raft& raft() const { return *raft_; }
+  raft::Raft& raft() { return replica_->core(); }
+  const raft::Raft& raft() const { return replica_->core(); }
+
+  raft::Index applied_index() const { return replica_->applied().index; }
 
   void receive(raft::Message message);
   // Does something to the core, then whatever follows from it.
   template <class What>
   auto with(const What& what) {
-    const auto out = what(*raft_);
+    const auto out = what(replica_->core());
     pump();
     return out;
   }
@@ -55,22 +58,31 @@ class Member {
     raft::SnapshotMeta meta;
     std::string bytes;
   };
+  // What the shell asks of its host.
+  bool prepare(const std::vector<raft::Entry>& entries) override;
+  void write(const store::Transaction& t, store::Replica::Done done) override;
+  void applied() override;
+  void withdrawn(raft::Index first, const limpet::Error& error) override;
+  void no_room(const limpet::Error& error) override;
+  void installed(const raft::SnapshotMeta& meta) override;
+  void send(raft::Message message) override;
+  void read_entries(const raft::EntriesWanted& wanted) override;
+  void read_chunk(const raft::ChunkWanted& wanted) override;
+  void read_done(const raft::ReadDone& read) override;
+  void standing(const raft::Standing& standing) override;
+  void complaint(const std::string& what) override;
+  void trace(const raft::Batch& batch) override;
+
   void tick();
   void pump();
-  void pump_now();
-  void stage(const raft::SnapshotChunk& chunk);
-  void perform(raft::Batch batch);
-  void store(const raft::Batch& batch);
   void note_log(const raft::Batch& batch);
-  void done(raft::Batch batch);
-  void read_entries(const raft::EntriesWanted& wanted);
-  void read_chunk(const raft::ChunkWanted& wanted);
+  void note_stored(const std::vector<raft::Entry>& entries);
   void compact();
   // A callback that is dropped when the member has crashed meanwhile.
   template <class What>
   auto alive(What what) {
-    return [this, life = life_, what = std::move(what)]() mutable {
-      if (life == life_) what();
+    return [this, life = life_, what = std::move(what)](auto&&... arguments) mutable {
+      if (life == life_) what(std::forward<decltype(arguments)>(arguments)...);
     };
   }
 
@@ -79,12 +91,15 @@ class Member {
   Outside& outside_;
   Shape shape_;
   Disk disk_;
-  std::unique_ptr<raft::Raft> raft_;
+  std::unique_ptr<store::Replica> replica_;
   uint64_t life_ = 0;
   Time paused_until_ = 0;
   bool pump_waits_ = false;
   std::map<raft::Index, raft::Term> log_;  // the terms of the log as the core has it
   std::vector<Snapshot> snapshots_;        // what peers are being sent
+  std::vector<raft::Entry> prepared_;      // being applied
+  std::vector<raft::Entry> skipped_;       // applied since, and nothing written for them
+  bool wrote_ = false;                     // what is prepared is in the file
 };
 
 }  // namespace sim

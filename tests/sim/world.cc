@@ -29,6 +29,7 @@ Weather Weather::draw(Clockwork& clock) {
   w.cut = clock.chance(700);
   w.pause = clock.chance(500);
   w.stall = clock.chance(500);
+  w.full = clock.chance(300);
   w.reconfigure = clock.chance(600);
   w.transfer = clock.chance(500);
   w.slow_disks = clock.chance(300);
@@ -50,6 +51,7 @@ std::string Weather::text() const {
                                                            {"cut", cut},
                                                            {"pause", pause},
                                                            {"stall", stall},
+                                                           {"full", full},
                                                            {"reconfigure", reconfigure},
                                                            {"transfer", transfer},
                                                            {"slow-disks", slow_disks}}) {
@@ -232,9 +234,10 @@ void World::read_done(MemberId id, uint64_t read, Index index) {
 
 void World::serve(Node& node) {
   const Contents& c = node.member->disk().live();
+  const Index applied = node.member->applied_index();
   std::erase_if(node.reads, [&](const auto& entry) {
     const Read& read = entry.second;
-    if (read.index == 0 || read.index > c.applied.index) return false;
+    if (read.index == 0 || read.index > applied) return false;
     const auto value = c.machine.values.find(read.key);
     history_.read(read.key, value == c.machine.values.end() ? "" : value->second, read.begin, clock_.now());
     say(strf("client read %s='%s' on %llu, begun at %.3f", read.key.c_str(),
@@ -263,12 +266,19 @@ void World::applied(MemberId id, const std::vector<Entry>& entries) {
   serve(node);
 }
 
+void World::withdrawn(MemberId id, Index first) {
+  auto& proposals = nodes_.at(id).proposals;
+  for (auto it = proposals.lower_bound(first); it != proposals.end(); it = proposals.erase(it)) {
+    history_.failed(it->second.operation);
+  }
+}
+
 // ---- trouble ----
 
 void World::trouble() {
   if (calm_) return;
   clock_.after(clock_.between(1, 2 * weather_.trouble_every), [this] { trouble(); });
-  switch (clock_.below(6)) {
+  switch (clock_.below(7)) {
     case 0:
       return weather_.crash ? crash_one() : void();
     case 1:
@@ -278,6 +288,8 @@ void World::trouble() {
     case 3:
       return weather_.stall ? stall_one() : void();
     case 4:
+      return weather_.full ? fill_one() : void();
+    case 5:
       return weather_.reconfigure ? reconfigure() : void();
     default:
       return weather_.transfer ? transfer() : void();
@@ -336,6 +348,15 @@ void World::stall_one() {
   const Time length = clock_.between(100, 8000) * kMs;
   say(strf("the disk of %llu stalls for %llu ms", (ull)node->member->id(), (ull)(length / kMs)));
   node->member->disk().stall_until(clock_.now() + length);
+}
+
+void World::fill_one() {
+  Node* node = pick(true);
+  if (!node) return;
+  ++ledger_.faults;
+  const Time length = clock_.between(100, 8000) * kMs;
+  say(strf("the disk of %llu is full for %llu ms", (ull)node->member->id(), (ull)(length / kMs)));
+  node->member->disk().full_until(clock_.now() + length);
 }
 
 // Other voters altogether, perhaps.
@@ -415,7 +436,7 @@ bool World::useful() {
     bool all = true;
     for (const MemberId other : status.membership.all()) {
       const Raft& raft = nodes_.at(other).member->raft();
-      all = all && nodes_.at(other).member->disk().live().applied.index >= checker_.agreed() &&
+      all = all && nodes_.at(other).member->applied_index() >= checker_.agreed() &&
             raft.standing().leader == id;
     }
     if (all) return true;

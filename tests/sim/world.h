@@ -19,7 +19,8 @@ struct Weather {
   Time delay_low = 1 * kMs, delay_high = 5 * kMs;
   uint64_t delay_more = 0;           // of a thousand messages: up to two seconds
   Time trouble_every = 2 * kSecond;  // on average
-  bool crash = false, cut = false, pause = false, stall = false, reconfigure = false, transfer = false;
+  bool crash = false, cut = false, pause = false, stall = false, full = false, reconfigure = false,
+       transfer = false;
   bool slow_disks = false;
   uint64_t clients = 3;
   Time think = 100 * kMs;  // between a client's operations, on average
@@ -49,6 +50,7 @@ class World final : public Outside {
   void trace(raft::MemberId id, const std::string& what) override;
   void read_done(raft::MemberId id, uint64_t read, raft::Index index) override;
   void applied(raft::MemberId id, const std::vector<raft::Entry>& entries) override;
+  void withdrawn(raft::MemberId id, raft::Index first) override;
 
  private:
   struct Proposal {
@@ -83,6 +85,7 @@ class World final : public Outside {
   void cut_some();
   void pause_one();
   void stall_one();
+  void fill_one();
   void reconfigure();
   void shuffle(raft::Membership& wanted);
   void transfer();

@@ -27,6 +27,17 @@ Membership membership(const std::vector<std::string>& words, size_t from) {
   return out;
 }
 
+// All that it has to store, but for the part of a snapshot.
+sim::Change change(const Batch& batch) {
+  sim::Change out;
+  out.transaction.hard_state = batch.hard_state;
+  out.transaction.unstage = batch.unstage;
+  out.transaction.install = batch.install;
+  out.transaction.append = batch.append;
+  out.transaction.apply = batch.apply;
+  return out;
+}
+
 bool on_path(const Message& m, const std::string& path) {
   const size_t arrow = path.find("->");
   if (arrow == std::string::npos) throw std::runtime_error("no path: " + path);
@@ -89,7 +100,7 @@ void Cluster::dispatch(const Words& words) {
     start(number(words.at(1)));
   } else if (verb == "compact") {
     Node& n = node(words.at(1));
-    sim::Transaction t;
+    sim::Change t;
     t.compact_to = number(words.at(2));
     t.on(n.live);
     t.on(n.stable);
@@ -208,14 +219,13 @@ void Cluster::perform(MemberId id, Batch batch) {
   }
   for (const ChunkWanted& wanted : batch.chunks_wanted) read_chunk(n, wanted);
   if (batch.stage) {
-    sim::Transaction t;
-    t.stage = batch.stage;
+    sim::Change t;
+    t.transaction.stage = batch.stage;
     t.on(n.live);
     t.on(n.stable);
     n.core->chunk_stored(true);
   }
-  sim::Transaction{batch.hard_state, batch.install, batch.append, batch.apply, {}, batch.unstage, 0, true}.on(
-      n.live);
+  change(batch).on(n.live);
   if (n.slow) {
     n.waiting.push_back(std::move(batch));
   } else {
@@ -224,8 +234,7 @@ void Cluster::perform(MemberId id, Batch batch) {
 }
 
 void Cluster::finish(Node& n, const Batch& batch) {
-  sim::Transaction{batch.hard_state, batch.install, batch.append, batch.apply, {}, batch.unstage, 0, true}.on(
-      n.stable);
+  change(batch).on(n.stable);
   if (batch.sequence != 0) n.core->persisted(batch.sequence);
   if (!batch.apply.empty()) n.core->applied(batch.apply.back().index);
 }

@@ -59,10 +59,10 @@ TEST_CASE("two replicas that apply the same entries in other batches agree") {
   SeededRandom random(9);
   Index one(1 << 20), two(0);
   Revision r1 = 0, r2 = 0;
-  const auto apply = [](Index& index, Revision& revision, std::vector<LogEntry> entries) {
+  const auto apply = [](Index& index, Revision& revision, std::vector<raft::Entry> entries) {
     Batch b;
     b.entries = std::move(entries);
-    evaluate(b, index, revision);
+    REQUIRE(evaluate(b, index, revision));
     for (const Change& c : b.changes) {
       if (c.deleted)
         index.erase(c.key);
@@ -71,11 +71,11 @@ TEST_CASE("two replicas that apply the same entries in other batches agree") {
     }
     revision = b.revision;
     std::vector<bool> verdicts;
-    for (const Verdict& v : b.verdicts) verdicts.push_back(v.outcome.has_value());
+    for (const auto& v : b.verdicts) verdicts.push_back(v->has_value());
     return verdicts;
   };
   for (int round = 0; round < 200; ++round) {
-    std::vector<LogEntry> entries;
+    std::vector<raft::Entry> entries;
     for (uint64_t n = 1 + random.below(5); n > 0; --n) {
       const std::string key = std::to_string(random.below(6));
       const auto expect =
@@ -83,11 +83,12 @@ TEST_CASE("two replicas that apply the same entries in other batches agree") {
               ? std::optional<Revision>(static_cast<Revision>(random.below(static_cast<uint64_t>(r1) + 2)))
               : std::nullopt;
       entries.push_back(
-          {1, 1, 0, *encode_entry({{random.below(3) ? put(key, "v", expect) : del(key, expect)}}, 0)});
+          {1, 1, raft::EntryKind::normal,
+           share(*encode_entry({{random.below(3) ? put(key, "v", expect) : del(key, expect)}}, 0))});
     }
     const auto together = apply(one, r1, entries);
     std::vector<bool> single;
-    for (const LogEntry& e : entries) single.push_back(apply(two, r2, {e})[0]);
+    for (const raft::Entry& e : entries) single.push_back(apply(two, r2, {e})[0]);
     CHECK(together == single);
     CHECK(r1 == r2);
     CHECK(one.state() == two.state());

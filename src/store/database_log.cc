@@ -1,0 +1,120 @@
+// The raft side of the file: who this member is, its term and vote, and the log.
+#include <sqlite3.h>
+
+#include "base/assert.h"
+#include "raft/raft.h"
+#include "store/database.h"
+#include "store/hash.h"
+#include "store/statement.h"
+
+namespace limpet::store {
+namespace {
+
+constexpr const char* kGroup = "group";
+
+uint64_t sum_of(raft::Index index, raft::Term term, std::string_view entry) {
+  return hash64(entry, index * 0x9E3779B185EBCA87u ^ term);
+}
+
+}  // namespace
+
+// The newest row counts, too: it says which entry it came from.
+Result<std::optional<Group>> Database::group() {
+  TRY(const auto bytes, get_blob(kGroup));
+  if (!bytes) return std::optional<Group>();
+  auto found = decode_group(*bytes);
+  if (!found) return std::unexpected(std::move(found).error().with(path_));
+  group_ = std::move(*found);
+  TRY(const int64_t rows, number_of("SELECT EXISTS(SELECT 1 FROM log)"));
+  log_empty_ = rows == 0;
+  TRY(const Newest last, newest());
+  Group out = *group_;
+  out.applied.index = std::max<raft::Index>(out.applied.index, last.index);
+  return std::optional(std::move(out));
+}
+
+Result<> Database::found(Group group) {
+  LIMPET_ASSERT(!group_);
+  unwritten_[kGroup] = encode(group);
+  group_ = std::move(group);
+  return {};
+}
+
+Result<raft::Start> Database::start_of(const Group& group) {
+  raft::Start start{group.hard_state, group.applied, group.membership, group.membership_index, {}, {}};
+  TRY(start.tail, log_after(group.applied.index, raft::kMaxIndex, SIZE_MAX));
+  if (const auto ok = raft::check(start); !ok) return damaged(ok.error().message);
+  return start;
+}
+
+Result<> Database::write_log(const Transaction& t) {
+  if ((!t.log || t.base || t.install) && !log_empty_) CHECK_OK(clear_log_from(0));
+  if (!t.log || t.append.empty()) return {};
+  if (!log_empty_) CHECK_OK(clear_log_from(t.append.front().index));
+  for (const raft::Entry& entry : t.append) {
+    std::string stored(1, static_cast<char>(entry.kind));
+    stored += *entry.bytes;
+    TRY(sqlite3_stmt * raw, statement("INSERT INTO log(position, term, sum, entry) VALUES(?,?,?,?)"));
+    Statement s(raw);
+    s.number(1, static_cast<int64_t>(entry.index)).number(2, static_cast<int64_t>(entry.term));
+    s.number(3, static_cast<int64_t>(sum_of(entry.index, entry.term, stored))).bytes(4, stored);
+    if (const int rc = s.step(); rc != SQLITE_DONE) return error(rc, "write the log");
+  }
+  return {};
+}
+
+Result<> Database::clear_log_from(raft::Index position) {
+  TRY(sqlite3_stmt * raw, statement("DELETE FROM log WHERE position >= ?"));
+  if (const int rc = Statement(raw).number(1, static_cast<int64_t>(position)).step(); rc != SQLITE_DONE)
+    return error(rc, "clear the log");
+  return {};
+}
+
+// Only what the newest row does not say is worth a page.
+Result<> Database::write_group(const Transaction& t) {
+  if (!group_) return {};
+  Group g = *group_;
+  if (t.hard_state) g.hard_state = *t.hard_state;
+  if (t.base) g.applied = *t.base;
+  for (const raft::Entry& entry : t.apply) {
+    if (entry.kind == raft::EntryKind::membership) {
+      TRY(g.membership, raft::decode_membership(*entry.bytes));
+      g.membership_index = entry.index;
+      g.applied = {entry.index, entry.term};
+    } else if (entry.term != g.applied.term) {
+      g.applied = {entry.index, entry.term};
+    }
+  }
+  if (g == *group_) return {};
+  group_ = std::move(g);
+  return set_blob(kGroup, encode(*group_));
+}
+
+Result<std::vector<raft::Entry>> Database::log_after(raft::Index after, raft::Index upto, size_t max_cost) {
+  TRY(sqlite3_stmt * raw, statement("SELECT position, term, sum, entry FROM log WHERE position > ? AND "
+                                    "position <= ? ORDER BY position"));
+  Statement s(raw);
+  s.number(1, static_cast<int64_t>(after)).number(2, static_cast<int64_t>(upto));
+  std::vector<raft::Entry> out;
+  size_t cost = 0;
+  int rc;
+  while ((rc = s.step()) == SQLITE_ROW) {
+    raft::Entry entry;
+    entry.index = static_cast<raft::Index>(s.number(0));
+    entry.term = static_cast<raft::Term>(s.number(1));
+    const std::string_view stored = s.bytes(3);
+    if (stored.empty() || static_cast<uint8_t>(stored[0]) > 1 ||
+        sum_of(entry.index, entry.term, stored) != static_cast<uint64_t>(s.number(2))) {
+      return damaged(strf("entry %lld of the log fails its checksum", static_cast<long long>(s.number(0))));
+    }
+    entry.kind = static_cast<raft::EntryKind>(stored[0]);
+    entry.bytes = share(std::string(stored.substr(1)));
+    cost += entry.cost();
+    if (!out.empty() && cost > max_cost) return out;
+    out.push_back(std::move(entry));
+  }
+  if (rc != SQLITE_DONE) return error(rc, "read the log");
+  return out;
+}
+
+}  // namespace limpet::store
