@@ -36,12 +36,24 @@ void Checker::stored(const Entry& entry, Term previous_term) {
 void Checker::applied(MemberId id, Term now, const Entry& entry, uint64_t hash_after) {
   const auto [it, first] = agreed_.emplace(entry.index, Agreed{entry.term, *entry.bytes, hash_after, now});
   if (first) return;
-  if (it->second.term != entry.term || it->second.bytes != *entry.bytes) {
+  if (!it->second.bytes) it->second.bytes = *entry.bytes;
+  if (it->second.term != entry.term || *it->second.bytes != *entry.bytes) {
     throw Breach(strf("member %llu applies another entry %llu (term %llu) than was agreed on (term %llu)",
                       (ull)id, (ull)entry.index, (ull)entry.term, (ull)it->second.term));
   }
   if (it->second.hash != hash_after) {
     throw Breach(strf("member %llu is in another state after entry %llu", (ull)id, (ull)entry.index));
+  }
+}
+
+void Checker::starts(const Contents& c) {
+  if (c.applied.index == 0) return;
+  const Entry* entry = c.entry(c.applied.index);
+  const auto bytes = entry ? std::optional(*entry->bytes) : std::nullopt;
+  const auto [it, first] =
+      agreed_.emplace(c.applied.index, Agreed{c.applied.term, bytes, c.machine.hash, c.hard_state.term});
+  if (!first && (it->second.term != c.applied.term || it->second.hash != c.machine.hash)) {
+    throw Breach(strf("a member starts with another state after entry %llu", (ull)c.applied.index));
   }
 }
 

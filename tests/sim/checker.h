@@ -24,6 +24,8 @@ class Checker {
   void applied(raft::MemberId id, raft::Term now, const raft::Entry& entry, uint64_t hash_after);
   void installed(raft::MemberId id, const raft::SnapshotPoint& point, const raft::Membership& membership,
                  uint64_t hash);
+  // What a machine had in its file when it crashed was agreed on, though nobody was told any more.
+  void starts(const Contents& contents);
   // No promise leaves a member before it is stable.
   void leaves(const raft::Message& message, const Contents& stable);
 
@@ -33,9 +35,9 @@ class Checker {
  private:
   struct Agreed {
     raft::Term term;
-    std::string bytes;
-    uint64_t hash;  // of the state machine after it
-    raft::Term by;  // it was agreed on in this term, or before
+    std::optional<std::string> bytes;  // nothing: not known here
+    uint64_t hash;                     // of the state machine after it
+    raft::Term by;                     // it was agreed on in this term, or before
   };
   struct Written {
     raft::Term previous_term;

@@ -12,6 +12,7 @@ Member::Member(Clockwork& clock, Checker& checker, Outside& outside, Shape shape
 
 void Member::start() {
   const Contents& c = disk_.live();
+  checker_.starts(c);
   Start start{c.hard_state, c.applied, c.membership, c.membership_index, {}, c.staged};
   log_.clear();
   log_[c.log_start] = c.log_start_term;
