@@ -278,9 +278,12 @@ bool Raft::withdraw(uint64_t sequence) {
       under_way_.front().sequence != sequence)
     return false;
   const Issued failed = under_way_.front();
-  // A change of the membership on the way to this one was agreed on with others.
-  if (failed.term != hard_.term || (failed.first != 0 && memberships_.back().index >= failed.first))
-    return false;
+  // A change of the membership on the way to this one was agreed on with others, and so may be what comes
+  // before the first entry of the batch and was to be applied by it.
+  const bool own = failed.first == 0
+                       ? handed_out_ == applied_
+                       : failed.first == applied_ + 1 && memberships_.back().index < failed.first;
+  if (failed.term != hard_.term || (!own && !PLANTED("withdraws_what_was_agreed"))) return false;
   under_way_.clear();
   issued_hard_ = failed.before;
   term_after_ = issued_ + 1;

@@ -158,6 +158,7 @@ Result<> Database::insert(const Change& c) {
 Result<> Database::write(const Transaction& t, const std::vector<Change>& changes,
                          std::vector<SharedBytes>& previous) {
   if (LIMPET_FAILPOINT("store.commit.before")) return fail(Errc::io, "failpoint store.commit.before");
+  LIMPET_ASSERT(!t.install && !t.stage);  // of a group of several; Durable::load() takes no file of one
   previous.assign(changes.size(), nullptr);
   const auto before = group_;
   const auto done = in_transaction("store.commit.write", [&]() -> Result<> {

@@ -2,11 +2,10 @@
 // thread).
 //
 // Tables (schema version 1):
-//   meta(name PRIMARY KEY, value)         count of starts, compacted revision, the group (group.h), saved
-//   blobs rows(id PRIMARY KEY, ...)             one row per change of a key; id = revision and place, see
-//   index.h versions(key, id, created, size)      the ordered way in: start-up reads only this; size -1 is a
-//   deletion log(position PRIMARY KEY, term, ...)  raft entries; none in a group of one, where each is
-//   applied as it comes
+//   meta(name, value)      count of starts, compacted revision, the group (group.h), saved blobs
+//   rows(id, ...)          one row per change of a key; id = revision and place, see index.h
+//   versions(key, id, ...) the ordered way in: start-up reads only this; size -1 is a deletion
+//   log(position, ...)     raft entries; none in a group of one, where each is applied as it comes
 //
 // Revision, applied index, time of the last commit and the state hash are columns of the newest row: a commit
 // touches no page for them. Every row carries a checksum over all its columns, checked whenever it is read.

@@ -13,6 +13,7 @@ namespace {
 constexpr size_t kBatchEntries = 256;
 constexpr size_t kBatchBytes = 4u << 20;
 constexpr int64_t kRoomMs = 500;  // from one try to the next
+constexpr const char* kNoRoom = "no room to write what is under way, nor anything after it";
 constexpr size_t kMaxQueue = 8192;
 constexpr size_t kMaxQueueBytes = 32u << 20;
 constexpr size_t kQuietHistoryBytes = 64u << 10;
@@ -131,6 +132,7 @@ std::unexpected<Error> Durable::stopped() const {
 
 void Durable::commit(Txn txn, Answer done) {
   if (fatal_ || draining_) return done(stopped());
+  if (replica_.waits_for_room()) return done(fail(Errc::exhausted, kNoRoom));
   auto bytes = encode_entry(txn, clock_.wall().seconds);
   if (!bytes) return done(std::unexpected(bytes.error()));
   if (queue_.size() >= kMaxQueue || queued_bytes_ + bytes->size() > kMaxQueueBytes) {
@@ -165,7 +167,8 @@ void Durable::turn() {
 // As many as one transaction may hold.
 void Durable::propose_some() {
   size_t bytes = 0;
-  for (size_t n = alone_ > 0 ? 1 : kBatchEntries; n > 0 && !queue_.empty() && bytes < kBatchBytes; --n) {
+  for (size_t n = alone_ > 0 ? 1 : kBatchEntries; n > 0 && !queue_.empty(); --n) {
+    if (bytes > 0 && bytes + queue_.front().bytes->size() > kBatchBytes) return;
     Proposal proposal = std::move(queue_.front());
     queue_.pop_front();
     queued_bytes_ -= proposal.bytes->size();
@@ -209,8 +212,8 @@ void Durable::write(const Transaction& transaction, Replica::Done done) {
         const int64_t from = now_ms();
         w.outcome = db.write(transaction, batch->changes, w.previous);
         // A delete is how a person makes room: the spare bytes are for it.
-        if (!w.outcome && w.outcome.error().code == Errc::exhausted && batch->only_removes &&
-            reserve->give_up()) {
+        const bool removes = batch->only_removes && !batch->changes.empty();
+        if (!w.outcome && w.outcome.error().code == Errc::exhausted && removes && reserve->give_up()) {
           w.outcome = db.write(transaction, batch->changes, w.previous);
         }
         w.ms = now_ms() - from;
@@ -230,13 +233,14 @@ void Durable::written(Written w, const Replica::Done& done) {
   stats_.commit_ms_max = std::max(stats_.commit_ms_max, w.ms);
   if (fatal_) return;
   if (!w.outcome && w.outcome.error().code != Errc::exhausted) return fatal(w.outcome.error());
-  if (w.outcome) ++stats_.commits;
+  const bool ok = w.outcome.has_value();
+  if (ok) ++stats_.commits;
   previous_ = std::move(w.previous);
   done(std::move(w.outcome));
   if (fatal_) return;
-  // After the acknowledgements, in the same line as the next writes.
-  if (w.checkpoint_due) checkpoint();
-  compact_if_due();
+  // After the acknowledgements, in the same line as the next writes. On a full disk neither would help.
+  if (ok && w.checkpoint_due) checkpoint();
+  if (ok) compact_if_due();
   next();
 }
 
@@ -269,7 +273,14 @@ void Durable::withdrawn(raft::Index first, const Error& error) {
 // Others count on it: it is written when there is room, and a stop does not wait for that.
 void Durable::no_room(const Error& error) {
   log::error("no room to write what the other servers count on, trying again", {{"error", error}});
-  if (draining_ && drained_) return std::exchange(drained_, nullptr)();
+  for (Proposal& proposal : std::exchange(queue_, {})) proposal.done(fail(Errc::exhausted, kNoRoom));
+  queued_bytes_ = alone_ = 0;
+  if (draining_) {
+    for (auto& [index, waiting] : std::exchange(waiting_, {}))
+      waiting.proposal.done(fail(Errc::timeout, "whether this was written is unknown: there was no room"));
+    if (drained_) std::exchange(drained_, nullptr)();
+    return;
+  }
   room_.start(kRoomMs, [this] { replica_.retry(); });
 }
 
@@ -344,7 +355,10 @@ void Durable::drain(std::function<void()> done) {
   draining_ = true;
   drained_ = std::move(done);
   if (fatal_) return std::exchange(drained_, nullptr)();
-  next();
+  // Not within the answer to a write, whose batch has not been dealt with to the end.
+  loop_.defer([weak = weak_from_this()] {
+    if (const auto self = weak.lock()) self->next();
+  });
 }
 
 void Durable::fatal(Error error) {

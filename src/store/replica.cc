@@ -6,6 +6,9 @@
 #include "base/planted.h"
 
 namespace limpet::store {
+namespace {
+constexpr size_t kMaxHeld = 1024;  // the protocol bears the loss of more
+}
 
 Replica::Replica(raft::Options options, raft::Start start, Host& host)
     : host_(host), core_(options, start), applied_(start.applied), log_kept_(!core_.alone()) {}
@@ -35,6 +38,7 @@ void Replica::send(std::vector<raft::Message>& messages) {
   for (raft::Message& message : messages) {
     if (owed_ && !PLANTED("owed_term_is_told")) {
       held_.push_back(std::move(message));
+      if (held_.size() > kMaxHeld) held_.pop_front();
     } else {
       host_.send(std::move(message));
     }
@@ -52,12 +56,15 @@ void Replica::store(raft::Batch& batch) {
   t.install = std::move(batch.install);
   t.append = std::move(batch.append);
   t.apply = std::move(batch.apply);
+  LIMPET_ASSERT(t.apply.empty() ||
+                t.apply.front().index == (t.install ? t.install->point : applied_).index + 1);
   t.sync = batch.sequence != 0 || t.stage || t.hard_state;
   t.log = !core_.alone() || t.install || t.stage;
   if (t.log && !log_kept_ && !t.install && !PLANTED("log_goes_on_from_the_file")) t.base = applied_;
   const bool changes = !t.apply.empty() && host_.prepare(t.apply);
   if (needless(t, changes)) {
     owed_ = t.hard_state;
+    log_kept_ = false;
     return finish(*std::exchange(writing_, std::nullopt));
   }
   submit();
@@ -115,7 +122,8 @@ void Replica::full(const Error& error) {
   }
   // Of a group of one; whatever strangers were to be told of it is not so.
   const bool owed_alone = writing_->sequence == 0 && t.apply.empty() && !t.unstage;
-  if (owed_alone || (writing_->sequence != 0 && core_.withdraw(writing_->sequence))) {
+  const bool only_log = !t.unstage && !t.install;
+  if (owed_alone || (only_log && writing_->sequence != 0 && core_.withdraw(writing_->sequence))) {
     held_.clear();
     const Writing gone = *std::exchange(writing_, std::nullopt);
     if (!gone.transaction.append.empty()) host_.withdrawn(gone.transaction.append.front().index, error);

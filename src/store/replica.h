@@ -15,6 +15,7 @@
 // disk. All on one thread.
 #pragma once
 
+#include <deque>
 #include <functional>
 #include <optional>
 #include <vector>
@@ -80,6 +81,7 @@ class Replica {
   const raft::SnapshotPoint& applied() const { return applied_; }
   // A transaction is under way, or waits for room.
   bool busy() const { return writing_.has_value(); }
+  bool waits_for_room() const { return writing_ && writing_->waits; }
   bool stopped() const { return stopped_; }
 
  private:
@@ -101,7 +103,7 @@ class Replica {
   raft::Raft core_;
   std::optional<Writing> writing_;
   std::optional<raft::HardState> owed_;  // not stored, as nothing rests on it yet
-  std::vector<raft::Message> held_;      // until it is
+  std::deque<raft::Message> held_;       // until it is
   raft::SnapshotPoint applied_;
   bool log_kept_;  // the file's log goes on from the state that the file has
   bool pumping_ = false;

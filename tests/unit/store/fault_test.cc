@@ -323,15 +323,18 @@ TEST_CASE("a batch on a full disk is tried one by one") {
   REQUIRE(stat((dir / "state.db.reserve").c_str(), &st) == 0);
   disk.limit(static_cast<uint64_t>(st.st_size) + (120 << 10), dir / "state.db.reserve");
   int done = 0, no_room = 0;
+  std::vector<int> order;  // no write overtakes an earlier one
   for (int i = 0; i < 40; ++i) {
-    h.durable().commit({{put(strf("k%d", i), std::string(i == 7 ? 300 << 10 : 10, 'x'))}}, [&](auto r) {
+    h.durable().commit({{put(strf("k%d", i), std::string(i == 7 ? 300 << 10 : 10, 'x'))}}, [&, i](auto r) {
       ++(r ? done : no_room);
+      order.push_back(i);
       if (!r) CHECK(r.error().code == Errc::exhausted);
     });
   }
   REQUIRE(h.turn_until([&] { return done + no_room == 40; }));
   CHECK(no_room >= 1);
   CHECK(done >= 7);
+  CHECK(std::is_sorted(order.begin(), order.end()));
   CHECK(h.value("k0").size() == 10);
   CHECK(h.value("k7") == "<none>");
   CHECK(h.durable().count("k") == done);

@@ -66,8 +66,9 @@ class Script final : public Replica::Host {
 struct Sole {
   Script host;
   Replica replica;
-  explicit Sole(raft::Membership membership = {{kSelf}, {}, {}})
-      : replica({.self = kSelf, .seed = 1}, {{1, 0}, {1, 1}, std::move(membership), 1, {}, {}}, host) {
+  explicit Sole(raft::Membership membership = {{kSelf}, {}, {}}, std::vector<raft::Entry> tail = {})
+      : replica({.self = kSelf, .seed = 1}, {{1, 0}, {1, 1}, std::move(membership), 1, std::move(tail), {}},
+                host) {
     replica.pump();
   }
   void propose(const char* what) {
@@ -159,6 +160,37 @@ TEST_CASE("with no room a group of one takes its entries back, and goes on when 
   CHECK(g.host.take() == "write term 2 apply 3 sync\n");
   g.host.done();
   CHECK(g.replica.applied() == raft::SnapshotPoint{3, 2});
+}
+
+TEST_CASE("with no room what was agreed on before a member was alone is not taken back") {
+  // It left the other one, which it knows from its log, and has not applied that yet.
+  Sole g({{kSelf, 8}, {}, {}}, {{2, 1, raft::EntryKind::membership, share(raft::encode({{kSelf}, {}, {}}))}});
+  CHECK(g.host.take() == "write term 2 apply 2 apply 3 sync\n");
+  g.host.done(std::unexpected(kFull));
+  CHECK(g.host.take() == "no room\n");
+  CHECK(g.replica.waits_for_room());
+  g.replica.retry();
+  CHECK(g.host.take() == "write term 2 apply 2 apply 3 sync\n");
+  g.host.done();
+  CHECK(g.host.take() == "applied\nleads\n");
+}
+
+TEST_CASE("the log begins anew after entries that a member, alone meanwhile, did not write") {
+  Sole g({{kSelf, 8}, {}, {}});
+  const auto membership = [](raft::Index index, const raft::Membership& m) {
+    return raft::Entry{index, 2, raft::EntryKind::membership, share(raft::encode(m))};
+  };
+  g.replica.core().receive(
+      {8, kSelf, 2,
+       raft::Append{1, 1, 3, {membership(2, {{kSelf}, {kSelf, 8}, {}}), membership(3, {{kSelf}, {}, {}})}}});
+  g.replica.pump();
+  CHECK(g.host.take() == "follows\nwrite term 2 log 2 log 3 apply 2 apply 3 sync\n");
+  g.host.done();
+  g.replica.core().receive({8, kSelf, 2, raft::TimeoutNow{}});
+  g.replica.pump();
+  CHECK(g.host.take().find("write") == std::string::npos);
+  g.reconfigure({{kSelf, 9}, {}, {}});
+  CHECK(g.host.take().find("write term 3 base 4 log 5 sync\n") != std::string::npos);
 }
 
 TEST_CASE("with no room what others may have is written when there is some") {

@@ -299,3 +299,24 @@ TEST_CASE("small blobs live beside the objects") {
   CHECK(got == std::string("a\0b", 3));
   CHECK(h.durable().revision() == 0);
 }
+
+TEST_CASE("a store is closed from within the answer to a write") {
+  TempDir dir;
+  Disk disk;
+  // Each write is followed by a checkpoint.
+  Harness h({.path = dir / "state.db", .checkpoint_bytes = 1});
+  h.must_open();
+  bool closed = false;
+  int answered = 0;
+  for (int i = 0; i < 3; ++i) {
+    h.durable().commit({{put(strf("k%d", i), "v")}}, [&](Result<Committed> r) {
+      CHECK(r);
+      if (++answered == 1) h.store().close([&] { closed = true; });
+    });
+  }
+  REQUIRE(h.turn_until([&] { return closed; }));
+  CHECK(answered == 3);
+  h.drop();
+  h.must_open();
+  CHECK(h.value("k2") == "v");
+}
