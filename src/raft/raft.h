@@ -106,6 +106,8 @@ class Raft {
   Status status() const;
   const Standing& standing() const { return standing_; }
   const Membership& membership() const { return memberships_.back().membership; }
+  // As of the last entry that is applied.
+  const Membership& applied_membership() const { return memberships_.front().membership; }
   // Leads a group that is nobody else: what it appends is applied in the same batch, and need not be kept.
   bool alone() const;
 

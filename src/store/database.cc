@@ -4,6 +4,7 @@
 
 #include <cerrno>
 #include <cstring>
+#include <tuple>
 
 #include "base/assert.h"
 #include "base/failpoint.h"
@@ -12,16 +13,6 @@
 
 namespace limpet::store {
 namespace {
-
-// Everything a row says, in one hash; a deletion and an empty value differ by the format byte.
-uint64_t checksum(RowId id, std::string_view key, Revision created, RowId previous, int64_t index,
-                  int64_t time, uint64_t state, std::string_view stored) {
-  const int64_t numbers[] = {
-      id, created, previous, index, time, static_cast<int64_t>(state), static_cast<int64_t>(key.size())};
-  uint64_t h = 0;
-  for (const int64_t n : numbers) h = (h ^ static_cast<uint64_t>(n)) * 0x9E3779B185EBCA87u, h ^= h >> 32;
-  return hash64(stored, hash64(key, h));
-}
 
 std::string bytes_of(int64_t value) { return {reinterpret_cast<const char*>(&value), sizeof value}; }
 
@@ -129,7 +120,8 @@ Result<> Database::in_transaction(const char* commit_point, const std::function<
       if (rc != SQLITE_FULL) done.error().code = (rc & 0xff) == SQLITE_CORRUPT ? Errc::corrupt : Errc::io;
     }
   }
-  if (done.error().code != Errc::exhausted) broken_ = true;
+  // What was found wrong with the bytes that were to be written says nothing of the disk.
+  if (done.error().code != Errc::exhausted && done.error().code != Errc::invalid_argument) broken_ = true;
   if (!sqlite3_get_autocommit(db_)) sqlite3_exec(db_, "ROLLBACK", nullptr, nullptr, nullptr);
   if (!sqlite3_get_autocommit(db_)) broken_ = true;
   return done;
@@ -139,8 +131,8 @@ Result<> Database::insert(const Change& c) {
   TRY(sqlite3_stmt * raw, statement(kInsertRow));
   {
     Statement s(raw);
-    const uint64_t sum = checksum(c.id, c.key, c.created, c.previous_id, static_cast<int64_t>(c.index),
-                                  c.time, c.state, c.stored);
+    const uint64_t sum = row_sum(c.id, c.key, c.created, c.previous_id, static_cast<int64_t>(c.index), c.time,
+                                 c.state, c.stored);
     s.number(1, c.id).bytes(2, c.key).number(3, c.created).number(4, c.previous_id);
     s.number(5, static_cast<int64_t>(c.index)).number(6, c.time).number(7, static_cast<int64_t>(c.state));
     s.number(8, static_cast<int64_t>(sum));
@@ -158,10 +150,12 @@ Result<> Database::insert(const Change& c) {
 Result<> Database::write(const Transaction& t, const std::vector<Change>& changes,
                          std::vector<SharedBytes>& previous) {
   if (LIMPET_FAILPOINT("store.commit.before")) return fail(Errc::io, "failpoint store.commit.before");
-  LIMPET_ASSERT(!t.install && !t.stage);  // of a group of several; Durable::load() takes no file of one
   previous.assign(changes.size(), nullptr);
-  const auto before = group_;
+  const auto before = std::tuple(group_, log_empty_, log_bytes_);
   const auto done = in_transaction("store.commit.write", [&]() -> Result<> {
+    if (t.unstage) CHECK_OK(unstage());
+    if (t.stage) CHECK_OK(stage(*t.stage));
+    if (t.install) CHECK_OK(install(*t.install));
     CHECK_OK(write_log(t));
     CHECK_OK(write_group(t));
     for (size_t i = 0; i < changes.size(); ++i) {
@@ -175,10 +169,9 @@ Result<> Database::write(const Transaction& t, const std::vector<Change>& change
     return {};
   });
   if (!done) {
-    group_ = before;
+    std::tie(group_, log_empty_, log_bytes_) = before;
     return done;
   }
-  log_empty_ = t.log ? log_empty_ && t.append.empty() : true;
   if (LIMPET_FAILPOINT("store.commit.after")) {
     broken_ = true;
     return fail(Errc::io, "failpoint store.commit.after");
@@ -201,8 +194,8 @@ Result<Row> Database::row_of(sqlite3_stmt* raw) {
   row.key = blob(1);
   const std::string_view stored = blob(8);
   const auto sum = static_cast<uint64_t>(number(7));
-  if (checksum(row.id, row.key, row.created, row.previous_id, number(4), number(5),
-               static_cast<uint64_t>(number(6)), stored) != sum) {
+  if (row_sum(row.id, row.key, row.created, row.previous_id, number(4), number(5),
+              static_cast<uint64_t>(number(6)), stored) != sum) {
     return damaged(strf("the row of %s at revision %lld fails its checksum", row.key.c_str(),
                         static_cast<long long>(revision_of(row.id))));
   }
@@ -359,6 +352,12 @@ Result<> Database::set_blob(const std::string& name, std::string_view bytes) {
   Statement s(raw);
   s.bytes(1, name).number(2, static_cast<int64_t>(hash64(bytes, hash64(name)))).bytes(3, bytes);
   if (const int rc = s.step(); rc != SQLITE_DONE) return error(rc, "write meta");
+  return {};
+}
+
+Result<> Database::remove_blob(const std::string& name) {
+  TRY(sqlite3_stmt * raw, statement("DELETE FROM meta WHERE name = ?"));
+  if (const int rc = Statement(raw).bytes(1, name).step(); rc != SQLITE_DONE) return error(rc, "write meta");
   return {};
 }
 

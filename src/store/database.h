@@ -27,6 +27,7 @@
 #include "store/applier.h"
 #include "store/group.h"
 #include "store/replica.h"
+#include "store/snapshot.h"
 
 struct sqlite3;
 struct sqlite3_stmt;
@@ -85,7 +86,8 @@ class Database {
   Result<int64_t> next_boot_unwritten(int64_t skip);
 
   // One transaction with all of it, and what its entries change, as worked out. Values of previous rows that
-  // the changes lack are read into `previous` (same places as the changes).
+  // the changes lack are read into `previous` (same places as the changes). invalid_argument: the part of a
+  // snapshot in it is none; nothing was done.
   Result<> write(const Transaction& transaction, const std::vector<Change>& changes,
                  std::vector<SharedBytes>& previous);
 
@@ -97,6 +99,17 @@ class Database {
   // What that member's core starts with: its state, and the log after it.
   Result<raft::Start> start_of(const Group& group);
   Result<std::vector<raft::Entry>> log_after(raft::Index after, raft::Index upto, size_t max_cost);
+  // Of an entry that is in the log, or that it begins after; 0: it is not known any more.
+  Result<raft::Term> log_term(raft::Index index);
+  uint64_t log_bytes() const { return log_bytes_; }
+  // Deletes the oldest entries of those up to `applied` until at most so many bytes are left, a few hundred
+  // at once.
+  Result<> compact_log(const raft::SnapshotPoint& applied, uint64_t keep_bytes);
+
+  // ---- snapshots (database_snapshot.cc) ----
+  // The part that begins at the cursor; the last one has the end. The cursor moves on.
+  Result<SnapshotPart> read_part(SnapshotCursor& cursor);
+  Result<std::optional<raft::Staged>> staged();
 
   Result<Row> read(RowId id, std::string_view key);
   // The rows of all keys in (after, end) that existed at `revision`, at most limit.
@@ -148,6 +161,15 @@ class Database {
   Result<> write_log(const Transaction& transaction);
   Result<> write_group(const Transaction& transaction);
   Result<> clear_log_from(raft::Index position);
+  Result<> put_log(raft::Index index, raft::Term term, raft::EntryKind kind, std::string_view bytes);
+  Result<> begin_log(const raft::SnapshotPoint& point);
+  Result<> unstage();
+  Result<> stage(const raft::SnapshotChunk& chunk);
+  Result<> stage_row(const SnapshotRow& row, const SnapshotEnd& end);
+  Result<> check_staged(const SnapshotPart& last, raft::Index point);
+  Result<std::optional<SnapshotEnd>> snapshot_end(Revision revision);
+  Result<> remove_blob(const std::string& name);
+  Result<> install(const raft::SnapshotMeta& meta);
   Result<> set_blob(const std::string& name, std::string_view bytes);
   Result<> set_number(const char* name, int64_t value);
   Result<Row> row_of(sqlite3_stmt* s);
@@ -167,6 +189,7 @@ class Database {
   std::map<std::string, std::string> unwritten_;  // of meta; they go with the next transaction
   std::optional<Group> group_;                    // as the file has it, or will with what is unwritten
   bool log_empty_ = true;
+  uint64_t log_bytes_ = 0;
   bool unclean_ = false;
   bool broken_ = false;  // a commit's outcome is unknown: nothing more is written
 };

@@ -1,6 +1,8 @@
 // The raft side of the file: who this member is, its term and vote, and the log.
 #include <sqlite3.h>
 
+#include <tuple>
+
 #include "base/assert.h"
 #include "raft/raft.h"
 #include "store/database.h"
@@ -26,7 +28,9 @@ Result<std::optional<Group>> Database::group() {
   if (!found) return std::unexpected(std::move(found).error().with(path_));
   group_ = std::move(*found);
   TRY(const int64_t rows, number_of("SELECT EXISTS(SELECT 1 FROM log)"));
+  TRY(const int64_t bytes_of_log, number_of("SELECT total(length(entry)) FROM log"));
   log_empty_ = rows == 0;
+  log_bytes_ = static_cast<uint64_t>(bytes_of_log);
   TRY(const Newest last, newest());
   Group out = *group_;
   out.applied.index = std::max<raft::Index>(out.applied.index, last.index);
@@ -42,32 +46,99 @@ Result<> Database::found(Group group) {
 
 Result<raft::Start> Database::start_of(const Group& group) {
   raft::Start start{group.hard_state, group.applied, group.membership, group.membership_index, {}, {}};
+  TRY(start.staged, staged());
   TRY(start.tail, log_after(group.applied.index, raft::kMaxIndex, SIZE_MAX));
   if (const auto ok = raft::check(start); !ok) return damaged(ok.error().message);
   return start;
 }
 
 Result<> Database::write_log(const Transaction& t) {
-  if ((!t.log || t.base || t.install) && !log_empty_) CHECK_OK(clear_log_from(0));
+  if (t.base) CHECK_OK(begin_log(*t.base));
+  if (!t.log && !log_empty_) CHECK_OK(clear_log_from(0));
   if (!t.log || t.append.empty()) return {};
   if (!log_empty_) CHECK_OK(clear_log_from(t.append.front().index));
-  for (const raft::Entry& entry : t.append) {
-    std::string stored(1, static_cast<char>(entry.kind));
-    stored += *entry.bytes;
-    TRY(sqlite3_stmt * raw, statement("INSERT INTO log(position, term, sum, entry) VALUES(?,?,?,?)"));
-    Statement s(raw);
-    s.number(1, static_cast<int64_t>(entry.index)).number(2, static_cast<int64_t>(entry.term));
-    s.number(3, static_cast<int64_t>(sum_of(entry.index, entry.term, stored))).bytes(4, stored);
-    if (const int rc = s.step(); rc != SQLITE_DONE) return error(rc, "write the log");
-  }
+  for (const raft::Entry& entry : t.append)
+    CHECK_OK(put_log(entry.index, entry.term, entry.kind, *entry.bytes));
   return {};
 }
 
+Result<> Database::put_log(raft::Index index, raft::Term term, raft::EntryKind kind, std::string_view bytes) {
+  std::string stored(1, static_cast<char>(kind));
+  stored += bytes;
+  TRY(sqlite3_stmt * raw, statement("INSERT INTO log(position, term, sum, entry) VALUES(?,?,?,?)"));
+  Statement s(raw);
+  s.number(1, static_cast<int64_t>(index)).number(2, static_cast<int64_t>(term));
+  s.number(3, static_cast<int64_t>(sum_of(index, term, stored))).bytes(4, stored);
+  if (const int rc = s.step(); rc != SQLITE_DONE) return error(rc, "write the log");
+  log_empty_ = false;
+  log_bytes_ += stored.size();
+  return {};
+}
+
+// The entry that the log begins after is there without its bytes, for its term.
+Result<> Database::begin_log(const raft::SnapshotPoint& point) {
+  if (!log_empty_) CHECK_OK(clear_log_from(0));
+  return put_log(point.index, point.term, raft::EntryKind::normal, "");
+}
+
 Result<> Database::clear_log_from(raft::Index position) {
+  TRY(sqlite3_stmt * sum, statement("SELECT total(length(entry)), count(*) FROM log WHERE position >= ?"));
+  {
+    Statement s(sum);
+    if (const int rc = s.number(1, static_cast<int64_t>(position)).step(); rc != SQLITE_ROW)
+      return error(rc, "read the log");
+    log_bytes_ -= std::min(log_bytes_, static_cast<uint64_t>(s.number(0)));
+  }
   TRY(sqlite3_stmt * raw, statement("DELETE FROM log WHERE position >= ?"));
   if (const int rc = Statement(raw).number(1, static_cast<int64_t>(position)).step(); rc != SQLITE_DONE)
     return error(rc, "clear the log");
+  if (position == 0) log_empty_ = true;
   return {};
+}
+
+Result<raft::Term> Database::log_term(raft::Index index) {
+  TRY(sqlite3_stmt * raw, statement("SELECT term FROM log WHERE position = ?"));
+  Statement s(raw);
+  const int rc = s.number(1, static_cast<int64_t>(index)).step();
+  if (rc == SQLITE_DONE) return raft::Term{0};
+  if (rc != SQLITE_ROW) return error(rc, "read the log");
+  return static_cast<raft::Term>(s.number(0));
+}
+
+// The last entry that goes stays as the one that the log begins after, so that its term is known.
+Result<> Database::compact_log(const raft::SnapshotPoint& applied, uint64_t keep_bytes) {
+  constexpr int kAtOnce = 400;
+  raft::Index begin = 0;
+  uint64_t freed = 0;
+  {
+    TRY(sqlite3_stmt * raw,
+        statement("SELECT position, length(entry) FROM log WHERE position <= ? ORDER BY position LIMIT ?"));
+    Statement s(raw);
+    s.number(1, static_cast<int64_t>(applied.index)).number(2, kAtOnce);
+    uint64_t before = 0;
+    int rc;
+    while ((rc = s.step()) == SQLITE_ROW && log_bytes_ - freed > keep_bytes) {
+      begin = static_cast<raft::Index>(s.number(0));
+      freed += before;
+      before = static_cast<uint64_t>(s.number(1));
+    }
+    if (rc != SQLITE_ROW && rc != SQLITE_DONE) return error(rc, "read the log");
+  }
+  if (freed == 0) return {};
+  const auto before = std::tuple(group_, log_bytes_);
+  const auto done = in_transaction("store.log.compact", [&]() -> Result<> {
+    // A start must not need what goes: the state that it finds is this one.
+    Group g = *group_;
+    g.applied = applied;
+    group_ = g;
+    log_bytes_ -= freed;
+    TRY(sqlite3_stmt * raw, statement("DELETE FROM log WHERE position < ?"));
+    if (const int rc = Statement(raw).number(1, static_cast<int64_t>(begin)).step(); rc != SQLITE_DONE)
+      return error(rc, "shorten the log");
+    return set_blob(kGroup, encode(g));
+  });
+  if (!done) std::tie(group_, log_bytes_) = before;
+  return done;
 }
 
 // Only what the newest row does not say is worth a page.
@@ -76,6 +147,11 @@ Result<> Database::write_group(const Transaction& t) {
   Group g = *group_;
   if (t.hard_state) g.hard_state = *t.hard_state;
   if (t.base) g.applied = *t.base;
+  if (t.install) {
+    g.applied = t.install->point;
+    g.membership = t.install->membership;
+    g.membership_index = g.applied.index;
+  }
   for (const raft::Entry& entry : t.apply) {
     if (entry.kind == raft::EntryKind::membership) {
       TRY(g.membership, raft::decode_membership(*entry.bytes));

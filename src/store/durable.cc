@@ -37,8 +37,7 @@ Event event_of(const Change& c, const SharedBytes& previous) {
 }  // namespace
 
 // Reads the keys, no object: what is current, what is history, and whether both are what the newest row says.
-Result<Durable::Loaded> Durable::load(Database& db, Index& index, Random& random) {
-  Loaded out;
+Result<> Durable::read_state(Database& db, Index& index, Loaded& out) {
   TRY(out.newest, db.newest());
   TRY(out.compacted, db.get_number("compacted"));
   std::vector<std::pair<Revision, RowId>> garbage;
@@ -70,27 +69,30 @@ Result<Durable::Loaded> Durable::load(Database& db, Index& index, Random& random
   }
   std::sort(garbage.begin(), garbage.end());
   out.garbage.assign(garbage.begin(), garbage.end());
+  return {};
+}
+
+Result<Durable::Loaded> Durable::load(Database& db, Index& index, Random& random, const std::string& join) {
+  Loaded out;
+  CHECK_OK(read_state(db, index, out));
   TRY(std::optional<Group> group, db.group());
   if (!group) {
-    group = Group::begin(random, out.newest.index);
+    group = join.empty() ? Group::begin(random, out.newest.index) : Group::wait(random, join);
     CHECK_OK(db.found(*group));
   }
-  if (group->membership.all() != std::vector{group->self}) {
-    return fail(Errc::unsupported,
-                db.path() +
-                    ": this device was one of several servers, which this limpet cannot be: "
-                    "install the version that made it one");
-  }
-  out.self = group->self;
   TRY(out.start, db.start_of(*group));
+  out.group = std::move(*group);
   return out;
 }
 
 namespace {
-raft::Options raft_options(raft::MemberId self, Random& random) {
+raft::Options raft_options(raft::MemberId self, const Options& options, Random& random) {
   raft::Options out;
   out.self = self;
   out.seed = random.u64();
+  out.heartbeat_ticks = options.heartbeat_ticks;
+  out.election_ticks = options.election_ticks;
+  out.max_cache_bytes = std::min(out.max_cache_bytes, options.log_bytes);
   // This side's queue is the bound.
   out.max_pending_bytes = kMaxQueueBytes;
   return out;
@@ -114,11 +116,17 @@ Durable::Durable(loop::Loop& loop, const Options& options, Clock& clock, Random&
       newest_id_(loaded.newest.id),
       room_(loop, "store-room"),
       garbage_(std::move(loaded.garbage)),
-      replica_(raft_options(loaded.self, random), std::move(loaded.start), *this) {
+      self_(loaded.group.self),
+      cluster_(loaded.group.cluster),
+      tick_(loop, "raft-tick"),
+      replica_(raft_options(loaded.group.self, options, random), std::move(loaded.start), *this) {
   hub_.set_compacted(loaded.compacted);
 }
 
-void Durable::start() { replica_.pump(); }
+void Durable::start() {
+  replica_.pump();
+  pace();
+}
 
 void Durable::on_fatal(std::function<void(Error)> f) {
   on_fatal_ = std::move(f);
@@ -204,10 +212,11 @@ bool Durable::prepare(const std::vector<raft::Entry>& entries) {
 
 void Durable::write(const Transaction& transaction, Replica::Done done) {
   if (fatal_) return;
+  installing_ = transaction.install.has_value();
   auto batch = transaction.apply.empty() ? std::make_shared<Batch>() : batch_;
   storage_.call(
       weak_from_this(),
-      [transaction, batch, reserve = reserve_](Database& db) {
+      [transaction, batch, reserve = reserve_, cache_bytes = options_.cache_bytes](Database& db) {
         Written w;
         const int64_t from = now_ms();
         w.outcome = db.write(transaction, batch->changes, w.previous);
@@ -221,6 +230,12 @@ void Durable::write(const Transaction& transaction, Replica::Done done) {
         w.wal_bytes = db.wal_bytes();
         w.syncs = db.syncs();
         w.checkpoint_due = db.checkpoint_due();
+        w.log_bytes = db.log_bytes();
+        if (w.outcome && transaction.install) {
+          auto state = read_again(db, cache_bytes);
+          if (!state) w.outcome = std::unexpected(state.error());
+          if (state) w.state = std::move(*state);
+        }
         return w;
       },
       [this, done = std::move(done)](Written w) { written(std::move(w), done); });
@@ -232,15 +247,19 @@ void Durable::written(Written w, const Replica::Done& done) {
   stats_.fsyncs = w.syncs;
   stats_.commit_ms_max = std::max(stats_.commit_ms_max, w.ms);
   if (fatal_) return;
-  if (!w.outcome && w.outcome.error().code != Errc::exhausted) return fatal(w.outcome.error());
+  installing_ = false;
   const bool ok = w.outcome.has_value();
+  const Errc code = ok ? Errc::io : w.outcome.error().code;
+  if (!ok && code != Errc::exhausted && code != Errc::invalid_argument) return fatal(w.outcome.error());
   if (ok) ++stats_.commits;
+  if (w.state) take_over(*w.state);
   previous_ = std::move(w.previous);
   done(std::move(w.outcome));
   if (fatal_) return;
-  // After the acknowledgements, in the same line as the next writes. On a full disk neither would help.
+  // After the acknowledgements, in the same line as the next writes. On a full disk none of it would help.
   if (ok && w.checkpoint_due) checkpoint();
   if (ok) compact_if_due();
+  if (ok) shorten_log(w.log_bytes);
   next();
 }
 
@@ -252,6 +271,8 @@ void Durable::applied() {
     if (LIMPET_FAILPOINT("store.ack.before")) return fatal(Error{Errc::io, "failpoint store.ack.before", 0});
   }
   answer(*batch);
+  settle_reads();
+  pace();
 }
 
 // Whether one entry alone has room is seen by trying each alone.
@@ -283,19 +304,6 @@ void Durable::no_room(const Error& error) {
   }
   room_.start(kRoomMs, [this] { replica_.retry(); });
 }
-
-void Durable::standing(const raft::Standing& standing) {
-  log::debug("raft", {{"term", standing.term}, {"leads", standing.role == raft::Role::leader}});
-}
-
-void Durable::complaint(const std::string& what) { log::warning("raft", {{"complaint", what}}); }
-
-// load() takes no file of a group of several.
-void Durable::send(raft::Message) { LIMPET_ASSERT(!"a group of one has nobody to write to"); }
-void Durable::read_entries(const raft::EntriesWanted&) { LIMPET_ASSERT(!"a group of one has no follower"); }
-void Durable::read_chunk(const raft::ChunkWanted&) { LIMPET_ASSERT(!"a group of one has no follower"); }
-void Durable::installed(const raft::SnapshotMeta&) { LIMPET_ASSERT(!"a group of one is sent no snapshot"); }
-void Durable::read_done(const raft::ReadDone&) { LIMPET_ASSERT(!"no read was asked of the core"); }
 
 void Durable::checkpoint() {
   storage_.call(
@@ -368,6 +376,8 @@ void Durable::fatal(Error error) {
   for (auto& [index, waiting] : std::exchange(waiting_, {}))
     waiting.proposal.done(fail(Errc::timeout, "whether this was written is unknown: " + error.message));
   for (Proposal& proposal : std::exchange(queue_, {})) proposal.done(stopped());
+  for (auto& [id, done] : std::exchange(asked_, {})) done(stopped());
+  for (auto& [index, done] : std::exchange(confirmed_, {})) done(stopped());
   if (on_fatal_) on_fatal_(error);
   if (drained_) std::exchange(drained_, nullptr)();
 }
@@ -394,7 +404,7 @@ void Durable::pin(Revision revision) {
 }
 
 void Durable::compact_if_due() {
-  if (compacting_ || fatal_) return;
+  if (compacting_ || fatal_ || installing_) return;
   const Revision history = std::max<Revision>(options_.history_revisions, 1);
   Revision target = hub_.now() - history;
   const size_t due = static_cast<size_t>(std::clamp<Revision>(history / 8, 1, 512));
@@ -423,7 +433,7 @@ void Durable::compact_step() {
     ids.push_back(garbage_.front().second);
     garbage_.pop_front();
   }
-  if (ids.empty() || fatal_ || draining_) {
+  if (ids.empty() || fatal_ || draining_ || installing_) {
     garbage_.insert(garbage_.begin(), taken.begin(), taken.end());
     compacting_ = false;
     return;

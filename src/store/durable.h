@@ -14,6 +14,7 @@
 
 #include "loop/loop.h"
 #include "store/applier.h"
+#include "store/consensus.h"
 #include "store/replica.h"
 #include "store/reserve.h"
 #include "store/storage_thread.h"
@@ -21,18 +22,22 @@
 
 namespace limpet::store {
 
-class Durable final : public Space, private Replica::Host, public std::enable_shared_from_this<Durable> {
+class Durable final : public Space,
+                      public Consensus,
+                      private Replica::Host,
+                      public std::enable_shared_from_this<Durable> {
  public:
   // What opening found in the file.
   struct Loaded {
     Newest newest;
     Revision compacted = 0;
     std::deque<std::pair<Revision, RowId>> garbage;  // row that is history from this revision on, ascending
-    raft::MemberId self = 0;
+    Group group;
     raft::Start start;
   };
-  // A file that was never of a group becomes that of a new one, with the next transaction.
-  static Result<Loaded> load(Database& db, Index& index, Random& random);
+  // A file that was never of a group becomes that of a new one, or of one more member of `join`, with the
+  // next transaction.
+  static Result<Loaded> load(Database& db, Index& index, Random& random, const std::string& join);
 
   Durable(loop::Loop& loop, const Options& options, Clock& clock, Random& random,
           std::unique_ptr<Index> index, Loaded loaded, StorageThread& storage,
@@ -54,6 +59,17 @@ class Durable final : public Space, private Replica::Host, public std::enable_sh
   Revision revision() const override { return hub_.now(); }
   Revision compacted_revision() const override { return hub_.compacted(); }
 
+  raft::MemberId self() const override { return self_; }
+  const std::string& cluster() const override { return cluster_; }
+  raft::Status status() const override { return replica_.core().status(); }
+  void on_message(std::function<void(raft::MemberId, std::string)> f) override { on_message_ = std::move(f); }
+  Result<> receive(std::string_view bytes) override;
+  void unreachable(raft::MemberId peer) override;
+  void on_standing(std::function<void(const raft::Standing&)> f) override { on_standing_ = std::move(f); }
+  Result<> reconfigure(const raft::Membership& wanted) override;
+  Result<> transfer(raft::MemberId to) override;
+  void barrier(std::function<void(Result<>)> done) override;
+
   // The older part of what is kept in memory for watches goes: it is in the file.
   void shorten_history();
   void fill_stats(Stats& stats) const;
@@ -69,12 +85,17 @@ class Durable final : public Space, private Replica::Host, public std::enable_sh
     raft::Term term = 0;
     Proposal proposal;
   };
+  struct State {
+    std::unique_ptr<Index> index;
+    Loaded loaded;
+  };
   struct Written {  // by the storage thread, about one batch
     Result<> outcome;
     std::vector<SharedBytes> previous;
     int64_t ms = 0;
-    uint64_t file_bytes = 0, wal_bytes = 0, syncs = 0;
+    uint64_t file_bytes = 0, wal_bytes = 0, syncs = 0, log_bytes = 0;
     bool checkpoint_due = false;
+    std::shared_ptr<State> state;  // a snapshot was installed: what the file holds now
   };
 
   // What the replica asks of its host.
@@ -91,6 +112,12 @@ class Durable final : public Space, private Replica::Host, public std::enable_sh
   void standing(const raft::Standing& standing) override;
   void complaint(const std::string& what) override;
 
+  static Result<> read_state(Database& db, Index& index, Loaded& out);
+  static Result<std::shared_ptr<State>> read_again(Database& db, size_t cache_bytes);
+  void take_over(State& state);
+  void pace();
+  void settle_reads();
+  void shorten_log(uint64_t bytes);
   void kick();
   void turn();
   void propose_some();
@@ -148,6 +175,17 @@ class Durable final : public Space, private Replica::Host, public std::enable_sh
   bool compacting_ = false;
   std::map<Revision, int64_t>
       pins_;  // revision of a list under way -> until when it is waited for, monotonic ms
+
+  // The group.
+  const raft::MemberId self_;
+  const std::string cluster_;
+  std::function<void(raft::MemberId, std::string)> on_message_;
+  std::function<void(const raft::Standing&)> on_standing_;
+  loop::Timer tick_;
+  std::map<uint64_t, std::function<void(Result<>)>> asked_;  // barriers that no leader answered yet
+  std::multimap<raft::Index, std::function<void(Result<>)>> confirmed_;  // that wait for this to be applied
+  bool installing_ = false;  // the file is another one in a moment: nothing may be asked of it
+  bool shortening_log_ = false;
 
   Stats stats_;
   Replica replica_;  // last: it begins by asking this host

@@ -63,6 +63,7 @@ void Durable::note(const Error& error) {
 
 Result<> Durable::room_for_read() const {
   if (fatal_) return stopped();
+  if (installing_) return fail(Errc::unavailable, "a snapshot is being installed; try again");
   if (storage_.under_way() < kMaxReads) return {};
   return fail(Errc::unavailable, "too many reads are waiting for the disk; try again");
 }
@@ -192,7 +193,7 @@ Result<std::unique_ptr<Watch>> Durable::watch(const std::string& prefix, Revisio
 
 void Durable::read_older(const std::string& prefix, Revision after,
                          std::function<void(Result<WatchHub::Page>)> done) {
-  if (fatal_) return done(stopped());
+  if (auto room = room_for_read(); !room) return done(std::unexpected(room.error()));
   ++stats_.reads_from_file;
   storage_.call(
       weak_from_this(),

@@ -25,6 +25,14 @@ Group Group::begin(Random& random, raft::Index index) {
   return g;
 }
 
+Group Group::wait(Random& random, std::string cluster) {
+  Group g;
+  g.cluster = std::move(cluster);
+  g.cluster.resize(kClusterBytes);
+  g.self = random.u64() >> 1 | 1;
+  return g;
+}
+
 std::string encode(const Group& g) {
   std::string out;
   out.push_back(static_cast<char>(kVersion));

@@ -25,6 +25,8 @@ struct Group {
 
   // A new group of one, whose state is what entries up to `index` led to.
   static Group begin(Random& random, raft::Index index);
+  // A member that waits to be told by the leader of this cluster.
+  static Group wait(Random& random, std::string cluster);
 };
 
 // Shape (version 1): version byte, 16 bytes of the cluster, then varints: self, term, vote, applied index and

@@ -64,4 +64,13 @@ uint64_t hash64(std::string_view bytes, uint64_t seed) {
   return h ^ (h >> 32);
 }
 
+uint64_t row_sum(int64_t id, std::string_view key, int64_t created, int64_t previous, int64_t index,
+                 int64_t time, uint64_t state, std::string_view stored) {
+  const int64_t numbers[] = {
+      id, created, previous, index, time, static_cast<int64_t>(state), static_cast<int64_t>(key.size())};
+  uint64_t h = 0;
+  for (const int64_t n : numbers) h = (h ^ static_cast<uint64_t>(n)) * kPrime1, h ^= h >> 32;
+  return hash64(stored, hash64(key, h));
+}
+
 }  // namespace limpet::store

@@ -94,7 +94,13 @@ void Replica::written(Result<> result) {
     finish(done);
     return pump();
   }
-  if (result.error().code == Errc::exhausted) return full(result.error());
+  const Errc code = result.error().code;
+  // A part of a snapshot that is none, or has no room, is let go; the leader offers it again.
+  if (writing_->transaction.stage && (code == Errc::exhausted || code == Errc::invalid_argument)) {
+    if (code == Errc::invalid_argument) host_.complaint(result.error().message);
+    return let_go();
+  }
+  if (code == Errc::exhausted) return full(result.error());
   stopped_ = true;
 }
 
@@ -110,16 +116,18 @@ void Replica::finish(const Writing& done) {
   if (!t.apply.empty()) host_.applied();
 }
 
-void Replica::full(const Error& error) {
+// What else there is goes without it.
+void Replica::let_go() {
   Transaction& t = writing_->transaction;
-  if (t.stage) {
-    // The leader offers it again. What else there is goes without it.
-    t.stage.reset();
-    core_.chunk_stored(false);
-    if (writing_->sequence != 0 || !t.apply.empty() || t.unstage) return submit();
-    writing_.reset();
-    return pump();
-  }
+  t.stage.reset();
+  core_.chunk_stored(false);
+  if (writing_->sequence != 0 || !t.apply.empty() || t.unstage) return submit();
+  writing_.reset();
+  pump();
+}
+
+void Replica::full(const Error& error) {
+  const Transaction& t = writing_->transaction;
   // Of a group of one; whatever strangers were to be told of it is not so.
   const bool owed_alone = writing_->sequence == 0 && t.apply.empty() && !t.unstage;
   const bool only_log = !t.unstage && !t.install;

@@ -96,6 +96,7 @@ class Replica {
   bool needless(const Transaction& t, bool changes);
   void submit();
   void written(Result<> result);
+  void let_go();
   void full(const Error& error);
   void finish(const Writing& done);
 

@@ -42,6 +42,7 @@ class StoreImpl final : public Store {
 
   Space& durable() override { return *durable_; }
   Space& transient() override { return transient_; }
+  Consensus& consensus() override { return *durable_; }
   void retain(const std::string& prefix, Retention r) override { transient_.retain(prefix, r); }
   void on_fatal(std::function<void(Error)> f) override { durable_->on_fatal(std::move(f)); }
   void on_quiet(std::function<void()> f) override { on_quiet_ = std::move(f); }
@@ -180,7 +181,7 @@ Result<std::unique_ptr<Store>> Store::open(loop::Loop& loop, Options options, Cl
   std::unique_ptr<Database> db = std::move(*opened);
   auto index = std::make_unique<Index>(options.cache_bytes);
   SystemRandom random;
-  TRY(Durable::Loaded loaded, Durable::load(*db, *index, random));
+  TRY(Durable::Loaded loaded, Durable::load(*db, *index, random, options.join_cluster));
   // The term of the volatile space: no revision of before may come again.
   auto boot = db->next_boot();
   if (no_room(boot) && reserve->give_up()) boot = db->next_boot();

@@ -116,6 +116,13 @@ struct Options {
   Revision history_revisions = 10000;  // rows of older revisions kept in the file; at least 1
   size_t checkpoint_bytes = 1u << 20;  // of write-ahead log, then it is moved into the database
   int64_t quiet_ms = 3000;             // after the last use of the file: then its caches are given back
+  size_t log_bytes = 4u << 20;         // of raft log kept in the file for members that are behind
+  // Not empty: a new file is that of a member that waits to be told by this cluster's leader; 16 bytes.
+  std::string join_cluster = {};
+  // How time passes for the group; nothing ticks in a group of one.
+  int64_t tick_ms = 200;
+  uint32_t heartbeat_ticks = 2;
+  uint32_t election_ticks = 5;  // a follower waits for one to two times this
 };
 
 // What the volatile space keeps of one prefix; the oldest changes go first, as deletions that watchers see.
@@ -133,6 +140,8 @@ struct Stats {
   int64_t commit_ms_max = 0;
 };
 
+class Consensus;
+
 class Store {
  public:
   // Opens or creates. Blocking; called once at start. Errors name the file, what is wrong and what to do: a
@@ -142,6 +151,7 @@ class Store {
 
   virtual Space& durable() = 0;
   virtual Space& transient() = 0;  // the volatile class
+  virtual Consensus& consensus() = 0;
   // Sets what the volatile space keeps under a prefix. Prefixes do not overlap; without one the defaults hold
   // for all.
   virtual void retain(const std::string& prefix, Retention retention) = 0;

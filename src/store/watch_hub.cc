@@ -78,6 +78,19 @@ void WatchHub::trim(const Limits& limits, uint64_t keep_from) {
   }
 }
 
+void WatchHub::begin_anew(Revision now) {
+  first_ += ring_.size();
+  ring_.clear();
+  bytes_ = 0;
+  now_ = floor_ = compacted_ = now;
+  const auto self = self_;
+  for (const auto& c : std::vector(cursors_)) {
+    if (c->dead) continue;
+    lose(c, Error{Errc::expired, "this server was given a newer state than the one that was watched", 0});
+    if (!*self) return;
+  }
+}
+
 void WatchHub::shorten(size_t bytes) {
   uint64_t needed = end();
   for (const auto& c : cursors_) {

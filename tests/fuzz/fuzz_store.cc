@@ -1,6 +1,7 @@
 // Bytes that a damaged or foreign disk may give the store. The first byte chooses: a log entry, a write-ahead
-// log, the record of the group, or the rows of a database file, whose checksums are made right so that what
-// lies behind them is reached too. An error with words or what the bytes say, never a crash.
+// log, the record of the group, a part of a snapshot, or the rows of a database file, whose checksums are
+// made right so that what lies behind them is reached too. An error with words or what the bytes say, never a
+// crash.
 #include <fuzzer/FuzzedDataProvider.h>
 #include <sqlite3.h>
 #include <unistd.h>
@@ -52,6 +53,13 @@ void wal(std::string_view bytes) {
 void group(std::string_view bytes) {
   const auto group = decode_group(bytes);
   if (group ? encode(*group) != bytes : group.error().message.empty()) abort();
+}
+
+void snapshot(std::string_view bytes) {
+  const auto part = decode_part(bytes);
+  if (part ? encode(*part) != bytes : part.error().message.empty()) abort();
+  const auto cursor = decode_cursor(bytes);
+  if (cursor ? encode(*cursor) != bytes : cursor.error().message.empty()) abort();
 }
 
 // An empty database file of this version in a directory of its own, gone with the process.
@@ -163,6 +171,9 @@ extern "C" int LLVMFuzzerTestOneInput(const uint8_t* data, size_t size) {
       break;
     case 2:
       group(rest);
+      break;
+    case 3:
+      snapshot(rest);
       break;
     default:
       entry(rest);

@@ -85,6 +85,27 @@ TEST_CASE("the log is appended to, overwritten, begun anew, and there after a re
   f.open();
   CHECK(f.group->applied == raft::SnapshotPoint{9, 6});
   CHECK(f.log(9) == "10@6=e ");
+  CHECK(*f.db->log_term(9) == 6);
+  CHECK(*f.db->log_term(8) == 0);
+}
+
+TEST_CASE("the log is shortened up to what is applied, and a start needs nothing of what went") {
+  File f;
+  REQUIRE(f.db->found(some_group()));
+  Transaction t{.base = raft::SnapshotPoint{1, 1}};
+  for (raft::Index i = 2; i <= 500; ++i) t.append.push_back(entry(i, 1, std::string(99, 'x')));
+  f.write(std::move(t));
+  CHECK(f.db->log_bytes() == 499 * 100 + 1);
+  REQUIRE(f.db->compact_log({400, 1}, 20000));
+  CHECK(f.log(0, 1000, 1) == "301@1=99 bytes ");  // the one before the first that counts
+  CHECK(*f.db->log_term(301) == 1);
+  REQUIRE(f.db->compact_log({400, 1}, 0));
+  CHECK(f.log(0, 1000, 1) == "400@1=99 bytes ");
+  REQUIRE(f.db->compact_log({400, 1}, 0));
+  f.open();
+  CHECK(f.group->applied == raft::SnapshotPoint{400, 1});
+  CHECK(f.db->log_bytes() == 101 * 100);
+  CHECK(f.db->start_of(*f.group)->tail.size() == 100);
 }
 
 TEST_CASE("a log that does not follow the state is damage, and the check of a file finds it") {
@@ -198,22 +219,4 @@ TEST_CASE("a file of before groups were known becomes one, and goes on") {
   CHECK(h.must_put("a", "5") == 6);
   h.reopen();
   CHECK(h.value("a") == "5");
-}
-
-TEST_CASE("a file of several servers is not taken for that of a single device") {
-  TempDir dir;
-  const std::string path = dir / "state.db";
-  {
-    auto db = *Database::open(path, 1 << 20);
-    Group g = some_group();
-    g.membership.learners = {g.self + 1};
-    REQUIRE(db->found(g));
-    REQUIRE(db->next_boot());
-    REQUIRE(db->close());
-  }
-  Harness h({.path = path});
-  const auto opened = h.open();
-  REQUIRE_FALSE(opened);
-  CHECK(opened.error().code == Errc::unsupported);
-  CHECK(opened.error().message.find("one of several servers") != std::string::npos);
 }

@@ -1,0 +1,200 @@
+// The durable space as a member of a raft group: what its replica asks of it that is not the writing of
+// batches.
+#include "base/assert.h"
+#include "base/log.h"
+#include "raft/codec.h"
+#include "store/durable.h"
+
+namespace limpet::store {
+namespace {
+constexpr size_t kRestOfLog = 2;  // of a log that is too long, one part in so many stays
+}
+
+// ---- for whoever carries the messages ----
+
+Result<> Durable::receive(std::string_view bytes) {
+  TRY(raft::Message message, raft::decode_message(bytes));
+  if (fatal_) return stopped();
+  replica_.core().receive(std::move(message));
+  replica_.pump();
+  return {};
+}
+
+void Durable::unreachable(raft::MemberId peer) {
+  if (fatal_) return;
+  replica_.core().unreachable(peer);
+  replica_.pump();
+}
+
+Result<> Durable::reconfigure(const raft::Membership& wanted) {
+  if (fatal_ || draining_) return stopped();
+  const auto index = replica_.core().reconfigure(wanted);
+  replica_.pump();
+  pace();
+  if (!index) return std::unexpected(index.error());
+  return {};
+}
+
+Result<> Durable::transfer(raft::MemberId to) {
+  if (fatal_ || draining_) return stopped();
+  auto done = replica_.core().transfer(to);
+  replica_.pump();
+  return done;
+}
+
+void Durable::barrier(std::function<void(Result<>)> done) {
+  if (fatal_) return done(stopped());
+  const auto id = replica_.core().read();
+  if (!id) return done(std::unexpected(id.error()));
+  asked_[*id] = std::move(done);
+  replica_.pump();
+}
+
+// Nothing ticks in a group of one: an idle device does not wake for it.
+void Durable::pace() {
+  const bool alone = replica_.core().alone();
+  if (alone || fatal_) return tick_.stop();
+  if (tick_.active()) return;
+  tick_.start(options_.tick_ms, [this] {
+    replica_.core().tick();
+    replica_.pump();
+    pace();
+  });
+}
+
+// ---- for the replica ----
+
+void Durable::send(raft::Message message) {
+  if (on_message_) on_message_(message.to, raft::encode(message));
+}
+
+void Durable::standing(const raft::Standing& standing) {
+  log::debug("raft", {{"term", standing.term}, {"leads", standing.role == raft::Role::leader}});
+  if (on_standing_) on_standing_(standing);
+}
+
+void Durable::complaint(const std::string& what) { log::warning("raft", {{"complaint", what}}); }
+
+void Durable::read_done(const raft::ReadDone& read) {
+  const auto it = asked_.find(read.id);
+  if (it == asked_.end()) return;
+  auto done = std::move(it->second);
+  asked_.erase(it);
+  if (read.index == 0) return done(fail(Errc::unavailable, "no leader confirmed the read; try again"));
+  confirmed_.emplace(read.index, std::move(done));
+  settle_reads();
+}
+
+void Durable::settle_reads() {
+  while (!confirmed_.empty() && confirmed_.begin()->first <= replica_.applied().index) {
+    auto done = std::move(confirmed_.begin()->second);
+    confirmed_.erase(confirmed_.begin());
+    done({});
+  }
+}
+
+void Durable::read_entries(const raft::EntriesWanted& wanted) {
+  storage_.call(
+      weak_from_this(),
+      [wanted](Database& db) -> Result<raft::EntriesRead> {
+        raft::EntriesRead out{wanted.peer, wanted.after, 0, {}};
+        TRY(const raft::Term term, db.log_term(wanted.after));
+        if (term == 0) return out;
+        TRY(out.entries, db.log_after(wanted.after, wanted.upto, wanted.max_bytes));
+        // Where the next one is gone, too, a snapshot is what the peer needs.
+        if (!out.entries.empty() && out.entries.front().index == wanted.after + 1) out.after_term = term;
+        if (out.after_term == 0) out.entries.clear();
+        return out;
+      },
+      [this](Result<raft::EntriesRead> read) {
+        if (!read) return fatal(read.error());
+        replica_.core().entries_read(std::move(*read));
+        replica_.pump();
+      });
+}
+
+// The snapshot that the peer has begun with, if its revision is still there; else the state as it is.
+void Durable::read_chunk(const raft::ChunkWanted& wanted) {
+  SnapshotCursor cursor;
+  raft::SnapshotMeta meta{wanted.point, {}};
+  const auto begun = wanted.cursor.empty() ? Result<SnapshotCursor>(fail(Errc::not_found, ""))
+                                           : decode_cursor(wanted.cursor);
+  const bool goes_on = begun && wanted.point.index <= replica_.applied().index &&
+                       begun->revision > hub_.compacted() && begun->revision <= hub_.now();
+  if (goes_on) {
+    cursor = *begun;
+  } else {
+    cursor = {hub_.now(), replica_.core().applied_membership(), ""};
+    meta.point = replica_.applied();
+  }
+  meta.membership = cursor.membership;
+  pin(cursor.revision);
+  struct Read {
+    SnapshotPart part;
+    SnapshotCursor next;
+  };
+  storage_.call(
+      weak_from_this(),
+      [cursor](Database& db) -> Result<Read> {
+        Read out{{}, cursor};
+        TRY(out.part, db.read_part(out.next));
+        return out;
+      },
+      [this, peer = wanted.peer, meta, from = goes_on ? wanted.cursor : ""](Result<Read> read) {
+        note(read);
+        raft::ChunkRead out{peer, {}};
+        if (read)
+          out.chunk = {meta, from, encode(read->next), read->part.end || read->part.rows.empty(),
+                       share(encode(read->part))};
+        replica_.core().chunk_read(std::move(out));
+        replica_.pump();
+      });
+}
+
+// ---- installing ----
+
+Result<std::shared_ptr<Durable::State>> Durable::read_again(Database& db, size_t cache_bytes) {
+  auto out = std::make_shared<State>();
+  out->index = std::make_unique<Index>(cache_bytes);
+  CHECK_OK(read_state(db, *out->index, out->loaded));
+  return out;
+}
+
+void Durable::take_over(State& state) {
+  index_ = std::move(state.index);
+  newest_id_ = state.loaded.newest.id;
+  garbage_ = std::move(state.loaded.garbage);
+  pins_.clear();
+  hub_.begin_anew(revision_of(newest_id_));
+}
+
+// Whether these were among what the snapshot holds nobody can tell.
+void Durable::installed(const raft::SnapshotMeta& meta) {
+  while (!waiting_.empty() && waiting_.begin()->first <= meta.point.index) {
+    const Waiting waiting = std::move(waiting_.begin()->second);
+    waiting_.erase(waiting_.begin());
+    waiting.proposal.done(
+        fail(Errc::timeout, "whether this was written is unknown: another server led meanwhile"));
+  }
+  settle_reads();
+  pace();
+}
+
+void Durable::shorten_log(uint64_t bytes) {
+  if (bytes <= options_.log_bytes || shortening_log_ || fatal_ || draining_) return;
+  shortening_log_ = true;
+  storage_.call(
+      weak_from_this(),
+      [applied = replica_.applied(),
+       keep = options_.log_bytes / kRestOfLog](Database& db) -> Result<uint64_t> {
+        CHECK_OK(db.compact_log(applied, keep));
+        return db.log_bytes();
+      },
+      [this, bytes](Result<uint64_t> left) {
+        shortening_log_ = false;
+        if (!left && left.error().code != Errc::exhausted) return fatal(left.error());
+        if (left && *left < bytes) shorten_log(*left);
+      });
+}
+
+}  // namespace limpet::store
