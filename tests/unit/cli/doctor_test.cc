@@ -433,7 +433,7 @@ TEST_CASE("doctor: the store is checked without being touched") {
       batch.changes.push_back(std::move(c));
     }
     std::vector<SharedBytes> previous;
-    REQUIRE((*db)->write(batch, previous));
+    REQUIRE((*db)->write({}, batch.changes, previous));
     // Not closed: what a power cut leaves.
     const std::string wal = read_file(file + "-wal", 1 << 20).value_or("");
     REQUIRE_FALSE(wal.empty());
@@ -550,7 +550,7 @@ TEST_CASE("doctor: a copy of the store does not outlive a signal, and its Secret
     batch.changes.push_back(std::move(c));
   }
   std::vector<SharedBytes> previous;
-  REQUIRE((*db)->write(batch, previous));
+  REQUIRE((*db)->write({}, batch.changes, previous));
   REQUIRE((*db)->close());
   const auto secrets = store::read_values(file, {dir}, 1 << 20, "secrets/");
   REQUIRE(secrets);
