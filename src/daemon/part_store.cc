@@ -4,6 +4,7 @@
 
 #include "base/log.h"
 #include "daemon/parts.h"
+#include "store/consensus.h"
 #include "store/store.h"
 
 namespace limpet::daemon {
@@ -24,6 +25,14 @@ class StorePart final : public Part {
     if (device_.starting_takes)
       device_.starting_takes(usual_ms + store_bytes() * 1000 / slowest_bytes_per_second);
     TRY(store_, store::Store::open(device_.loop, options, device_.clock));
+    // Nothing carries messages between devices yet: it would wait for the others for ever.
+    const store::Consensus& group = store_->consensus();
+    if (group.status().membership.all() != std::vector{group.self()}) {
+      return fail(Errc::unsupported,
+                  options.path +
+                      ": this device was one of several servers, which this limpet cannot be: "
+                      "install the version that made it one");
+    }
     // Many boards start in 1970: it is hardly earlier than the last thing we wrote.
     device_.clock.remember(store_->last_commit_time());
     report_clock();

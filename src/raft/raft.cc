@@ -67,6 +67,7 @@ Raft::Raft(Options options, Start start)
       install(meta);
     }
   }
+  drop_overtaken();
   if (membership().sole_voter(options_.self)) start_election(false, false);
 }
 
@@ -157,6 +158,7 @@ void Raft::applied(Index index) {
   applied_ = std::max(applied_, index);
   log_.forget(applied_, alone() ? 0 : options_.max_cache_bytes);
   while (memberships_.size() > 1 && memberships_[1].index <= applied_) memberships_.pop_front();
+  drop_overtaken();
 }
 
 // ---- state ----

@@ -80,6 +80,7 @@ class Raft {
   void entries_read(EntriesRead read);
   void chunk_read(ChunkRead read);
   void chunk_stored(bool ok);       // what Batch::stage asked for; false: it could not be
+  void chunk_refused();             // it cannot belong to what is staged: the snapshot begins anew
   void unreachable(MemberId peer);  // what was sent to it is probably lost
 
   // A leader appends it; it is applied once a majority has it, or never. `unavailable`: certainly not done.
@@ -236,6 +237,7 @@ class Raft {
   void tick_snapshot(MemberId id, Progress& peer);
   bool not_needed(const SnapshotPoint& point);
   void reply_staged();
+  void drop_overtaken();
   void install(SnapshotMeta meta);
 
   Options options_;

@@ -52,13 +52,23 @@ void Raft::on_snapshot_offer(const Message& m) {
 
 void Raft::reply_staged() {
   SnapshotReply reply;
-  // The log came first.
-  if (staged_ && staged_->meta.point.index <= commit_ && !PLANTED("overtaken_snapshot")) {
-    staged_.reset();
-    unstage_ = true;
-  }
+  drop_overtaken();
   if (staged_) reply = {staged_->meta.point, staged_->cursor};
   send(standing_.leader, reply);
+}
+
+// The log came first.
+void Raft::drop_overtaken() {
+  if (!staged_ || staged_->meta.point.index > commit_ || PLANTED("overtaken_snapshot")) return;
+  staged_.reset();
+  unstage_ = true;
+}
+
+void Raft::chunk_refused() {
+  if (!staging_) return;
+  staging_.reset();
+  staged_.reset();
+  unstage_ = true;
 }
 
 void Raft::on_snapshot_chunk(const Message& m, SnapshotChunk chunk) {

@@ -129,7 +129,8 @@ Result<> Database::compact_log(const raft::SnapshotPoint& applied, uint64_t keep
   const auto done = in_transaction("store.log.compact", [&]() -> Result<> {
     // A start must not need what goes: the state that it finds is this one.
     Group g = *group_;
-    g.applied = applied;
+    // Later entries may have been applied since this was asked for.
+    if (applied.index > g.applied.index) g.applied = applied;
     group_ = g;
     log_bytes_ -= freed;
     TRY(sqlite3_stmt * raw, statement("DELETE FROM log WHERE position < ?"));

@@ -76,6 +76,12 @@ Result<Durable::Loaded> Durable::load(Database& db, Index& index, Random& random
   Loaded out;
   CHECK_OK(read_state(db, index, out));
   TRY(std::optional<Group> group, db.group());
+  if (!join.empty() && (group ? group->cluster != join : out.newest.id != 0)) {
+    return fail(Errc::invalid_argument,
+                db.path() +
+                    ": this device has a state of its own and cannot become one more server of a cluster: "
+                    "`limpet reset` removes it");
+  }
   if (!group) {
     group = join.empty() ? Group::begin(random, out.newest.index) : Group::wait(random, join);
     CHECK_OK(db.found(*group));
@@ -185,16 +191,21 @@ void Durable::propose_some() {
     const auto index = replica_.core().propose(proposal.bytes);
     if (!index) {
       proposal.done(std::unexpected(index.error()));
-    } else {
-      waiting_[*index] = {replica_.core().standing().term, std::move(proposal)};
+      continue;
     }
+    // One that stands there is of a term in which this member led before: it was overwritten.
+    auto before = waiting_.extract(*index);
+    waiting_[*index] = {replica_.core().standing().term, std::move(proposal)};
+    if (before) before.mapped().proposal.done(overtaken());
   }
 }
 
 void Durable::next() {
   if (fatal_ || replica_.busy()) return;
   if (!queue_.empty()) return kick();
-  if (draining_ && drained_ && !kicked_) std::exchange(drained_, nullptr)();
+  if (!draining_ || !drained_ || kicked_) return;
+  close_group();
+  std::exchange(drained_, nullptr)();
 }
 
 // ---- what the replica asks for ----
@@ -271,6 +282,7 @@ void Durable::applied() {
     if (LIMPET_FAILPOINT("store.ack.before")) return fatal(Error{Errc::io, "failpoint store.ack.before", 0});
   }
   answer(*batch);
+  settle_waiting();
   settle_reads();
   pace();
 }
@@ -297,8 +309,7 @@ void Durable::no_room(const Error& error) {
   for (Proposal& proposal : std::exchange(queue_, {})) proposal.done(fail(Errc::exhausted, kNoRoom));
   queued_bytes_ = alone_ = 0;
   if (draining_) {
-    for (auto& [index, waiting] : std::exchange(waiting_, {}))
-      waiting.proposal.done(fail(Errc::timeout, "whether this was written is unknown: there was no room"));
+    close_group();
     if (drained_) std::exchange(drained_, nullptr)();
     return;
   }
@@ -353,8 +364,7 @@ void Durable::answer(Batch& batch) {
     if (verdict && waiting.term == batch.entries[i].term) {
       waiting.proposal.done(std::move(*verdict));
     } else {
-      waiting.proposal.done(
-          fail(Errc::unavailable, "another server leads now, and this was not written; try again"));
+      waiting.proposal.done(overtaken());
     }
   }
 }
@@ -377,7 +387,7 @@ void Durable::fatal(Error error) {
     waiting.proposal.done(fail(Errc::timeout, "whether this was written is unknown: " + error.message));
   for (Proposal& proposal : std::exchange(queue_, {})) proposal.done(stopped());
   for (auto& [id, done] : std::exchange(asked_, {})) done(stopped());
-  for (auto& [index, done] : std::exchange(confirmed_, {})) done(stopped());
+  for (auto& [index, confirmed] : std::exchange(confirmed_, {})) confirmed.done(stopped());
   if (on_fatal_) on_fatal_(error);
   if (drained_) std::exchange(drained_, nullptr)();
 }

@@ -89,6 +89,10 @@ class Durable final : public Space,
     std::unique_ptr<Index> index;
     Loaded loaded;
   };
+  struct Confirmed {  // a barrier
+    std::function<void(Result<>)> done;
+    int64_t until = 0;  // monotonic ms
+  };
   struct Written {  // by the storage thread, about one batch
     Result<> outcome;
     std::vector<SharedBytes> previous;
@@ -117,6 +121,10 @@ class Durable final : public Space,
   void take_over(State& state);
   void pace();
   void settle_reads();
+  void settle_waiting();
+  void close_group();
+  void expire_reads();
+  static std::unexpected<Error> overtaken();
   void shorten_log(uint64_t bytes);
   void kick();
   void turn();
@@ -138,6 +146,7 @@ class Durable final : public Space,
   void read_older(const std::string& prefix, Revision after,
                   std::function<void(Result<WatchHub::Page>)> done);
   Result<> room_for_read() const;
+  static std::unexpected<Error> being_installed();
   void note(const Error& error);  // damage found by a read is fatal
   template <class T>
   void note(const Result<T>& r) {
@@ -183,9 +192,10 @@ class Durable final : public Space,
   std::function<void(const raft::Standing&)> on_standing_;
   loop::Timer tick_;
   std::map<uint64_t, std::function<void(Result<>)>> asked_;  // barriers that no leader answered yet
-  std::multimap<raft::Index, std::function<void(Result<>)>> confirmed_;  // that wait for this to be applied
+  std::multimap<raft::Index, Confirmed> confirmed_;          // that wait for this to be applied
   bool installing_ = false;  // the file is another one in a moment: nothing may be asked of it
   bool shortening_log_ = false;
+  bool closed_ = false;  // to messages and time
 
   Stats stats_;
   Replica replica_;  // last: it begins by asking this host

@@ -7,21 +7,24 @@
 
 namespace limpet::store {
 namespace {
+constexpr int64_t kConfirmedMs = 10000;
+constexpr uint64_t kWithSnapshot = 8;
 constexpr size_t kRestOfLog = 2;  // of a log that is too long, one part in so many stays
-}
+}  // namespace
 
 // ---- for whoever carries the messages ----
 
 Result<> Durable::receive(std::string_view bytes) {
   TRY(raft::Message message, raft::decode_message(bytes));
-  if (fatal_) return stopped();
+  if (fatal_ || closed_) return stopped();
   replica_.core().receive(std::move(message));
   replica_.pump();
+  pace();  // it may have led alone until now
   return {};
 }
 
 void Durable::unreachable(raft::MemberId peer) {
-  if (fatal_) return;
+  if (fatal_ || closed_) return;
   replica_.core().unreachable(peer);
   replica_.pump();
 }
@@ -43,7 +46,7 @@ Result<> Durable::transfer(raft::MemberId to) {
 }
 
 void Durable::barrier(std::function<void(Result<>)> done) {
-  if (fatal_) return done(stopped());
+  if (fatal_ || closed_) return done(stopped());
   const auto id = replica_.core().read();
   if (!id) return done(std::unexpected(id.error()));
   asked_[*id] = std::move(done);
@@ -53,11 +56,12 @@ void Durable::barrier(std::function<void(Result<>)> done) {
 // Nothing ticks in a group of one: an idle device does not wake for it.
 void Durable::pace() {
   const bool alone = replica_.core().alone();
-  if (alone || fatal_) return tick_.stop();
+  if (alone || fatal_ || closed_) return tick_.stop();
   if (tick_.active()) return;
   tick_.start(options_.tick_ms, [this] {
     replica_.core().tick();
     replica_.pump();
+    expire_reads();
     pace();
   });
 }
@@ -81,16 +85,30 @@ void Durable::read_done(const raft::ReadDone& read) {
   auto done = std::move(it->second);
   asked_.erase(it);
   if (read.index == 0) return done(fail(Errc::unavailable, "no leader confirmed the read; try again"));
-  confirmed_.emplace(read.index, std::move(done));
+  confirmed_.emplace(read.index, Confirmed{std::move(done), loop_.now_ms() + kConfirmedMs});
   settle_reads();
 }
 
 void Durable::settle_reads() {
   while (!confirmed_.empty() && confirmed_.begin()->first <= replica_.applied().index) {
-    auto done = std::move(confirmed_.begin()->second);
+    auto done = std::move(confirmed_.begin()->second.done);
     confirmed_.erase(confirmed_.begin());
     done({});
   }
+}
+
+// A member that is cut off, or left out, may never come to what was confirmed to it.
+void Durable::expire_reads() {
+  std::vector<std::function<void(Result<>)>> late;
+  for (auto it = confirmed_.begin(); it != confirmed_.end();) {
+    if (it->second.until > loop_.now_ms()) {
+      ++it;
+    } else {
+      late.push_back(std::move(it->second.done));
+      it = confirmed_.erase(it);
+    }
+  }
+  for (const auto& done : late) done(fail(Errc::unavailable, "this server is behind the others; try again"));
 }
 
 void Durable::read_entries(const raft::EntriesWanted& wanted) {
@@ -120,7 +138,8 @@ void Durable::read_chunk(const raft::ChunkWanted& wanted) {
   const auto begun = wanted.cursor.empty() ? Result<SnapshotCursor>(fail(Errc::not_found, ""))
                                            : decode_cursor(wanted.cursor);
   const bool goes_on = begun && wanted.point.index <= replica_.applied().index &&
-                       begun->revision > hub_.compacted() && begun->revision <= hub_.now();
+                       (begun->revision > hub_.compacted() || begun->revision == hub_.now()) &&
+                       begun->revision <= hub_.now();
   if (goes_on) {
     cursor = *begun;
   } else {
@@ -176,17 +195,50 @@ void Durable::installed(const raft::SnapshotMeta& meta) {
     waiting.proposal.done(
         fail(Errc::timeout, "whether this was written is unknown: another server led meanwhile"));
   }
+  settle_waiting();
   settle_reads();
   pace();
 }
 
+// Terms never fall along a log: behind an entry that is applied nothing of an older term can follow.
+void Durable::settle_waiting() {
+  std::vector<Proposal> gone;
+  for (auto it = waiting_.begin(); it != waiting_.end();) {
+    if (it->second.term >= replica_.applied().term) {
+      ++it;
+    } else {
+      gone.push_back(std::move(it->second.proposal));
+      it = waiting_.erase(it);
+    }
+  }
+  for (const Proposal& proposal : gone) proposal.done(overtaken());
+}
+
+std::unexpected<Error> Durable::overtaken() {
+  return fail(Errc::unavailable, "another server leads now, and this was not written; try again");
+}
+
+// A stop: no message and no tick asks for a write any more, and whoever still waits is told.
+void Durable::close_group() {
+  closed_ = true;
+  pace();
+  for (auto& [index, waiting] : std::exchange(waiting_, {}))
+    waiting.proposal.done(fail(Errc::timeout, "whether this was written is unknown: this server stops"));
+  for (auto& [id, done] : std::exchange(asked_, {})) done(stopped());
+  for (auto& [index, confirmed] : std::exchange(confirmed_, {})) confirmed.done(stopped());
+}
+
+// What follows a snapshot that is being sent should be there when it has arrived, within a bound.
 void Durable::shorten_log(uint64_t bytes) {
-  if (bytes <= options_.log_bytes || shortening_log_ || fatal_ || draining_) return;
+  uint64_t most = options_.log_bytes;
+  for (const raft::PeerStatus& peer : replica_.core().status().peers) {
+    if (peer.state == raft::ProgressState::snapshot) most = kWithSnapshot * options_.log_bytes;
+  }
+  if (bytes <= most || shortening_log_ || fatal_ || draining_) return;
   shortening_log_ = true;
   storage_.call(
       weak_from_this(),
-      [applied = replica_.applied(),
-       keep = options_.log_bytes / kRestOfLog](Database& db) -> Result<uint64_t> {
+      [applied = replica_.applied(), keep = most / kRestOfLog](Database& db) -> Result<uint64_t> {
         CHECK_OK(db.compact_log(applied, keep));
         return db.log_bytes();
       },

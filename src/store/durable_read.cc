@@ -61,9 +61,13 @@ void Durable::note(const Error& error) {
   if (error.code == Errc::corrupt) fatal(error);
 }
 
+std::unexpected<Error> Durable::being_installed() {
+  return fail(Errc::unavailable, "this server is being given a newer state; try again");
+}
+
 Result<> Durable::room_for_read() const {
   if (fatal_) return stopped();
-  if (installing_) return fail(Errc::unavailable, "a snapshot is being installed; try again");
+  if (installing_) return being_installed();
   if (storage_.under_way() < kMaxReads) return {};
   return fail(Errc::unavailable, "too many reads are waiting for the disk; try again");
 }
@@ -193,7 +197,8 @@ Result<std::unique_ptr<Watch>> Durable::watch(const std::string& prefix, Revisio
 
 void Durable::read_older(const std::string& prefix, Revision after,
                          std::function<void(Result<WatchHub::Page>)> done) {
-  if (auto room = room_for_read(); !room) return done(std::unexpected(room.error()));
+  if (fatal_) return done(stopped());
+  if (installing_) return done(being_installed());
   ++stats_.reads_from_file;
   storage_.call(
       weak_from_this(),

@@ -56,8 +56,8 @@ void Replica::store(raft::Batch& batch) {
   t.install = std::move(batch.install);
   t.append = std::move(batch.append);
   t.apply = std::move(batch.apply);
-  LIMPET_ASSERT(t.apply.empty() ||
-                t.apply.front().index == (t.install ? t.install->point : applied_).index + 1);
+  // The state that a snapshot brings is known only once it is there.
+  LIMPET_ASSERT(t.apply.empty() || (!t.install && t.apply.front().index == applied_.index + 1));
   t.sync = batch.sequence != 0 || t.stage || t.hard_state;
   t.log = !core_.alone() || t.install || t.stage;
   if (t.log && !log_kept_ && !t.install && !PLANTED("log_goes_on_from_the_file")) t.base = applied_;
@@ -98,7 +98,7 @@ void Replica::written(Result<> result) {
   // A part of a snapshot that is none, or has no room, is let go; the leader offers it again.
   if (writing_->transaction.stage && (code == Errc::exhausted || code == Errc::invalid_argument)) {
     if (code == Errc::invalid_argument) host_.complaint(result.error().message);
-    return let_go();
+    return let_go(code == Errc::exhausted);
   }
   if (code == Errc::exhausted) return full(result.error());
   stopped_ = true;
@@ -117,10 +117,14 @@ void Replica::finish(const Writing& done) {
 }
 
 // What else there is goes without it.
-void Replica::let_go() {
+void Replica::let_go(bool only_this) {
   Transaction& t = writing_->transaction;
   t.stage.reset();
-  core_.chunk_stored(false);
+  if (only_this) {
+    core_.chunk_stored(false);
+  } else {
+    core_.chunk_refused();
+  }
   if (writing_->sequence != 0 || !t.apply.empty() || t.unstage) return submit();
   writing_.reset();
   pump();

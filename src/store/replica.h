@@ -96,7 +96,7 @@ class Replica {
   bool needless(const Transaction& t, bool changes);
   void submit();
   void written(Result<> result);
-  void let_go();
+  void let_go(bool only_this);
   void full(const Error& error);
   void finish(const Writing& done);
 

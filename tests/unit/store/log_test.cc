@@ -108,6 +108,23 @@ TEST_CASE("the log is shortened up to what is applied, and a start needs nothing
   CHECK(f.db->start_of(*f.group)->tail.size() == 100);
 }
 
+TEST_CASE(
+    "shortening the log never takes the state back, also when it was asked for before later entries were "
+    "applied") {
+  File f;
+  REQUIRE(f.db->found(some_group()));
+  Transaction t{.base = raft::SnapshotPoint{1, 1}};
+  for (raft::Index i = 2; i <= 40; ++i) t.append.push_back(entry(i, 1, "x"));
+  t.append.push_back(entry(41, 2, ""));
+  t.hard_state = raft::HardState{2, 0};
+  f.write(t);
+  f.write({.apply = t.append});
+  REQUIRE(f.db->compact_log({40, 1}, 0));
+  f.open();
+  CHECK(f.group->applied == raft::SnapshotPoint{41, 2});
+  CHECK(f.db->start_of(*f.group));
+}
+
 TEST_CASE("a log that does not follow the state is damage, and the check of a file finds it") {
   File f;
   REQUIRE(f.db->found(some_group()));
