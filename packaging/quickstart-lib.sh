@@ -201,12 +201,28 @@ unmount_below() {  # DIRECTORY...
   done
 }
 
+# A limpetd on this machine that somebody else started: what it uses must not be taken away under it.
+others_limpetd() {
+  local directory pid
+  for directory in /proc/[0-9]*; do
+    pid=${directory#/proc/}
+    [ "$(readlink "$directory/exe" 2>/dev/null)" = /usr/local/bin/limpetd ] || continue
+    [ "$(readlink "$directory/ns/mnt")" = "$(readlink /proc/self/ns/mnt)" ] || continue
+    [ "$pid" = "$(cat $state/limpetd.pid 2>/dev/null)" ] || echo "$pid"
+  done
+}
+
 remove_all() {
   if [ ! -d $state ]; then
     echo "quickstart.sh: nothing to remove"
     return 0
   fi
-  local failed="" path
+  local failed="" path others
+  others=$(has_systemd || others_limpetd)
+  if [ -n "$others" ]; then
+    echo "quickstart.sh: limpetd runs, but not the one that this script started: stop it first (kill" $others"), then run this again" >&2
+    return 1
+  fi
   step "Removing the device"
   remove_pods
   if has_systemd; then

@@ -29,7 +29,7 @@ up() {
   step "Dependencies"
   packaging/deps.sh build run quickstart
   mkdir -p "$state"
-  step "Build (in $builddir)"
+  step "Build (in $builddir; some minutes, what it does is in $builddir.log)"
   build
   install_programs
   find_kubectl
@@ -99,11 +99,13 @@ It runs, and stays up. What to try next:
   $kubectl logs -f hello
   $kubectl exec -it hello -- sh
   $kubectl apply -f configs/examples/sidecar.yaml
+  $kubectl create deployment web --replicas=2 --image=$registry/busybox:1 -- sleep 100000
+                                        images without a registry in their name come from docker.io
   limpet status                         the device itself, no kubeconfig needed
   limpet ps
   limpet why hello                      why a pod does not run, or that it does
   limpet doctor                         what is wrong with the device, if anything is
-  kill -9 \$(pgrep -x limpetd)            the pod does not notice
+  kill -9 \$(pgrep -x limpetd)            the pod does not notice; $(has_systemd && echo "systemd" || echo "packaging/quickstart.sh") starts it again
   packaging/quickstart.sh --remove      undo everything
 NEXT
 }

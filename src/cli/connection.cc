@@ -1,5 +1,7 @@
 #include "cli/connection.h"
 
+#include <unistd.h>
+
 #include <cerrno>
 
 #include "base/atomic_file.h"
@@ -130,14 +132,17 @@ Failure Connection::refused(int status, std::string_view body) const {
   return {exit_failed, std::move(message)};
 }
 
+// Where systemd does not run there is nobody to ask but the device itself.
+static bool has_systemd() { return access("/run/systemd/system", F_OK) == 0; }
+
 Failure Connection::broken(const Error& error) const {
   const char* path = path_.c_str();
   switch (error.sys_errno) {
     case ENOENT:
     case ECONNREFUSED:
     case ENOTDIR:
-      return {exit_unreachable,
-              strf("limpetd does not answer on %s: is it running?\ntry: systemctl status limpetd", path)};
+      return {exit_unreachable, strf("limpetd does not answer on %s: is it running?\ntry: %s", path,
+                                     has_systemd() ? "systemctl status limpetd" : "limpet doctor")};
     case EACCES:
     case EPERM:
       return {exit_failed,
@@ -147,10 +152,9 @@ Failure Connection::broken(const Error& error) const {
   }
   switch (error.code) {
     case Errc::timeout:
-      return {
-          exit_unreachable,
-          strf("limpetd does not answer on %s in time: it is stuck or overloaded\ntry: journalctl -u limpetd",
-               path)};
+      return {exit_unreachable,
+              strf("limpetd does not answer on %s in time: it is stuck or overloaded\ntry: %s", path,
+                   has_systemd() ? "journalctl -u limpetd" : "limpet doctor")};
     case Errc::unavailable:
     case Errc::io:
       return {exit_unreachable,

@@ -133,8 +133,12 @@ Outcome<json::Value> fetch_pod(Context& context, const std::string& ns, const st
                 strf("there is no pod %s in the namespace %s\ntry: limpet ps -A", pod.c_str(), ns.c_str()));
 }
 
+// Also as kubectl names it: pod/web.
 Outcome<PodName> named_pod(const Context& context) {
-  const std::string& operand = context.arguments.positional[0];
+  std::string operand = context.arguments.positional[0];
+  for (const std::string_view kind : {"pod/", "pods/", "po/"}) {
+    if (operand.starts_with(kind)) operand.erase(0, kind.size());
+  }
   if (operand.find('/') != std::string::npos) {
     return failed(exit_usage, "a pod is wanted, without a container: limpet " + context.arguments.command +
                                   " " + operand.substr(0, operand.find('/')));

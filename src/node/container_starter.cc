@@ -126,15 +126,15 @@ void ContainerStarter::find_image() {
 void ContainerStarter::check_image(const std::string& image_id) {
   auto& services = worker_.services_;
   const std::string evidence = std::exchange(worker_.record(spec_.name).damage_evidence, "");
-  services.events.warning(worker_.reference(spec_.name), "CheckingImage",
-                          "Checking image \"" + spec_.image + "\" on the device for damage: " + evidence);
+  services.events.normal(worker_.reference(spec_.name), "CheckingImage",
+                         "Looking whether image \"" + spec_.image +
+                             "\" on the device is damaged, as it might be by this: " + evidence);
   operation_ = services.images.repair(image_id, [this](Result<> checked) {
     const std::unique_ptr<Operation> over = std::move(operation_);  // we are inside it
     auto& s = worker_.services_;
     if (checked) {
-      s.events.normal(
-          worker_.reference(spec_.name), "CheckedImage",
-          "Image \"" + spec_.image + "\" on the device is whole; what was damaged was made again");
+      s.events.normal(worker_.reference(spec_.name), "CheckedImage",
+                      "Image \"" + spec_.image + "\" on the device is whole");
     } else {
       s.events.warning(
           worker_.reference(spec_.name), "DamagedImage",

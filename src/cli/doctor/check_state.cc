@@ -134,8 +134,12 @@ Findings check_daemon(const Machine& m) {
              "Only root or a member of the group limpet may tell whether limpetd runs.", ""}};
   }
   if (m.daemon.pid == 0 && !m.daemon.answers) {
-    Findings out{{"limpetd", Level::problem, "limpetd does not run." + last_words(m),
-                  "Start it: systemctl start limpetd; its log tells why it ended: journalctl -u limpetd."}};
+    Findings out{
+        {"limpetd", Level::problem, "limpetd does not run." + last_words(m),
+         exists(m, "/run/systemd/system")
+             ? "Start it: systemctl start limpetd; its log tells why it ended: journalctl -u limpetd."
+             : "Start it as it was started before (limpetd); what it wrote last, where its output went, "
+               "tells why it ended."}};
     if (shims > 0) {
       out.push_back({"limpetd", Level::warning,
                      containers + " on without limpetd, but nothing restarts them.",
@@ -152,7 +156,7 @@ Findings check_daemon(const Machine& m) {
   }
   if (!m.daemon.not_ready.empty()) {
     return {{"limpetd", Level::problem, who + " is not ready: " + m.daemon.not_ready + ".",
-             "Wait a minute; if it stays, look at its log: journalctl -u limpetd."}};
+             "Wait a minute; if it stays, look at its log (with systemd: journalctl -u limpetd)."}};
   }
   return {{"limpetd", Level::ok, who + " is ready; " + containers + ".", ""}};
 }

@@ -149,7 +149,8 @@ TEST_CASE("without limpetd every command says so and exits with 3") {
   for (const auto& words : rows) {
     CAPTURE(words[0]);
     CHECK_EQ(d.limpet_without_server(words), exit_unreachable);
-    CHECK(has(d.err, "is it running? try: systemctl status limpetd "));
+    CHECK((has(d.err, "is it running? try: systemctl status limpetd ") ||
+           has(d.err, "is it running? try: limpet doctor ")));
     CHECK(has(d.err, d.socket));
     CHECK_EQ(d.out, words[0] == "version" ? "limpet   " LIMPET_VERSION "\n" : "");
   }

@@ -300,6 +300,9 @@ TEST_CASE("doctor: limpetd dead, stuck, not ready; containers without it") {
       has(said(check_daemon(r.m)),
           "problem: limpetd (pid 77) holds /var/lib/limpet but does not answer on /run/limpet/limpet.sock."));
   r.m.daemon = {};
+  CHECK(
+      has(said(check_daemon(r.m)), "limpetd does not run. | Start it as it was started before (limpetd); "));
+  r.put("/run/systemd/system/x", "");
   CHECK_EQ(said(check_daemon(r.m)),
            "problem: limpetd does not run. | Start it: systemctl start limpetd; its log tells why it ended: "
            "journalctl -u limpetd.");
