@@ -2,15 +2,10 @@
 #pragma once
 
 #include <map>
-#include <stdexcept>
 
 #include "disk.h"
 
 namespace sim {
-
-struct Breach : std::runtime_error {
-  using std::runtime_error::runtime_error;
-};
 
 class Checker {
  public:

@@ -11,6 +11,7 @@
 #include <optional>
 #include <string>
 
+#include "breach.h"
 #include "clockwork.h"
 #include "store/replica.h"
 
