@@ -57,6 +57,15 @@ std::optional<Term> Contents::term(Index index) const {
   return found ? std::optional(found->term) : std::nullopt;
 }
 
+uint64_t Contents::checksum() const {
+  std::string out = machine.to_bytes() + encode(membership);
+  for (const uint64_t word : {hard_state.term, hard_state.vote, log_start, log_start_term, applied.index,
+                              applied.term, membership_index})
+    put_varint(out, word);
+  for (const Entry& e : log) put_varint(out, e.index), put_varint(out, e.term), put_bytes(out, *e.bytes);
+  return mix(0, out + staged_bytes);
+}
+
 namespace {
 
 void stage(const SnapshotChunk& chunk, Contents& c) {
@@ -203,6 +212,26 @@ void Disk::crash() {
   jobs_.clear();
   group_.clear();
   busy_ = false;
+  live_ = stable_;
+  sum_ = stable_.checksum();
+}
+
+void Disk::rot() {
+  Contents& c = stable_;
+  const uint64_t bit = uint64_t{1} << clock_.below(7);
+  if (c.log.empty() || clock_.chance(300)) {
+    uint64_t* const words[] = {&c.hard_state.term, &c.hard_state.vote, &c.applied.index, &c.applied.term};
+    *words[clock_.below(4)] ^= bit;
+  } else {
+    Entry& entry = c.log[clock_.below(c.log.size())];
+    std::string bytes = *entry.bytes;  // which others share
+    if (bytes.empty()) {
+      entry.term ^= bit;
+    } else {
+      bytes[clock_.below(bytes.size())] ^= static_cast<char>(bit);
+    }
+    entry.bytes = share(std::move(bytes));
+  }
   live_ = stable_;
 }
 
