@@ -58,6 +58,8 @@ void Replica::store(raft::Batch& batch) {
   const bool changes = !t.apply.empty() && host_.prepare(t.apply);
   if (needless(t, changes)) {
     owed_ = t.hard_state;
+    // The file's log of when there were others does not go on with these.
+    if (!t.append.empty()) log_kept_ = false;
     return finish(*std::exchange(writing_, std::nullopt));
   }
   submit();
