@@ -53,6 +53,7 @@ void Replica::store(raft::Batch& batch) {
   t.append = std::move(batch.append);
   t.apply = std::move(batch.apply);
   t.sync = batch.sequence != 0 || t.stage || t.hard_state;
+  if (PLANTED("alone_needs_no_sync") && core_.alone()) t.sync = false;
   t.log = !core_.alone() || t.install || t.stage;
   if (t.log && !log_kept_ && !t.install && !PLANTED("log_goes_on_from_the_file")) t.base = applied_;
   const bool changes = !t.apply.empty() && host_.prepare(t.apply);

@@ -32,8 +32,8 @@ class Roster {
     raft::Membership membership;
   };
   struct Gone {
-    raft::Index asked_upto = 0;    // with it, when it was lost
-    raft::Index left_out_by = ~0;  // the first agreed one after those without it
+    raft::Index asked_upto = 0;                 // with it, when it was lost
+    raft::Index left_out_by = ~raft::Index{0};  // the first agreed one after those without it
   };
   raft::Index agreed_index_ = 0;
   raft::Membership agreed_;
