@@ -38,6 +38,7 @@ void Raft::start_election(bool pre, bool force) {
 // A member that the latest membership leaves out may still be needed to get that very entry committed
 // (thesis 4.2.2): it leads then, though its own vote does not count.
 bool Raft::may_lead() const {
+  if (PLANTED("learner_leads") && membership().has(options_.self)) return true;
   if (PLANTED("left_out_never_leads")) return membership().votes(options_.self);
   for (auto known = memberships_.rbegin(); known != memberships_.rend(); ++known) {
     if (known->membership.votes(options_.self)) return true;
@@ -75,7 +76,8 @@ void Raft::become_leader() {
 // Whether a leader was heard of so lately that no election is needed: without this, one member that hears
 // nobody could unseat a leader whom everybody else hears.
 bool Raft::leased(const Vote& vote) const {
-  return !vote.force && standing_.leader != 0 && elapsed_ < options_.election_ticks;
+  const bool led = standing_.leader != 0 || PLANTED("lease_without_leader");
+  return !vote.force && led && elapsed_ < options_.election_ticks;
 }
 
 // Learners and members of older configurations answer, too: whoever asks may know of a newer one.

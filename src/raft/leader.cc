@@ -95,7 +95,8 @@ Result<Index> Raft::propose(SharedBytes bytes) {
     return fail(Errc::invalid_argument, "an entry that no message can carry");
   // Nothing is counted up and down: what waits for a majority, and what is agreed on and waits for this
   // member's disk.
-  if (log_.cost(commit_, log_.last()) >= options_.max_pending_bytes) {
+  const Index agreed = PLANTED("agreed_stays_counted") ? log_.base() : commit_;
+  if (log_.cost(agreed, log_.last()) >= options_.max_pending_bytes) {
     return fail(Errc::unavailable, "too much waits for a majority of the servers");
   }
   if (log_.cost(applied_, log_.last()) >= 2 * options_.max_pending_bytes) {
@@ -132,6 +133,7 @@ void Raft::replicate(MemberId id, Progress& peer, bool even_empty) {
     }
     const Index prev = peer.next - 1;
     const auto prev_term = log_.term(prev);
+    if (!prev_term && PLANTED("append_without_term")) return send_append(id, peer, prev, 0, {});
     if (!prev_term) {  // older than what is in memory
       peer.reading = true;
       entries_wanted_.push_back({id, prev, log_.base(), options_.max_message_bytes});
@@ -184,7 +186,7 @@ void Raft::on_append_reply(const Message& m, const AppendReply& reply) {
   if (reply.match == 0) return;  // says nothing
   const bool news = reply.match > peer->match;
   peer->match = std::max(peer->match, reply.match);
-  peer->next = std::max(peer->next, peer->match + 1);
+  if (!PLANTED("next_below_match")) peer->next = std::max(peer->next, peer->match + 1);
   if (!PLANTED("window_leaks")) peer->window.free_to(peer->match);
   if (peer->state == ProgressState::probe ||
       (peer->state == ProgressState::snapshot && news && !PLANTED("snapshot_never_ends"))) {

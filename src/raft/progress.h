@@ -68,6 +68,7 @@ struct Progress {
     waiting_ticks = 0;
     snapshot = {};
     window.clear();
+    if (PLANTED("next_below_match") && to == ProgressState::replicate) return;
     if (to == ProgressState::probe || to == ProgressState::replicate) next = match + 1;
   }
 };

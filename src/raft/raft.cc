@@ -44,6 +44,7 @@ Raft::Raft(Options options, Start start)
   LIMPET_ASSERT(options_.self != 0 && options_.heartbeat_ticks > 0 &&
                 options_.heartbeat_ticks < options_.election_ticks);
   LIMPET_ASSERT(check(start));
+  if (PLANTED("restart_drops_joint")) start.membership = raft::leave(start.membership);
   memberships_.push_back({start.membership_index, std::move(start.membership)});
   for (Entry& entry : start.tail) {
     log_.append(entry);
@@ -251,10 +252,12 @@ void Raft::hand_out_log(Batch& batch) {
   batch.sequence = ++issued_;
   const HardState before = issued_hard_;
   if (hard_ != issued_hard_) batch.hard_state = issued_hard_ = hard_;
+  if (batch.hard_state && PLANTED("vote_not_stored")) batch.hard_state->vote = 0;
   batch.install = std::exchange(install_, std::nullopt);
   batch.append = log_.slice(issued_last_, log_.last(), SIZE_MAX);
   issued_last_ = log_.last();
-  const bool alone = leader() && membership().sole_voter(options_.self);
+  const bool alone =
+      leader() && (membership().sole_voter(options_.self) || PLANTED("leader_applies_at_once"));
   const Index first = batch.append.empty() ? 0 : batch.append.front().index;
   under_way_.push_back({issued_, hard_.term, issued_last_, alone, first, before});
   if (PLANTED("leader_counts_unstable") && leader()) leader()->own_match = issued_last_;
@@ -263,7 +266,7 @@ void Raft::hand_out_log(Batch& batch) {
 void Raft::hand_out_entries(Batch& batch) {
   // A group of one agrees with itself: what the batch appends is applied by the same transaction, and both
   // are stable together or not at all. Everybody else waits for the majority.
-  const bool alone = membership().sole_voter(options_.self) || PLANTED("leader_applies_at_once");
+  const bool alone = membership().sole_voter(options_.self);
   const Index agreed = leader() && alone ? log_.last() : commit_;
   if (handed_out_ >= agreed) return;
   // Its proposer bounds what it appends; with a rest to be applied later the log would have to be kept for
@@ -272,7 +275,7 @@ void Raft::hand_out_entries(Batch& batch) {
   const size_t under_way = log_.cost(applied_, handed_out_);
   if (under_way >= most) return;
   batch.apply = log_.slice(handed_out_, agreed, most - under_way);
-  handed_out_ = batch.apply.back().index;
+  handed_out_ = PLANTED("page_forgets_the_rest") ? agreed : batch.apply.back().index;
 }
 
 bool Raft::withdraw(uint64_t sequence) {

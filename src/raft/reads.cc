@@ -43,8 +43,11 @@ void Raft::begin_round() {
 
 void Raft::confirm_reads() {
   Leader& l = *leader();
+  const bool lease = PLANTED("lease_reads") && quorum(membership(), [&](MemberId id) {
+                       return id == options_.self || l.peers[id].active;
+                     });
   const uint64_t confirmed =
-      PLANTED("read_without_round") ? l.round : reached(membership(), [&](MemberId id) -> uint64_t {
+      lease || PLANTED("read_without_round") ? l.round : reached(membership(), [&](MemberId id) -> uint64_t {
         if (id == options_.self) return l.round;
         const auto it = l.peers.find(id);
         return it == l.peers.end() ? 0 : it->second.round;
@@ -79,6 +82,7 @@ void Raft::on_read_index_reply(const ReadIndexReply& reply) {
 
 // A question or its answer that was lost: the asker asks again.
 void Raft::tick_reads() {
+  if (PLANTED("dropped_read_hangs")) return;
   for (Asked& asked : asked_) ++asked.ticks;
   while (!asked_.empty() && asked_.front().ticks >= options_.election_ticks) {
     reads_.push_back({asked_.front().id, 0});

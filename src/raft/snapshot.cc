@@ -79,7 +79,7 @@ void Raft::on_snapshot_chunk(const Message& m, SnapshotChunk chunk) {
     return complain("a snapshot that no leader sends", m);
   }
   if (not_needed(point)) return send(m.from, AppendReply{.match = commit_}, After::everything);
-  if (staging_ || install_) return;
+  if ((staging_ || install_) && !PLANTED("two_snapshots_at_once")) return;
   const bool begins = chunk.cursor.empty();
   const bool fits = staged_ && staged_->meta == chunk.meta && staged_->cursor == chunk.cursor;
   if (!begins && !fits && !PLANTED("chunk_of_another_snapshot")) return reply_staged();

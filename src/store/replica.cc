@@ -59,12 +59,14 @@ void Replica::store(raft::Batch& batch) {
   // The state that a snapshot brings is known only once it is there.
   LIMPET_ASSERT(t.apply.empty() || (!t.install && t.apply.front().index == applied_.index + 1));
   t.sync = batch.sequence != 0 || t.stage || t.hard_state;
+  if (PLANTED("alone_needs_no_sync") && core_.alone()) t.sync = false;
   t.log = !core_.alone() || t.install || t.stage;
   if (t.log && !log_kept_ && !t.install && !PLANTED("log_goes_on_from_the_file")) t.base = applied_;
   const bool changes = !t.apply.empty() && host_.prepare(t.apply);
   if (needless(t, changes)) {
     owed_ = t.hard_state;
-    log_kept_ = false;
+    // The file's log of when there were others does not go on with these.
+    if (!t.append.empty()) log_kept_ = false;
     return finish(*std::exchange(writing_, std::nullopt));
   }
   submit();

@@ -23,6 +23,22 @@ void Checker::leads(MemberId id, Term term, const std::map<Index, Term>& log) {
   }
 }
 
+void Checker::has_vote(MemberId id, Index commit, const std::map<Index, Membership>& memberships) {
+  for (auto known = memberships.rbegin(); known != memberships.rend(); ++known) {
+    if (known->second.votes(id)) return;
+    if (known->first <= commit) break;
+  }
+  throw Breach(strf("member %llu leads and has no vote", (ull)id));
+}
+
+void Checker::sends(const Status& leader) {
+  for (const PeerStatus& peer : leader.peers) {
+    if (peer.next > peer.match) continue;
+    throw Breach(strf("member %llu is to be sent entry %llu, and has acknowledged %llu", (ull)peer.id,
+                      (ull)peer.next, (ull)peer.match));
+  }
+}
+
 void Checker::stored(const Entry& entry, Term previous_term) {
   const auto [it, first] =
       written_.emplace(std::pair(entry.index, entry.term), Written{previous_term, *entry.bytes});

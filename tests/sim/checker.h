@@ -2,21 +2,22 @@
 #pragma once
 
 #include <map>
-#include <stdexcept>
 
 #include "disk.h"
 
 namespace sim {
-
-struct Breach : std::runtime_error {
-  using std::runtime_error::runtime_error;
-};
 
 class Checker {
  public:
   // Election safety, and leader completeness: whoever leads holds all that is agreed on. `log` is the
   // leader's own.
   void leads(raft::MemberId id, raft::Term term, const std::map<raft::Index, raft::Term>& log);
+  // Who leads has a vote, in the membership that was agreed on last as far as it knows, or in one since
+  // (thesis 4.2.2). `memberships` are those of its log.
+  void has_vote(raft::MemberId id, raft::Index commit,
+                const std::map<raft::Index, raft::Membership>& memberships);
+  // A leader sends nothing that was acknowledged to it.
+  void sends(const raft::Status& leader);
   // Log matching: the same index and term, the same entry and the same one before it. Of what is stable or
   // was sent: a term that was neither may begin again.
   void stored(const raft::Entry& entry, raft::Term previous_term);

@@ -1,7 +1,6 @@
 #include "disk.h"
 
 #include <algorithm>
-#include <stdexcept>
 
 #include "base/varint.h"
 
@@ -44,7 +43,7 @@ Machine Machine::from_bytes(const std::string& bytes) {
     const std::string key(in.bytes(1000));
     out.values[key] = in.bytes(1000);
   }
-  if (!in.ok()) throw std::logic_error("a snapshot that is not whole was installed");
+  if (!in.ok()) throw Breach("a snapshot that is not whole was installed");
   return out;
 }
 
@@ -56,6 +55,15 @@ std::optional<Term> Contents::term(Index index) const {
   if (index == log_start) return log_start_term;
   const Entry* found = entry(index);
   return found ? std::optional(found->term) : std::nullopt;
+}
+
+uint64_t Contents::checksum() const {
+  std::string out = machine.to_bytes() + encode(membership);
+  for (const uint64_t word : {hard_state.term, hard_state.vote, log_start, log_start_term, applied.index,
+                              applied.term, membership_index})
+    put_varint(out, word);
+  for (const Entry& e : log) put_varint(out, e.index), put_varint(out, e.term), put_bytes(out, *e.bytes);
+  return mix(0, out + staged_bytes);
 }
 
 namespace {
@@ -80,7 +88,7 @@ void begin_log(const SnapshotPoint& point, Contents& c) {
 
 void install(const SnapshotMeta& meta, Contents& c) {
   if (!c.staged || c.staged->meta != meta || !c.staged->complete) {
-    throw std::logic_error("a snapshot is installed that is not the one that was staged");
+    throw Breach("a snapshot is installed that is not the one that was staged");
   }
   c.machine = Machine::from_bytes(c.staged_bytes);
   c.installed_hash = c.machine.hash;
@@ -93,7 +101,7 @@ void install(const SnapshotMeta& meta, Contents& c) {
 
 void append(const std::vector<Entry>& entries, Contents& c) {
   const Index first = entries.front().index;
-  if (first <= c.log_start || first > c.last() + 1) throw std::logic_error("a log with a hole was stored");
+  if (first <= c.log_start || first > c.last() + 1) throw Breach("a log with a hole was stored");
   c.log.resize(first - c.log_start - 1);
   c.log.insert(c.log.end(), entries.begin(), entries.end());
 }
@@ -103,7 +111,7 @@ void apply(const std::vector<Entry>& entries, bool log, Contents& c) {
   for (const Entry& entry : entries) {
     const Index next = c.applied.index + 1;
     if (log ? entry.index != next : entry.index < next)
-      throw std::logic_error("an entry was applied twice or left out");
+      throw Breach("an entry was applied twice or left out");
     c.machine.apply(entry);
     c.hashes.push_back(c.machine.hash);
     c.applied = {entry.index, entry.term};
@@ -119,7 +127,7 @@ void Change::on(Contents& c) const {
   const store::Transaction& t = transaction;
   if (t.hard_state) c.hard_state = *t.hard_state;
   if (t.unstage) forget_staged(c);
-  if (t.stage && t.install) throw std::logic_error("a part of one snapshot beside the installing of another");
+  if (t.stage && t.install) throw Breach("a part of one snapshot beside the installing of another");
   if (t.stage) stage(*t.stage, c);
   if (t.install) install(*t.install, c);
   if (t.base) {
@@ -131,7 +139,7 @@ void Change::on(Contents& c) const {
   apply(t.apply, t.log, c);
   if (!t.log) {
     if (!t.append.empty() && t.append.back().index != c.applied.index)
-      throw std::logic_error("entries that are not applied are not kept");
+      throw Breach("entries that are not applied are not kept");
     begin_log(c.applied, c);
   }
   while (compact_to > c.log_start && c.log_start < c.applied.index && !c.log.empty()) {
@@ -204,6 +212,26 @@ void Disk::crash() {
   jobs_.clear();
   group_.clear();
   busy_ = false;
+  live_ = stable_;
+  sum_ = stable_.checksum();
+}
+
+void Disk::rot() {
+  Contents& c = stable_;
+  const uint64_t bit = uint64_t{1} << clock_.below(7);
+  if (c.log.empty() || clock_.chance(300)) {
+    uint64_t* const words[] = {&c.hard_state.term, &c.hard_state.vote, &c.applied.index, &c.applied.term};
+    *words[clock_.below(4)] ^= bit;
+  } else {
+    Entry& entry = c.log[clock_.below(c.log.size())];
+    std::string bytes = *entry.bytes;  // which others share
+    if (bytes.empty()) {
+      entry.term ^= bit;
+    } else {
+      bytes[clock_.below(bytes.size())] ^= static_cast<char>(bit);
+    }
+    entry.bytes = share(std::move(bytes));
+  }
   live_ = stable_;
 }
 

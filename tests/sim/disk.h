@@ -11,6 +11,7 @@
 #include <optional>
 #include <string>
 
+#include "breach.h"
 #include "clockwork.h"
 #include "store/replica.h"
 
@@ -48,6 +49,7 @@ struct Contents {
   raft::Index last() const { return log_start + log.size(); }
   const raft::Entry* entry(raft::Index index) const;
   std::optional<raft::Term> term(raft::Index index) const;
+  uint64_t checksum() const;
 };
 
 // What one job does to it.
@@ -72,6 +74,10 @@ class Disk {
   void full_until(Time when) { full_until_ = std::max(full_until_, when); }
   // The machine stops: nothing more is done and nobody is told.
   void crash();
+  // Of a machine that stopped: one bit of an entry or of the record of the group is another one.
+  void rot();
+  // Checksums say so: what a machine finds when it starts is what was there when it stopped.
+  bool sound() const { return !sum_ || *sum_ == stable_.checksum(); }
   void set_up(raft::Membership membership);  // a first member's empty disk
   const Contents& live() const { return live_; }
   const Contents& stable() const { return stable_; }
@@ -92,6 +98,7 @@ class Disk {
   bool busy_ = false;
   uint64_t life_ = 0;
   Time stalled_until_ = 0, full_until_ = 0;
+  std::optional<uint64_t> sum_;  // when it stopped
 };
 
 }  // namespace sim

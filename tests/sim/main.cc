@@ -4,8 +4,14 @@
 // Each seed is one run of a group with everything that can go wrong; the same seed is the same run. A failing
 // seed is printed with what it broke; --seed SEED --trace tells every step of it. The build with planted bugs
 // (sim_planted) also takes --plant NAME. --until-found ends with the first that fails.
+//
+// A rule that was broken is a line "FAIL seed N", and exit code 1 at the end. A run that crashes (an
+// assertion, a signal) ends the process, which tells its seed before: "CRASHED seed N".
+#include <unistd.h>
+
 #include <chrono>
 #include <cinttypes>
+#include <csignal>
 #include <cstdio>
 #include <cstdlib>
 #include <cstring>
@@ -27,13 +33,30 @@ struct Arguments {
   bool trace = false, until_found = false;
 };
 
+volatile uint64_t g_seed = 0;
+
+extern "C" void tell_seed(int number) {
+  char line[64];
+  const int length = std::snprintf(line, sizeof line, "CRASHED seed %" PRIu64 "\n", g_seed);
+  if (write(STDOUT_FILENO, line, static_cast<size_t>(length)) < 0) _exit(3);
+  raise(number);  // as it was before: the handler is for one time
+}
+
+void tell_seed_of_crashes() {
+  struct sigaction action = {};
+  action.sa_handler = tell_seed;
+  action.sa_flags = static_cast<int>(SA_RESETHAND);
+  for (const int number : {SIGABRT, SIGSEGV, SIGBUS, SIGFPE, SIGILL}) sigaction(number, &action, nullptr);
+}
+
 bool run_one(uint64_t seed, bool trace, sim::Ledger& ledger) {
+  g_seed = seed;
   sim::World world(seed, trace);
   try {
     world.run();
     ledger.add(world.ledger());
     return true;
-  } catch (const std::exception& breach) {
+  } catch (const sim::Breach& breach) {
     std::printf("FAIL seed %" PRIu64 ": %s\n  %s\n", seed, breach.what(), world.weather().text().c_str());
     return false;
   }
@@ -75,6 +98,7 @@ Arguments read(int argc, char** argv) {
 
 int main(int argc, char** argv) {
   const Arguments arguments = read(argc, argv);
+  tell_seed_of_crashes();
   std::setvbuf(stdout, nullptr, _IOLBF, 0);
   sim::Ledger ledger;
   uint64_t failed = 0, run = 0;

@@ -10,16 +10,22 @@ using namespace limpet::raft;
 Member::Member(Clockwork& clock, Checker& checker, Outside& outside, Shape shape, Disk::Speed speed)
     : clock_(clock), checker_(checker), outside_(outside), shape_(shape), disk_(clock, speed) {}
 
-void Member::start() {
+bool Member::start() {
   const Contents& c = disk_.live();
+  if (!disk_.sound()) {
+    outside_.trace(id(), "does not start with what its disk says");
+    return false;
+  }
   checker_.starts(c);
   Start start{c.hard_state, c.applied, c.membership, c.membership_index, {}, c.staged};
   log_.clear();
   log_[c.log_start] = c.log_start_term;
+  memberships_ = {{c.membership_index, c.membership}};
   for (Index i = c.log_start + 1; i <= c.last(); ++i) {
-    log_[i] = c.entry(i)->term;
+    note_entry(*c.entry(i));
     if (i > c.applied.index) start.tail.push_back(*c.entry(i));
   }
+  if (auto ok = check(start); !ok) throw Breach(ok.error().message);
   Options options = shape_.options;
   options.seed = clock_.random().u64();
   replica_ = std::make_unique<store::Replica>(options, std::move(start), *this);
@@ -27,6 +33,7 @@ void Member::start() {
                             (unsigned long long)c.applied.index, (unsigned long long)c.last()));
   clock_.after(clock_.between(1, shape_.tick), alive([this] { tick(); }));
   pump();
+  return true;
 }
 
 void Member::crash() {
@@ -36,15 +43,22 @@ void Member::crash() {
   skipped_.clear();
   disk_.crash();
   snapshots_.clear();
-  paused_until_ = 0;
+  paused_until_ = clock_stops_until_ = 0;
   outside_.trace(id(), "crashes");
 }
 
 void Member::tick() {
   clock_.after(shape_.tick, alive([this] { tick(); }));
-  if (paused()) return;
+  if (paused() || clock_stops_until_ > clock_.now()) return;
   raft().tick();
   pump();
+}
+
+void Member::jump(uint64_t ticks) {
+  for (uint64_t i = 0; i < ticks; ++i) {
+    raft().tick();
+    pump();
+  }
 }
 
 void Member::receive(Message message) {
@@ -72,12 +86,15 @@ void Member::pump() {
 void Member::trace(const Batch& batch) {
   outside_.trace(id(), to_string(batch));
   note_log(batch);
+  if (raft().standing().role == Role::leader && !batch.messages.empty()) checker_.sends(raft().status());
 }
 
 void Member::complaint(const std::string& what) { throw Breach("a complaint: " + what); }
 
 void Member::standing(const Standing& standing) {
-  if (standing.role == Role::leader) checker_.leads(id(), standing.term, log_);
+  if (standing.role != Role::leader) return;
+  checker_.leads(id(), standing.term, log_);
+  checker_.has_vote(id(), raft().status().commit, memberships_);
 }
 
 void Member::send(Message message) {
@@ -151,13 +168,21 @@ void Member::note_log(const Batch& batch) {
   if (batch.install) {
     log_.clear();
     log_[batch.install->point.index] = batch.install->point.term;
+    memberships_ = {{batch.install->point.index, batch.install->membership}};
   }
   if (batch.append.empty()) return;
   log_.erase(log_.lower_bound(batch.append.front().index), log_.end());
+  memberships_.erase(memberships_.lower_bound(batch.append.front().index), memberships_.end());
   for (const Entry& entry : batch.append) {
     if (!log_.contains(entry.index - 1)) throw Breach("a log with a hole");
-    log_[entry.index] = entry.term;
+    note_entry(entry);
   }
+}
+
+void Member::note_entry(const Entry& entry) {
+  log_[entry.index] = entry.term;
+  if (entry.kind == EntryKind::membership)
+    memberships_.insert_or_assign(entry.index, *decode_membership(*entry.bytes));
 }
 
 void Member::read_entries(const EntriesWanted& wanted) {

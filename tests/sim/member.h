@@ -33,9 +33,13 @@ class Member final : public store::Replica::Host {
   Member(Clockwork& clock, Checker& checker, Outside& outside, Shape shape, Disk::Speed speed);
 
   raft::MemberId id() const { return shape_.options.self; }
-  void start();
+  // False: what is on the disk is not what was written.
+  bool start();
   void crash();
   void pause_until(Time when) { paused_until_ = when; }
+  void stop_clock_until(Time when) { clock_stops_until_ = when; }
+  void jump(uint64_t ticks);  // all at once
+  void heal() { paused_until_ = clock_stops_until_ = 0; }
   bool running() const { return replica_ != nullptr; }
   bool paused() const { return paused_until_ > clock_.now(); }
   Disk& disk() { return disk_; }
@@ -76,6 +80,7 @@ class Member final : public store::Replica::Host {
   void tick();
   void pump();
   void note_log(const raft::Batch& batch);
+  void note_entry(const raft::Entry& entry);
   void note_stored(const std::vector<raft::Entry>& entries);
   void compact();
   // A callback that is dropped when the member has crashed meanwhile.
@@ -93,13 +98,14 @@ class Member final : public store::Replica::Host {
   Disk disk_;
   std::unique_ptr<store::Replica> replica_;
   uint64_t life_ = 0;
-  Time paused_until_ = 0;
+  Time paused_until_ = 0, clock_stops_until_ = 0;
   bool pump_waits_ = false;
-  std::map<raft::Index, raft::Term> log_;  // the terms of the log as the core has it
-  std::vector<Snapshot> snapshots_;        // what peers are being sent
-  std::vector<raft::Entry> prepared_;      // being applied
-  std::vector<raft::Entry> skipped_;       // applied since, and nothing written for them
-  bool wrote_ = false;                     // what is prepared is in the file
+  std::map<raft::Index, raft::Term> log_;                // the terms of the log as the core has it
+  std::map<raft::Index, raft::Membership> memberships_;  // in it, and the one before
+  std::vector<Snapshot> snapshots_;                      // what peers are being sent
+  std::vector<raft::Entry> prepared_;                    // being applied
+  std::vector<raft::Entry> skipped_;                     // applied since, and nothing written for them
+  bool wrote_ = false;                                   // what is prepared is in the file
 };
 
 }  // namespace sim

@@ -32,6 +32,9 @@ Weather Weather::draw(Clockwork& clock) {
   w.full = clock.chance(300);
   w.reconfigure = clock.chance(600);
   w.transfer = clock.chance(500);
+  w.wipe = clock.chance(300);
+  w.rot = clock.chance(200);
+  w.jump = clock.chance(400);
   w.slow_disks = clock.chance(300);
   w.clients = clock.between(1, 6);
   w.think = clock.between(20, 300) * kMs;
@@ -54,6 +57,9 @@ std::string Weather::text() const {
                                                            {"full", full},
                                                            {"reconfigure", reconfigure},
                                                            {"transfer", transfer},
+                                                           {"wipe", wipe},
+                                                           {"rot", rot},
+                                                           {"jump", jump},
                                                            {"slow-disks", slow_disks}}) {
     if (is) out += std::string(" ") + what;
   }
@@ -71,7 +77,8 @@ World::World(uint64_t seed, bool trace) : clock_(seed), weather_(Weather::draw(c
 void World::run() {
   Membership first;
   for (MemberId id = 1; id <= weather_.members; ++id) first.voters.push_back(id);
-  for (uint64_t i = 0; i < weather_.members; ++i) add_member(first).member->start();
+  roster_.agreed(1, first);
+  for (uint64_t i = 0; i < weather_.members; ++i) start(add_member(first));
   for (uint64_t c = 0; c < weather_.clients; ++c) client(c);
   clock_.after(weather_.trouble_every, [this] { trouble(); });
   while (clock_.step(weather_.lasts)) {
@@ -116,12 +123,29 @@ World::Node& World::add_member(Membership membership) {
   return nodes_.emplace(shape.options.self, std::move(node)).first->second;
 }
 
-World::Node* World::pick(bool running) {
+World::Node* World::pick() {
   std::vector<Node*> out;
   for (auto& [id, node] : nodes_) {
-    if (node.member->running() == running) out.push_back(&node);
+    if (node.member->running()) out.push_back(&node);
   }
   return out.empty() ? nullptr : out[clock_.below(out.size())];
+}
+
+World::Node* World::leading() {
+  for (auto& [id, node] : nodes_) {
+    if (node.member->running() && !node.member->paused() &&
+        node.member->raft().standing().role == Role::leader)
+      return &node;
+  }
+  return nullptr;
+}
+
+// Again, perhaps; never one that is gone. A file that is refused is as good as none.
+void World::start(Node& node) {
+  const MemberId id = node.member->id();
+  if (node.member->running() || node.replaced || node.member->start()) return;
+  if (!roster_.gone(id)) throw Breach(strf("member %llu refuses a file that nothing happened to", (ull)id));
+  replace(node);
 }
 
 void World::say(const std::string& what) {
@@ -154,6 +178,7 @@ void World::send(Message original) {
   // As bytes, as between devices.
   const Message message = decode_message(encode(original)).value();
   ++ledger_.messages;
+  if (roster_.gone(message.from)) throw Breach("a member speaks that is gone: " + to_string(message));
   if (std::holds_alternative<SnapshotChunk>(message.body)) ++ledger_.snapshots;
   const int copies = !calm_ && clock_.chance(weather_.duplicate) ? 2 : 1;
   for (int i = 0; i < copies; ++i) {
@@ -181,7 +206,7 @@ void World::client(uint64_t number) {
   if (calm_ && clock_.now() > weather_.lasts + kLastLoad) return;
   clock_.after(clock_.between(1, 2 * weather_.think), [this, number] {
     client(number);
-    Node* node = pick(true);
+    Node* node = pick();
     // Mostly they know who leads.
     if (node && clock_.chance(600)) {
       const auto it = nodes_.find(node->member->raft().standing().leader);
@@ -251,7 +276,10 @@ void World::serve(Node& node) {
 void World::applied(MemberId id, const std::vector<Entry>& entries) {
   Node& node = nodes_.at(id);
   for (const Entry& entry : entries) {
-    if (entry.kind == EntryKind::membership) ++ledger_.memberships;
+    if (entry.kind == EntryKind::membership) {
+      ++ledger_.memberships;
+      roster_.agreed(entry.index, *decode_membership(*entry.bytes));
+    }
     const auto it = node.proposals.find(entry.index);
     if (it == node.proposals.end()) continue;
     if (it->second.term == entry.term) {
@@ -273,150 +301,18 @@ void World::withdrawn(MemberId id, Index first) {
   }
 }
 
-// ---- trouble ----
-
-void World::trouble() {
-  if (calm_) return;
-  clock_.after(clock_.between(1, 2 * weather_.trouble_every), [this] { trouble(); });
-  switch (clock_.below(7)) {
-    case 0:
-      return weather_.crash ? crash_one() : void();
-    case 1:
-      return weather_.cut ? cut_some() : void();
-    case 2:
-      return weather_.pause ? pause_one() : void();
-    case 3:
-      return weather_.stall ? stall_one() : void();
-    case 4:
-      return weather_.full ? fill_one() : void();
-    case 5:
-      return weather_.reconfigure ? reconfigure() : void();
-    default:
-      return weather_.transfer ? transfer() : void();
-  }
-}
-
-void World::crash_one() {
-  Node* node = pick(true);
-  if (!node) return;
-  ++ledger_.faults;
-  node->member->crash();
-  node->proposals.clear();
-  node->reads.clear();
-  const Time down = clock_.chance(500) ? clock_.between(1, 100) * kMs : clock_.between(1, 10) * kSecond;
-  clock_.after(down, [this, node] {
-    if (!calm_ && !node->member->running()) node->member->start();
-  });
-}
-
-void World::cut_some() {
-  ++ledger_.faults;
-  std::set<std::pair<MemberId, MemberId>> cut;
-  const bool one_way = clock_.chance(300);
-  std::set<MemberId> side;
-  for (const auto& [id, node] : nodes_) {
-    if (clock_.chance(400)) side.insert(id);
-  }
-  for (const auto& [a, node_a] : nodes_) {
-    for (const auto& [b, node_b] : nodes_) {
-      if (!side.contains(a) || side.contains(b)) continue;
-      cut.insert({a, b});
-      if (!one_way) cut.insert({b, a});
-    }
-  }
-  say(strf("cuts %zu paths", cut.size()));
-  cuts_.insert(cut.begin(), cut.end());
-  clock_.after(clock_.between(100, 10000) * kMs, [this, cut] {
-    say("mends them");
-    for (const auto& path : cut) cuts_.erase(path);
-  });
-}
-
-void World::pause_one() {
-  Node* node = pick(true);
-  if (!node) return;
-  ++ledger_.faults;
-  const Time length = clock_.between(100, 6000) * kMs;
-  say(strf("pauses %llu for %llu ms", (ull)node->member->id(), (ull)(length / kMs)));
-  node->member->pause_until(clock_.now() + length);
-}
-
-void World::stall_one() {
-  Node* node = pick(true);
-  if (!node) return;
-  ++ledger_.faults;
-  const Time length = clock_.between(100, 8000) * kMs;
-  say(strf("the disk of %llu stalls for %llu ms", (ull)node->member->id(), (ull)(length / kMs)));
-  node->member->disk().stall_until(clock_.now() + length);
-}
-
-void World::fill_one() {
-  Node* node = pick(true);
-  if (!node) return;
-  ++ledger_.faults;
-  const Time length = clock_.between(100, 8000) * kMs;
-  say(strf("the disk of %llu is full for %llu ms", (ull)node->member->id(), (ull)(length / kMs)));
-  node->member->disk().full_until(clock_.now() + length);
-}
-
-// Other voters altogether, perhaps.
-void World::shuffle(Membership& wanted) {
-  const std::vector<MemberId> all = wanted.all();
-  wanted = {};
-  for (const MemberId id : all) (clock_.chance(500) ? wanted.voters : wanted.learners).push_back(id);
-  if (wanted.voters.empty()) std::swap(wanted.voters, wanted.learners);
-}
-
-void World::reconfigure() {
-  for (auto& [id, node] : nodes_) {
-    if (!node.member->running() || node.member->paused() ||
-        node.member->raft().standing().role != Role::leader)
-      continue;
-    Membership wanted = node.member->raft().membership();
-    wanted.outgoing.clear();
-    if (wanted.all().size() < 6 && clock_.chance(400)) {
-      Node& added = add_member({});
-      added.member->start();
-      wanted.learners.push_back(added.member->id());  // ids rise: it stays sorted
-    }
-    const auto move = [&](std::vector<MemberId>& from, std::vector<MemberId>* to) {
-      if (from.empty()) return;
-      const auto it = from.begin() + static_cast<ptrdiff_t>(clock_.below(from.size()));
-      if (to) to->insert(std::lower_bound(to->begin(), to->end(), *it), *it);
-      from.erase(it);
-    };
-    if (clock_.chance(200)) shuffle(wanted);
-    if (clock_.chance(500)) move(wanted.learners, &wanted.voters);
-    if (wanted.voters.size() > 1 && clock_.chance(300))
-      move(wanted.voters, clock_.chance(500) ? &wanted.learners : nullptr);
-    say(strf("asks %llu for %s", (ull)id, to_string(wanted).c_str()));
-    (void)node.member->with([&](Raft& raft) { return raft.reconfigure(wanted); });  // refused is fine
-    return;
-  }
-}
-
-void World::transfer() {
-  for (auto& [id, node] : nodes_) {
-    if (!node.member->running() || node.member->paused() ||
-        node.member->raft().standing().role != Role::leader)
-      continue;
-    const auto all = node.member->raft().membership().all();
-    const MemberId to = all[clock_.below(all.size())];
-    say(strf("asks %llu to hand over to %llu", (ull)id, (ull)to));
-    (void)node.member->with([&](Raft& raft) { return raft.transfer(to); });  // refused is fine
-    return;
-  }
-}
-
 // ---- afterwards ----
 
 void World::heal() {
   say("all is healed");
   calm_ = true;
   cuts_.clear();
-  for (auto& [id, node] : nodes_) {
-    node.member->pause_until(0);
-    if (!node.member->running()) node.member->start();
+  // Starting one may bring a new one.
+  std::vector<Node*> all;
+  for (auto& [id, node] : nodes_) all.push_back(&node);
+  for (Node* node : all) {
+    node->member->heal();
+    start(*node);
   }
 }
 
@@ -430,14 +326,15 @@ bool World::useful() {
     }
   }
   for (auto& [id, node] : nodes_) {
+    if (!node.member->running()) continue;
     const Status status = node.member->raft().status();
     if (status.standing.role != Role::leader || status.membership.joint()) continue;
     if (status.applied != status.last || checker_.agreed() > status.last) continue;
     bool all = true;
     for (const MemberId other : status.membership.all()) {
-      const Raft& raft = nodes_.at(other).member->raft();
-      all = all && nodes_.at(other).member->applied_index() >= checker_.agreed() &&
-            raft.standing().leader == id;
+      const Member& member = *nodes_.at(other).member;
+      all = all && member.running() && member.applied_index() >= checker_.agreed() &&
+            member.raft().standing().leader == id;
     }
     if (all) return true;
   }
@@ -447,7 +344,7 @@ bool World::useful() {
 void World::check_all_agree() {
   // Once more each way, now that all is calm: what was acknowledged before is read after.
   for (auto& [id, node] : nodes_) {
-    if (node.member->raft().standing().role != Role::leader) continue;
+    if (!node.member->running() || node.member->raft().standing().role != Role::leader) continue;
     const Contents& c = node.member->disk().live();
     for (const auto& [key, value] : c.machine.values) {
       history_.read(key, value, clock_.now(), clock_.now());

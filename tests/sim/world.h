@@ -9,6 +9,7 @@
 
 #include "history.h"
 #include "member.h"
+#include "roster.h"
 
 namespace sim {
 
@@ -20,7 +21,7 @@ struct Weather {
   uint64_t delay_more = 0;           // of a thousand messages: up to two seconds
   Time trouble_every = 2 * kSecond;  // on average
   bool crash = false, cut = false, pause = false, stall = false, full = false, reconfigure = false,
-       transfer = false;
+       transfer = false, wipe = false, rot = false, jump = false;
   bool slow_disks = false;
   uint64_t clients = 3;
   Time think = 100 * kMs;  // between a client's operations, on average
@@ -66,10 +67,13 @@ class World final : public Outside {
     std::unique_ptr<Member> member;
     std::map<raft::Index, Proposal> proposals;
     std::map<uint64_t, Read> reads;
+    bool replaced = false;  // the device is somebody else now
   };
 
   Node& add_member(raft::Membership membership);
-  Node* pick(bool running);
+  Node* pick();     // of those that run
+  Node* leading();  // or thinks so
+  void start(Node& node);
   void say(const std::string& what);
   void lost(const raft::Message& message);
 
@@ -81,6 +85,8 @@ class World final : public Outside {
 
   // trouble
   void trouble();
+  void stop(Node& node);
+  void start_later(Node& node);
   void crash_one();
   void cut_some();
   void pause_one();
@@ -88,7 +94,13 @@ class World final : public Outside {
   void fill_one();
   void reconfigure();
   void shuffle(raft::Membership& wanted);
+  void ask(Node& leader, const raft::Membership& wanted);
   void transfer();
+  void jump_one();
+  void wipe_one();
+  void rot_one();
+  void replace(Node& node);
+  void admit(raft::MemberId gone, raft::MemberId fresh, bool votes);
   bool connected(raft::MemberId from, raft::MemberId to) const { return !cuts_.contains({from, to}); }
 
   void heal();
@@ -102,6 +114,7 @@ class World final : public Outside {
   Weather weather_;
   bool trace_, calm_ = false;
   std::map<raft::MemberId, Node> nodes_;
+  Roster roster_;
   std::set<std::pair<raft::MemberId, raft::MemberId>> cuts_;
   raft::MemberId next_id_ = 1;
   uint64_t next_value_ = 1;

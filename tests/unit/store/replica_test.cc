@@ -127,6 +127,30 @@ TEST_CASE("who joins makes the rest be written: nobody hears of a term that coul
   CHECK(g.host.take().find("write log 5 apply 5 sync\n") != std::string::npos);
 }
 
+// Found by the simulator: the log went on after an entry that the file did not have, and could not be read
+// any more at the next start.
+TEST_CASE("who is left alone spares what does nothing, and the log that is kept again begins after that") {
+  Sole g({{kSelf}, {9}, {}});
+  const raft::Membership alone{{kSelf}, {}, {}};
+  g.replica.core().receive(
+      {9, kSelf, 1,
+       raft::Append{1, 1, 1, {{2, 1, raft::EntryKind::membership, share(raft::encode(alone))}}}});
+  g.replica.pump();
+  CHECK(g.host.take() == "follows\nwrite log 2 sync\n");
+  g.host.done();
+  g.replica.core().receive({9, kSelf, 1, raft::Heartbeat{2, 1}});
+  g.replica.pump();
+  g.host.take();
+  g.host.done();
+  g.replica.core().receive({9, kSelf, 1, raft::TimeoutNow{}});
+  g.replica.pump();
+  CHECK(g.host.take().ends_with("leads\n"));
+  CHECK(g.host.writing.empty());
+  CHECK(g.replica.applied() == raft::SnapshotPoint{3, 2});
+  g.reconfigure({{kSelf}, {}, {9}});
+  CHECK(g.host.take() == "write term 2 base 3 log 4 apply 4 sync\n");
+}
+
 TEST_CASE("a stranger who asks is answered once the term is stable") {
   Sole g;
   g.host.take();
