@@ -122,7 +122,8 @@ void Member::write(const store::Transaction& t, store::Replica::Done done) {
   }
   disk_.submit(t, alive([this, t, done = std::move(done)](Result<> result) {
                  wrote_ = result.has_value();
-                 if (wrote_) skipped_.clear();
+                 // A term alone that somebody had to hear of says nothing of what was applied.
+                 if (wrote_ && (t.base || !t.apply.empty())) skipped_.clear();
                  if (wrote_ && t.log) note_stored(t.append);
                  done(std::move(result));
                }));
