@@ -30,10 +30,14 @@ def wait_running_daemon(not_pid="0"):
 
 
 def containers():
-    """Every process in a pod's control group as "PID STARTTIME COMMAND", and every shim: what must not change."""
+    """Every process in a pod's control group as "PID STARTTIME COMMAND", and every shim: what must not change. The runtime is at
+    home there, too, while a new daemon asks it, and may be gone before it is looked at."""
     return guest.run("""
         for pid in $(cat $(find /sys/fs/cgroup/limpet -name cgroup.procs) </dev/null | sort -n); do
-          read -r text </proc/$pid/stat && rest=${text##*) } && set -- $rest && echo "$pid ${20} $(cat /proc/$pid/comm)"
+          read -r text 2>/dev/null </proc/$pid/stat || continue
+          name=${text#*(} name=${name%)*} rest=${text##*) }
+          case $name in limpetd|crun|runc) continue ;; esac
+          set -- $rest && echo "$pid ${20} $name"
         done""")
 
 
