@@ -203,12 +203,16 @@ unmount_below() {  # DIRECTORY...
 
 # A limpetd on this machine that somebody else started: what it uses must not be taken away under it.
 others_limpetd() {
-  local directory pid
+  local directory pid parent own
+  own=$(cat $state/limpetd.pid 2>/dev/null || true)
   for directory in /proc/[0-9]*; do
     pid=${directory#/proc/}
-    [ "$(readlink "$directory/exe" 2>/dev/null)" = /usr/local/bin/limpetd ] || continue
-    [ "$(readlink "$directory/ns/mnt")" = "$(readlink /proc/self/ns/mnt)" ] || continue
-    [ "$pid" = "$(cat $state/limpetd.pid 2>/dev/null)" ] || echo "$pid"
+    case $(readlink "$directory/exe" 2>/dev/null) in /usr/local/bin/limpetd*) ;; *) continue ;; esac
+    [ "$(readlink "$directory/ns/mnt" 2>/dev/null)" = "$(readlink /proc/self/ns/mnt)" ] || continue
+    # A child of ours that has not begun its own program yet is none.
+    parent=$(sed -n 's/^PPid:[[:space:]]*//p' "$directory/status" 2>/dev/null || true)
+    if [ -n "$own" ] && { [ "$pid" = "$own" ] || [ "$parent" = "$own" ]; }; then continue; fi
+    echo "$pid"
   done
 }
 

@@ -164,6 +164,7 @@ class Database {
   Result<> put_log(raft::Index index, raft::Term term, raft::EntryKind kind, std::string_view bytes);
   Result<> begin_log(const raft::SnapshotPoint& point);
   Result<> unstage();
+  Result<> make_staged(const std::string& table);
   Result<> stage(const raft::SnapshotChunk& chunk);
   Result<> stage_row(const SnapshotRow& row, const SnapshotEnd& end);
   Result<> check_staged(const SnapshotPart& last, raft::Index point);

@@ -82,7 +82,7 @@ Result<> Database::begin_log(const raft::SnapshotPoint& point) {
 }
 
 Result<> Database::clear_log_from(raft::Index position) {
-  TRY(sqlite3_stmt * sum, statement("SELECT total(length(entry)), count(*) FROM log WHERE position >= ?"));
+  TRY(sqlite3_stmt * sum, statement("SELECT total(length(entry)) FROM log WHERE position >= ?"));
   {
     Statement s(sum);
     if (const int rc = s.number(1, static_cast<int64_t>(position)).step(); rc != SQLITE_ROW)

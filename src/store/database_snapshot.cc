@@ -2,6 +2,8 @@
 // of the others in one transaction when it is whole.
 #include <sqlite3.h>
 
+#include <algorithm>
+
 #include "base/failpoint.h"
 #include "base/varint.h"
 #include "store/database.h"
@@ -14,15 +16,6 @@ namespace {
 constexpr const char* kStaged = "staged";
 constexpr size_t kPartRows = 200;
 constexpr size_t kMaxStaged = 64u << 10;
-// As the tables whose place they take (database_open.cc).
-constexpr const char* kStagedTables =
-    "CREATE TABLE staged_rows(id INTEGER PRIMARY KEY, key BLOB NOT NULL, created INTEGER NOT NULL, previous "
-    "INTEGER "
-    "NOT NULL, idx INTEGER NOT NULL, time INTEGER NOT NULL, state INTEGER NOT NULL, sum INTEGER NOT NULL, "
-    "value BLOB);"
-    "CREATE TABLE staged_versions(key BLOB NOT NULL, id INTEGER NOT NULL, created INTEGER NOT NULL, size "
-    "INTEGER "
-    "NOT NULL, PRIMARY KEY(key, id)) WITHOUT ROWID";
 constexpr const char* kInsertStagedRow =
     "INSERT OR REPLACE INTO staged_rows(id, key, created, previous, idx, time, state, sum, value) "
     "VALUES(?,?,?,0,?,?,?,?,?)";
@@ -112,6 +105,19 @@ Result<std::optional<raft::Staged>> Database::staged() {
   return std::optional(std::move(*out));
 }
 
+// Of the same shape as the table whose place it takes, whatever migrations have made of that.
+Result<> Database::make_staged(const std::string& table) {
+  std::string shape;
+  {
+    TRY(sqlite3_stmt * raw, statement("SELECT sql FROM sqlite_master WHERE type = 'table' AND name = ?"));
+    Statement s(raw);
+    if (const int rc = s.text(1, table).step(); rc != SQLITE_ROW) return error(rc, "read the schema");
+    shape = s.bytes(0);
+  }
+  return exec(
+      ("CREATE TABLE staged_" + table + shape.substr(std::min(shape.find('('), shape.size()))).c_str());
+}
+
 // The rows are those of the file but for what is before them: `previous` is nothing, index and state count in
 // the newest alone.
 Result<> Database::stage(const raft::SnapshotChunk& chunk) {
@@ -119,7 +125,8 @@ Result<> Database::stage(const raft::SnapshotChunk& chunk) {
   if (!part) return fail(Errc::invalid_argument, "a part of a snapshot: " + part.error().message);
   if (chunk.cursor.empty()) {
     CHECK_OK(unstage());
-    CHECK_OK(exec(kStagedTables));
+    CHECK_OK(make_staged("rows"));
+    CHECK_OK(make_staged("versions"));
   }
   for (const SnapshotRow& row : part->rows) CHECK_OK(stage_row(row, {}));
   if (chunk.last) CHECK_OK(check_staged(*part, chunk.meta.point.index));

@@ -7,9 +7,9 @@
 
 namespace limpet::store {
 namespace {
-constexpr int64_t kConfirmedMs = 10000;
-constexpr uint64_t kWithSnapshot = 8;
-constexpr size_t kRestOfLog = 2;  // of a log that is too long, one part in so many stays
+constexpr int64_t kConfirmedMs = 10000;  // for a confirmed read to be applied here
+constexpr uint64_t kWithSnapshot = 8;    // times as much log is kept while a snapshot is sent
+constexpr size_t kRestOfLog = 2;         // of a log that is too long, one part in so many stays
 }  // namespace
 
 // ---- for whoever carries the messages ----
@@ -135,8 +135,7 @@ void Durable::read_entries(const raft::EntriesWanted& wanted) {
 void Durable::read_chunk(const raft::ChunkWanted& wanted) {
   SnapshotCursor cursor;
   raft::SnapshotMeta meta{wanted.point, {}};
-  const auto begun = wanted.cursor.empty() ? Result<SnapshotCursor>(fail(Errc::not_found, ""))
-                                           : decode_cursor(wanted.cursor);
+  const auto begun = decode_cursor(wanted.cursor);  // an empty one is none
   const bool goes_on = begun && wanted.point.index <= replica_.applied().index &&
                        (begun->revision > hub_.compacted() || begun->revision == hub_.now()) &&
                        begun->revision <= hub_.now();

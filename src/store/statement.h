@@ -25,6 +25,10 @@ class Statement {
     sqlite3_bind_blob64(s_, at, v.data() ? v.data() : "", v.size(), SQLITE_STATIC);
     return *this;
   }
+  Statement& text(int at, std::string_view v) {
+    sqlite3_bind_text64(s_, at, v.data(), v.size(), SQLITE_STATIC, SQLITE_UTF8);
+    return *this;
+  }
   int step() { return sqlite3_step(s_); }
 
   bool null(int at) const { return sqlite3_column_type(s_, at) == SQLITE_NULL; }
