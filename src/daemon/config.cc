@@ -278,6 +278,9 @@ void Checker::cross_check() {
   if (c.images.gc_low_percent > c.images.gc_high_percent)
     report("images.gcLowPercent", "is above images.gcHighPercent");
   if (c.run_dir == c.data_dir) report("runDir", "must not be dataDir");
+  if (!c.join.url.empty() && !c.join.url.starts_with("https://"))
+    report("join.url", "must begin with https://: a token is not sent in the clear");
+  if (!c.join.token.empty() && c.join.url.empty()) report("join.token", "needs join.url, where it was made");
 }
 
 void apply_defaults(Config& config) {

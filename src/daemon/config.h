@@ -27,12 +27,21 @@ using StringsMap = std::map<std::string, Strings>;
 // Values after defaults. Empty strings mean "derived", by whoever needs them, as the key's documentation
 // says.
 struct Config {
-  std::string node_name, data_dir, run_dir, admin_kubeconfig, manifests_dir, cgroup_root;
+  std::string node_name, role, data_dir, run_dir, admin_kubeconfig, manifests_dir, cgroup_root;
   struct Listen {
-    std::string api_address, socket, socket_group;
-    int64_t api_port = 0;
+    std::string api_address, peers_address, socket, socket_group;
+    int64_t api_port = 0, peers_port = 0;
     bool operator==(const Listen&) const = default;
   } listen;
+  struct Join {
+    std::string url, token;
+    bool operator==(const Join&) const = default;
+  } join;
+  struct Cluster {
+    std::string profile;
+    int64_t voters = 0, replace_lost_after_ms = 0;
+    bool operator==(const Cluster&) const = default;
+  } cluster;
   struct Tls {
     Strings names;
     bool operator==(const Tls&) const = default;

@@ -27,6 +27,7 @@ class Images;
 
 namespace limpet::daemon {
 
+class Leadership;
 class LocalApi;
 
 // What parts share. Each part fills in what it makes when it starts and takes it away when it stops; a part
@@ -44,6 +45,7 @@ struct Device {
   std::function<void(int64_t ms)> starting_takes;
 
   store::Store* store = nullptr;
+  Leadership* leadership = nullptr;
   pki::Identity identity;
   // Called when the identity was renewed; set by whoever serves with it. On an error it is called again.
   std::function<Result<>()> identity_changed;

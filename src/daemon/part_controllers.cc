@@ -1,10 +1,12 @@
-// The controllers: ordinary clients of the API that happen to live in the same process.
+// The controllers: ordinary clients of the API that happen to live in the same process. On the leader alone,
+// and from what the store says, never from memory of a term before.
 #include <map>
 
 #include "api/server.h"
 #include "client/events.h"
 #include "client/in_process.h"
 #include "controllers/manager.h"
+#include "daemon/leadership.h"
 #include "daemon/parts.h"
 
 namespace limpet::daemon {
@@ -37,6 +39,17 @@ class ControllersPart final : public Part {
   const char* name() const override { return "controllers"; }
 
   Result<> start() override {
+    work_ = device_.leadership->follow({[this](uint64_t) { begin(); }, [this] { end(); }});
+    return {};
+  }
+
+  void stop(loop::Task done) override {
+    work_.reset();
+    done();
+  }
+
+ private:
+  void begin() {
     client_ = std::make_unique<client::InProcessClient>(device_.loop, device_.api->handler(),
                                                         "system:kube-controller-manager",
                                                         std::vector<std::string>{"system:masters"});
@@ -44,22 +57,20 @@ class ControllersPart final : public Part {
     manager_ = std::make_unique<controllers::Manager>(
         controllers::Context{device_.loop, timing_, device_.random, *client_, *events_});
     manager_->start();
-    return {};
   }
 
-  void stop(loop::Task done) override {
+  void end() {
     manager_.reset();
     events_.reset();
     client_.reset();
-    done();
   }
 
- private:
   Device& device_;
   controllers::LoopTiming timing_;
   std::unique_ptr<client::Client> client_;
   std::unique_ptr<Recorders> events_;
   std::unique_ptr<controllers::Manager> manager_;
+  std::unique_ptr<Leadership::Follower> work_;
 };
 
 }  // namespace

@@ -3,8 +3,8 @@
 #include <sys/stat.h>
 
 #include "base/log.h"
+#include "daemon/leadership.h"
 #include "daemon/parts.h"
-#include "store/consensus.h"
 #include "store/store.h"
 
 namespace limpet::daemon {
@@ -38,7 +38,9 @@ class StorePart final : public Part {
     report_clock();
     store_->on_fatal([this](Error error) { device_.fatal("store: " + error.message); });
     store_->on_quiet([this] { return_memory(); });
+    leadership_ = std::make_unique<Leadership>(device_.loop, store_->consensus());
     device_.store = store_.get();
+    device_.leadership = leadership_.get();
     log::info("store opened", {{"file", options.path},
                                {"revision", store_->durable().revision()},
                                {"sqlite", store_->sqlite_version()}});
@@ -47,6 +49,8 @@ class StorePart final : public Part {
 
   void stop(loop::Task done) override {
     device_.store = nullptr;
+    device_.leadership = nullptr;
+    leadership_.reset();
     store_->close([this, done] {
       // Not from inside the store's own callback.
       device_.loop.defer([this, done] {
@@ -87,6 +91,7 @@ class StorePart final : public Part {
 
   Device& device_;
   std::unique_ptr<store::Store> store_;
+  std::unique_ptr<Leadership> leadership_;
   loop::Work trim_;
 };
 
