@@ -16,6 +16,8 @@ struct Point {
   uint64_t hits = 0;
 };
 
+constexpr useconds_t kLookAgainUs = 1000;
+
 // Test-only state, reached from loop and storage thread alike: the one lock outside of the mailbox.
 pthread_mutex_t g_lock = PTHREAD_MUTEX_INITIALIZER;
 bool g_loaded = false;
@@ -42,6 +44,16 @@ void load(std::string_view spec) {
   }
 }
 
+// Until it is not armed so any more.
+void pause(const std::string& name) {
+  for (bool armed = true; armed;) {
+    usleep(kLookAgainUs);
+    pthread_mutex_lock(&g_lock);
+    armed = points()[name].action == "pause";
+    pthread_mutex_unlock(&g_lock);
+  }
+}
+
 }  // namespace
 
 bool hit(std::string_view name) noexcept {
@@ -56,6 +68,7 @@ bool hit(std::string_view name) noexcept {
   pthread_mutex_unlock(&g_lock);
   if (action == "error") return true;
   if (action == "kill") kill(getpid(), SIGKILL);
+  if (action == "pause") pause(std::string(name));
   if (action.starts_with("sleep:"))
     usleep(static_cast<useconds_t>(strtoul(action.c_str() + 6, nullptr, 10) * 1000));
   return false;

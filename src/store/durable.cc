@@ -146,6 +146,9 @@ std::unexpected<Error> Durable::stopped() const {
 
 void Durable::commit(Txn txn, Answer done) {
   if (fatal_ || draining_) return done(stopped());
+  // At once, also while the disk is at work: whoever asks goes to another server.
+  if (replica_.core().standing().role != raft::Role::leader) return done(not_leading());
+  if (const auto fits = fits_term(txn.term); !fits) return done(std::unexpected(fits.error()));
   if (replica_.waits_for_room()) return done(fail(Errc::exhausted, kNoRoom));
   auto bytes = encode_entry(txn, clock_.wall().seconds);
   if (!bytes) return done(std::unexpected(bytes.error()));
@@ -155,7 +158,7 @@ void Durable::commit(Txn txn, Answer done) {
                                      queue_.size(), queued_bytes_)));
   }
   queued_bytes_ += bytes->size();
-  queue_.push_back({share(std::move(*bytes)), std::move(done)});
+  queue_.push_back({share(std::move(*bytes)), txn.term, std::move(done)});
   kick();
 }
 
@@ -188,7 +191,9 @@ void Durable::propose_some() {
     queued_bytes_ -= proposal.bytes->size();
     bytes += proposal.bytes->size();
     if (alone_ > 0) --alone_;
-    const auto index = replica_.core().propose(proposal.bytes);
+    // The lead may have gone and come back while it waited for the disk.
+    const auto fits = fits_term(proposal.only_in);
+    const auto index = fits ? replica_.core().propose(proposal.bytes) : std::unexpected(fits.error());
     if (!index) {
       proposal.done(std::unexpected(index.error()));
       continue;
@@ -386,8 +391,7 @@ void Durable::fatal(Error error) {
   for (auto& [index, waiting] : std::exchange(waiting_, {}))
     waiting.proposal.done(fail(Errc::timeout, "whether this was written is unknown: " + error.message));
   for (Proposal& proposal : std::exchange(queue_, {})) proposal.done(stopped());
-  for (auto& [id, done] : std::exchange(asked_, {})) done(stopped());
-  for (auto& [index, confirmed] : std::exchange(confirmed_, {})) confirmed.done(stopped());
+  stop_reads();
   if (on_fatal_) on_fatal_(error);
   if (drained_) std::exchange(drained_, nullptr)();
 }

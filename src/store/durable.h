@@ -65,7 +65,8 @@ class Durable final : public Space,
   void on_message(std::function<void(raft::MemberId, std::string)> f) override { on_message_ = std::move(f); }
   Result<> receive(std::string_view bytes) override;
   void unreachable(raft::MemberId peer) override;
-  void on_standing(std::function<void(const raft::Standing&)> f) override { on_standing_ = std::move(f); }
+  Subscription on_standing(std::function<void(const raft::Standing&)> f) override;
+  std::optional<Leading> leading() const override;
   Result<> reconfigure(const raft::Membership& wanted) override;
   Result<> transfer(raft::MemberId to) override;
   void barrier(std::function<void(Result<>)> done) override;
@@ -79,6 +80,7 @@ class Durable final : public Space,
   using Answer = std::function<void(Result<Committed>)>;
   struct Proposal {
     SharedBytes bytes;
+    raft::Term only_in = 0;  // 0: in any term
     Answer done;
   };
   struct Waiting {  // for the entry that it became
@@ -89,8 +91,9 @@ class Durable final : public Space,
     std::unique_ptr<Index> index;
     Loaded loaded;
   };
-  struct Confirmed {  // a barrier
-    std::function<void(Result<>)> done;
+  using Barrier = std::function<void(Result<>)>;
+  struct Confirmed {
+    Barrier done;
     int64_t until = 0;  // monotonic ms
   };
   struct Written {  // by the storage thread, about one batch
@@ -121,10 +124,18 @@ class Durable final : public Space,
   void take_over(State& state);
   void pace();
   void settle_reads();
+  void stop_reads();
   void settle_waiting();
   void close_group();
   void expire_reads();
   static std::unexpected<Error> overtaken();
+  std::unexpected<Error> not_leading() const;
+  Result<> fits_term(raft::Term only_in) const;
+  bool ready() const;
+  void lost_lead();
+  void give_up_waiting();
+  void ask_soon();
+  void ask();
   void shorten_log(uint64_t bytes);
   void kick();
   void turn();
@@ -189,10 +200,16 @@ class Durable final : public Space,
   const raft::MemberId self_;
   const std::string cluster_;
   std::function<void(raft::MemberId, std::string)> on_message_;
-  std::function<void(const raft::Standing&)> on_standing_;
+  std::vector<std::weak_ptr<std::function<void(const raft::Standing&)>>> on_standing_;
+  raft::Standing standing_;  // as it was told
+  int64_t leads_since_ms_ = 0;
+  uint32_t lost_ticks_ = 0;  // since this member lost the lead
   loop::Timer tick_;
-  std::map<uint64_t, std::function<void(Result<>)>> asked_;  // barriers that no leader answered yet
-  std::multimap<raft::Index, Confirmed> confirmed_;          // that wait for this to be applied
+  std::vector<Barrier> barriers_;                    // for the next question
+  std::optional<uint64_t> asking_;                   // the question that no leader answered yet
+  std::vector<Barrier> asking_for_;                  // those that it is for
+  bool ask_kicked_ = false;
+  std::multimap<raft::Index, Confirmed> confirmed_;  // that wait for this to be applied
   bool installing_ = false;  // the file is another one in a moment: nothing may be asked of it
   bool shortening_log_ = false;
   bool closed_ = false;  // to messages and time

@@ -10,6 +10,7 @@ namespace {
 constexpr int64_t kConfirmedMs = 10000;  // for a confirmed read to be applied here
 constexpr uint64_t kWithSnapshot = 8;    // times as much log is kept while a snapshot is sent
 constexpr size_t kRestOfLog = 2;         // of a log that is too long, one part in so many stays
+constexpr size_t kMaxBarriers = 8192;    // that wait for the next question
 }  // namespace
 
 // ---- for whoever carries the messages ----
@@ -45,12 +46,66 @@ Result<> Durable::transfer(raft::MemberId to) {
   return done;
 }
 
-void Durable::barrier(std::function<void(Result<>)> done) {
+Consensus::Subscription Durable::on_standing(std::function<void(const raft::Standing&)> f) {
+  auto kept = std::make_shared<std::function<void(const raft::Standing&)>>(std::move(f));
+  std::erase_if(on_standing_, [](const auto& weak) { return weak.expired(); });
+  on_standing_.push_back(kept);
+  return kept;
+}
+
+// The entry that began the term is behind all that was agreed on before it.
+bool Durable::ready() const {
+  return standing_.role == raft::Role::leader && replica_.applied().term == standing_.term;
+}
+
+std::optional<Consensus::Leading> Durable::leading() const {
+  const raft::Standing& now = replica_.core().standing();
+  if (standing_.role != raft::Role::leader || now.role != raft::Role::leader || now.term != standing_.term)
+    return std::nullopt;
+  return Leading{standing_.term, leads_since_ms_, ready()};
+}
+
+// ---- barriers ----
+
+// Nobody else can have acknowledged anything when this is all of the group.
+void Durable::barrier(Barrier done) {
   if (fatal_ || closed_) return done(stopped());
+  if (replica_.core().alone() && ready()) return done({});
+  if (barriers_.size() >= kMaxBarriers)
+    return done(fail(Errc::unavailable, "too many reads wait for the leader; try again"));
+  barriers_.push_back(std::move(done));
+  ask_soon();
+}
+
+// One question at a time, for all who came before it: an answer says nothing to those who came after.
+void Durable::ask_soon() {
+  if (asking_ || ask_kicked_ || barriers_.empty()) return;
+  ask_kicked_ = true;
+  loop_.defer([weak = weak_from_this()] {
+    const auto self = weak.lock();
+    if (!self) return;
+    self->ask_kicked_ = false;
+    self->ask();
+  });
+}
+
+void Durable::ask() {
+  if (fatal_ || closed_) return;
   const auto id = replica_.core().read();
-  if (!id) return done(std::unexpected(id.error()));
-  asked_[*id] = std::move(done);
+  if (!id) {
+    for (const Barrier& done : std::exchange(barriers_, {})) done(std::unexpected(id.error()));
+    return;
+  }
+  asking_ = *id;
+  asking_for_ = std::exchange(barriers_, {});
   replica_.pump();
+}
+
+void Durable::stop_reads() {
+  asking_.reset();
+  for (const Barrier& done : std::exchange(asking_for_, {})) done(stopped());
+  for (const Barrier& done : std::exchange(barriers_, {})) done(stopped());
+  for (auto& [index, confirmed] : std::exchange(confirmed_, {})) confirmed.done(stopped());
 }
 
 // Nothing ticks in a group of one: an idle device does not wake for it.
@@ -62,6 +117,7 @@ void Durable::pace() {
     replica_.core().tick();
     replica_.pump();
     expire_reads();
+    give_up_waiting();
     pace();
   });
 }
@@ -74,19 +130,61 @@ void Durable::send(raft::Message message) {
 
 void Durable::standing(const raft::Standing& standing) {
   log::debug("raft", {{"term", standing.term}, {"leads", standing.role == raft::Role::leader}});
-  if (on_standing_) on_standing_(standing);
+  const bool led = standing_.role == raft::Role::leader, leads = standing.role == raft::Role::leader;
+  if (leads && (!led || standing_.term != standing.term)) leads_since_ms_ = loop_.now_ms();
+  standing_ = standing;
+  lost_ticks_ = 0;
+  if (!leads) lost_lead();
+  for (const auto& weak : std::vector(on_standing_)) {
+    if (const auto f = weak.lock()) (*f)(standing);
+  }
+}
+
+// What was not proposed is certainly not done, and whoever waits with it need not wait for the disk.
+void Durable::lost_lead() {
+  queued_bytes_ = alone_ = 0;
+  for (Proposal& proposal : std::exchange(queue_, {})) proposal.done(not_leading());
+}
+
+// What was proposed the others may agree on, or not; for a while it is waited for one of both to be seen
+// here.
+void Durable::give_up_waiting() {
+  if (standing_.role == raft::Role::leader || waiting_.empty()) return;
+  if (++lost_ticks_ < options_.unknown_ticks) return;
+  for (auto& [index, waiting] : std::exchange(waiting_, {})) {
+    waiting.proposal.done(
+        fail(Errc::timeout, "whether this was written is unknown: this server lost the lead meanwhile"));
+  }
+}
+
+std::unexpected<Error> Durable::not_leading() const {
+  const bool known = replica_.core().standing().leader != 0;
+  return fail(Errc::unavailable, known ? "another server leads, and this was not written; try again"
+                                       : "no server leads now, and this was not written; try again");
+}
+
+Result<> Durable::fits_term(raft::Term only_in) const {
+  const raft::Standing& now = replica_.core().standing();
+  if (only_in == 0 || (now.role == raft::Role::leader && now.term == only_in)) return {};
+  return fail(Errc::unavailable,
+              strf("decided in term %llu, and this is term %llu: not written, decide again",
+                   static_cast<unsigned long long>(only_in), static_cast<unsigned long long>(now.term)));
 }
 
 void Durable::complaint(const std::string& what) { log::warning("raft", {{"complaint", what}}); }
 
 void Durable::read_done(const raft::ReadDone& read) {
-  const auto it = asked_.find(read.id);
-  if (it == asked_.end()) return;
-  auto done = std::move(it->second);
-  asked_.erase(it);
-  if (read.index == 0) return done(fail(Errc::unavailable, "no leader confirmed the read; try again"));
-  confirmed_.emplace(read.index, Confirmed{std::move(done), loop_.now_ms() + kConfirmedMs});
+  if (asking_ != read.id) return;
+  asking_.reset();
+  for (Barrier& done : std::exchange(asking_for_, {})) {
+    if (read.index == 0) {
+      done(fail(Errc::unavailable, "no leader confirmed the read; try again"));
+    } else {
+      confirmed_.emplace(read.index, Confirmed{std::move(done), loop_.now_ms() + kConfirmedMs});
+    }
+  }
   settle_reads();
+  ask_soon();
 }
 
 void Durable::settle_reads() {
@@ -223,8 +321,7 @@ void Durable::close_group() {
   pace();
   for (auto& [index, waiting] : std::exchange(waiting_, {}))
     waiting.proposal.done(fail(Errc::timeout, "whether this was written is unknown: this server stops"));
-  for (auto& [id, done] : std::exchange(asked_, {})) done(stopped());
-  for (auto& [index, confirmed] : std::exchange(confirmed_, {})) confirmed.done(stopped());
+  stop_reads();
 }
 
 // What follows a snapshot that is being sent should be there when it has arrived, within a bound.

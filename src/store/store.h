@@ -47,6 +47,9 @@ struct Op {
 // All operations or none. Keys in one transaction are distinct.
 struct Txn {
   std::vector<Op> ops;
+  // Not 0: decided by whoever led in this raft term, and done in no other: `unavailable` unless this member
+  // leads in it at the moment in which the transaction is proposed.
+  uint64_t term = 0;
 };
 
 struct Committed {
@@ -90,7 +93,8 @@ class Space {
   virtual ~Space() = default;
 
   // Errors: conflict (a precondition failed; nothing was changed), exhausted (disk full), unavailable
-  // (stopping: certainly not done), timeout (outcome unknown), corrupt.
+  // (stopping, not the leader, overwritten by another one: certainly not done), timeout (proposed, and the
+  // lead was lost before it was agreed on: nobody knows), corrupt.
   virtual void commit(Txn txn, std::function<void(Result<Committed>)> done) = 0;
 
   virtual void get(const std::string& key, std::function<void(Result<std::optional<Item>>)> done) = 0;
@@ -123,6 +127,8 @@ struct Options {
   int64_t tick_ms = 200;
   uint32_t heartbeat_ticks = 2;
   uint32_t election_ticks = 5;  // a follower waits for one to two times this
+  // Since this member lost the lead: then nobody waits any longer to hear what became of its last proposals.
+  uint32_t unknown_ticks = 50;
 };
 
 // What the volatile space keeps of one prefix; the oldest changes go first, as deletions that watchers see.
