@@ -82,6 +82,7 @@ class IdentityPart final : public Part {
       addresses = std::vector<std::string>();
     }
     return {.directory = device_.paths.pki_dir,
+            .node_name = device_.node_name,
             .names = serving_names(device_.config, device_.node_name, host_name, *addresses),
             .server_url = local_api_url(device_.config),
             .kubeconfig_path = device_.paths.admin_kubeconfig};

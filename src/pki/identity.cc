@@ -6,20 +6,13 @@
 #include "base/atomic_file.h"
 #include "base/bytes.h"
 #include "base/json.h"
+#include "pki/device.h"
+#include "pki/files.h"
 #include "pki/names.h"
 
 namespace limpet::pki {
 
 namespace {
-
-constexpr size_t max_file = 256 * 1024;
-
-// "" when there is no such file.
-Result<std::string> read_or_empty(const std::string& path) {
-  Result<std::string> bytes = read_file(path, max_file);
-  if (!bytes && bytes.error().code == Errc::not_found) return std::string();
-  return bytes;
-}
 
 // Sorted, without doubles, addresses in one spelling: equal sets compare equal.
 Names normal(const Names& names) {
@@ -48,6 +41,7 @@ struct Leaf {
   Names names;
   Use use;
   std::string failpoint;
+  bool keeps_key = false;  // a key that can be read is never replaced
 };
 
 class Maker {
@@ -56,6 +50,7 @@ class Maker {
       : options_(options), moment_(moment), random_(random) {}
 
   Result<Identity> run() {
+    CHECK_OK(check_node_name(options_.node_name));
     CHECK_OK(make_directories(options_.directory, 0700));
     remove_temporaries(options_.directory);
     CHECK_OK(authority());
@@ -66,8 +61,9 @@ class Maker {
     Leaf admin{"admin", "admin certificate", {"limpet-admin", {"system:masters"}},
                {},      Use::client,         "pki.admin"};
     CHECK_OK(leaf(admin, out_.admin_pem, out_.admin_key_pem));
+    CHECK_OK(device());
     CHECK_OK(kubeconfig());
-    out_.serving_pem += out_.ca_pem;
+    out_.serving_pem += ca_.certificate_pem;
     return std::move(out_);
   }
 
@@ -83,21 +79,25 @@ class Maker {
   Result<> authority();
   Result<> make_authority(const std::string& key_pem);
   Result<> renew_authority(const Certificate& have);
+  void trust(std::vector<Certificate> trusted, size_t signer);
+  bool signed_by_trusted(const Certificate& certificate) const;
   void renew_at(int64_t seconds) {
     if (out_.renew_at == 0 || seconds < out_.renew_at) out_.renew_at = seconds;
   }
   Result<> service_account_key();
+  Result<> device();
   Result<> leaf(const Leaf& want, std::string& pem, std::string& key_pem);
+  Result<std::string> key_for(const Leaf& want, std::string& key_pem);
   std::string why_not(const Leaf& want, const std::string& pem, const std::string& key_pem);
-  std::string untimely(const Validity& have) const;
   Result<> kubeconfig();
 
   const IdentityOptions& options_;
   Moment moment_;
   Random& random_;
   Identity out_;
-  Authority ca_;
+  Authority ca_;  // the one that signs
   Validity ca_validity_;
+  std::vector<Certificate> trusted_;  // that one first
 };
 
 Result<bool> Maker::or_in_memory(Result<> written) {
@@ -112,8 +112,8 @@ Result<bool> Maker::put(const std::string& path, const std::string& bytes, const
 }
 
 Result<> Maker::authority() {
-  TRY(std::string key_pem, read_or_empty(path("ca.key")));
-  TRY(out_.ca_pem, read_or_empty(path("ca.crt")));
+  TRY(std::string key_pem, read_if_there(path("ca.key")));
+  TRY(out_.ca_pem, read_if_there(path("ca.crt")));
   if (out_.ca_pem.empty()) return make_authority(key_pem);
   // From here on the authority exists, and every device and kubeconfig trusts it: damage is for a person to
   // mend.
@@ -123,34 +123,56 @@ Result<> Maker::authority() {
                     "): restore ca.key and ca.crt from a backup, or remove the directory to begin a new "
                     "cluster");
   };
-  Result<Certificate> certificate = parse_certificate(out_.ca_pem);
-  if (!certificate) return damaged("ca.crt: " + certificate.error().message);
-  if (!certificate->is_ca) return damaged("ca.crt is not an authority");
+  Result<std::vector<Certificate>> trusted = parse_bundle(out_.ca_pem);
+  if (!trusted) return damaged("ca.crt: " + trusted.error().message);
+  for (const Certificate& one : *trusted) {
+    if (!one.is_ca) return damaged("ca.crt is not an authority");
+  }
   // Without its key nothing new can be signed. What it signed before is good, and enough to run the device.
   auto keyless = [&](const std::string& why) -> Result<> {
     out_.damaged = damaged(why).error().message;
-    ca_validity_ = certificate->validity();
+    trust(std::move(*trusted), 0);
     return {};
   };
   if (key_pem.empty()) return keyless("ca.key is missing");
   Result<PrivateKey> key = PrivateKey::from_pem(key_pem, random_);
   if (!key) return keyless("ca.key: " + key.error().message);
-  if (certificate->spki != key->spki()) return keyless("ca.key does not belong to ca.crt");
-  ca_ = Authority{out_.ca_pem, std::move(*key)};
+  auto signer = std::find_if(trusted->begin(), trusted->end(),
+                             [&](const Certificate& one) { return one.spki == key->spki(); });
+  if (signer == trusted->end()) return keyless("ca.key does not belong to ca.crt");
+  trust(std::move(*trusted), static_cast<size_t>(signer - trusted->begin()));
+  ca_.key = std::move(*key);
   out_.ca_key_pem = std::move(key_pem);
-  return renew_authority(*certificate);
+  return renew_authority(trusted_.front());
+}
+
+// All of these are trusted, and that one signs.
+void Maker::trust(std::vector<Certificate> trusted, size_t signer) {
+  const auto first = trusted.begin();
+  std::rotate(first, first + static_cast<ptrdiff_t>(signer), first + static_cast<ptrdiff_t>(signer) + 1);
+  trusted_ = std::move(trusted);
+  ca_validity_ = trusted_.front().validity();
+  ca_.certificate_pem = to_pem(trusted_.front().der, "CERTIFICATE");
+  out_.ca_pem.clear();
+  for (const Certificate& one : trusted_) out_.ca_pem += to_pem(one.der, "CERTIFICATE");
+}
+
+bool Maker::signed_by_trusted(const Certificate& certificate) const {
+  return std::any_of(trusted_.begin(), trusted_.end(), [&](const Certificate& one) {
+    return verify_signed_by(certificate, one, {certificate.not_before, 0}).has_value();
+  });
 }
 
 // One that another authority signed is not ours to renew: leaves end with it.
 Result<> Maker::renew_authority(const Certificate& have) {
-  ca_validity_ = have.validity();
   if (have.issuer != have.subject) return {};
   const std::string why = authority_due(have.validity(), moment_);
   if (!why.empty()) {
-    ca_validity_ = widened(have.validity(), moment_);
-    TRY(out_.ca_pem, renew_ca(ca_, ca_validity_, random_));
+    TRY(std::string pem, renew_ca(ca_, widened(have.validity(), moment_), random_));
+    std::vector<Certificate> trusted = std::move(trusted_);
+    TRY(trusted.front(), parse_certificate(pem));
+    trust(std::move(trusted), 0);
     TRY(const bool written, put(path("ca.crt"), out_.ca_pem, "pki.ca_renew.write"));
-    ca_.certificate_pem = out_.ca_pem;
     if (written) changed("ca", why);
   }
   renew_at(authority_renewal(ca_validity_));
@@ -171,16 +193,17 @@ Result<> Maker::make_authority(const std::string& key_pem) {
     changed("ca", "first start");
   }
   // The name carries a random part: an authority of another cluster is another issuer, not a namesake.
-  ca_validity_ = authority_validity(moment_);
-  TRY(out_.ca_pem, make_ca("limpet-ca-" + random_.suffix(8), ca_.key, ca_validity_, random_));
-  CHECK_OK(write_file_atomic(path("ca.crt"), out_.ca_pem, 0600, "pki.ca.write"));
-  ca_.certificate_pem = out_.ca_pem;
+  TRY(std::string pem,
+      make_ca("limpet-ca-" + random_.suffix(8), ca_.key, authority_validity(moment_), random_));
+  CHECK_OK(write_file_atomic(path("ca.crt"), pem, 0600, "pki.ca.write"));
+  TRY(std::vector<Certificate> made, parse_bundle(pem));
+  trust(std::move(made), 0);
   renew_at(authority_renewal(ca_validity_));
   return {};
 }
 
 Result<> Maker::service_account_key() {
-  TRY(std::string pem, read_or_empty(path("sa.key")));
+  TRY(std::string pem, read_if_there(path("sa.key")));
   std::string why = "first start";
   if (!pem.empty()) {
     Result<PrivateKey> key = PrivateKey::from_pem(pem, random_);
@@ -204,44 +227,48 @@ std::string Maker::why_not(const Leaf& want, const std::string& pem, const std::
   if (!have) return "the file was damaged";
   Result<PrivateKey> key = PrivateKey::from_pem(key_pem, random_);
   if (!key || key->spki() != have->spki) return "key and certificate did not belong together";
-  Result<Certificate> ca = parse_certificate(out_.ca_pem);
-  if (!ca || !verify_signed_by(*have, *ca, {have->not_before, 0})) return "issued by another authority";
+  if (!verify_signed_by(*have, trusted_.front(), {have->not_before, 0})) return "issued by another authority";
   Names names = normal(have->names);
   if (names.dns != want.names.dns || names.ips != want.names.ips) return "names changed";
   if (have->subject != want.subject) return "subject changed";
-  return untimely(have->validity());
+  return leaf_due(have->validity(), ca_validity_, moment_);
 }
 
-// Where the authority cannot be renewed, a leaf that already lasts as long as it is as good as a new one.
-std::string Maker::untimely(const Validity& have) const {
-  const Validity anew = leaf_validity(ca_validity_, moment_);
-  if (have.not_before <= anew.not_before && have.not_after >= anew.not_after) return "";
-  return leaf_due(have, moment_);
+// The public half of the key that a new certificate is for; the key is made anew unless it stays.
+Result<std::string> Maker::key_for(const Leaf& want, std::string& key_pem) {
+  if (want.keeps_key) {
+    Result<PrivateKey> kept = PrivateKey::from_pem(key_pem, random_);
+    if (kept) return kept->spki();
+  }
+  TRY(PrivateKey key, PrivateKey::generate(random_));
+  TRY(key_pem, key.to_pem());
+  return key.spki();
 }
 
 Result<> Maker::leaf(const Leaf& want, std::string& pem, std::string& key_pem) {
   std::string key_path = path(want.name + ".key");
   std::string pem_path = path(want.name + ".crt");
-  TRY(key_pem, read_or_empty(key_path));
-  TRY(pem, read_or_empty(pem_path));
+  TRY(key_pem, read_if_there(key_path));
+  TRY(pem, read_if_there(pem_path));
+  const std::string key_on_disk = key_pem;
   std::string why = why_not(want, pem, key_pem);
   if (!out_.damaged.empty() && !why.empty()) {
     // Of other names or near its end it is better than none.
     Result<Certificate> have = parse_certificate(pem);
     Result<PrivateKey> key = PrivateKey::from_pem(key_pem, random_);
-    Result<Certificate> ca = parse_certificate(out_.ca_pem);
-    if (!have || !key || key->spki() != have->spki || !ca ||
-        !verify_signed_by(*have, *ca, {have->not_before, 0}))
+    if (!have || !key || key->spki() != have->spki || !signed_by_trusted(*have))
       return fail(Errc::corrupt, out_.damaged + "; and the " + want.what + " cannot be used: " + why);
     why.clear();
   }
   if (!why.empty()) {
-    TRY(PrivateKey key, PrivateKey::generate(random_));
-    TRY(key_pem, key.to_pem());
-    TRY(pem, issue(ca_, key.spki(), want.subject, want.names, want.use, leaf_validity(ca_validity_, moment_),
-                   random_));
-    TRY(bool written, put(key_path, key_pem, want.failpoint + "_key.write"));
-    // A key without its certificate is no harm: the two are made again at the next start.
+    TRY(const std::string spki, key_for(want, key_pem));
+    TRY(pem,
+        issue(ca_, spki, want.subject, want.names, want.use, leaf_validity(ca_validity_, moment_), random_));
+    bool written = true;
+    if (key_pem != key_on_disk) {
+      TRY(written, put(key_path, key_pem, want.failpoint + "_key.write"));
+    }
+    // A key without its certificate is no harm: the certificate is made again at the next start.
     if (written) {
       TRY(written, put(pem_path, pem, want.failpoint + ".write"));
     }
@@ -252,11 +279,25 @@ Result<> Maker::leaf(const Leaf& want, std::string& pem, std::string& key_pem) {
   return {};
 }
 
+// What is served to other devices. Where nothing can be signed and it was never made, the device goes on
+// without: it has no cluster to speak to yet.
+Result<> Maker::device() {
+  const DeviceId id{options_.node_name, true};
+  const Leaf want{
+      "device", "device certificate", device_subject(id), normal(device_names(id)), Use::peer, "pki.device",
+      true};
+  if (!out_.damaged.empty()) {
+    TRY(const std::string pem, read_if_there(path("device.crt")));
+    if (pem.empty()) return {};
+  }
+  return leaf(want, out_.peer_pem, out_.peer_key_pem);
+}
+
 Result<> Maker::kubeconfig() {
   out_.kubeconfig =
       kubeconfig_text(options_.server_url, "limpet-admin", out_.ca_pem, out_.admin_pem, out_.admin_key_pem);
   if (options_.kubeconfig_path.empty()) return {};
-  TRY(std::string have, read_or_empty(options_.kubeconfig_path));
+  TRY(std::string have, read_if_there(options_.kubeconfig_path));
   // What people changed around the embedded credentials (server, context names) stays theirs.
   auto embeds = [&have](const std::string& pem) {
     return have.find(base64_encode(pem)) != std::string::npos;
@@ -277,7 +318,8 @@ Result<> Maker::kubeconfig() {
 }  // namespace
 
 Result<Identity> ensure_identity(const IdentityOptions& options, const Moment& moment, Random& random) {
-  Result<Identity> identity = Maker(options, moment, random).run();
+  Result<Identity> identity =
+      options.agent ? agent_identity(options, moment, random) : Maker(options, moment, random).run();
   if (!identity) return std::unexpected(std::move(identity).error().with("identity"));
   return identity;
 }

@@ -23,10 +23,6 @@ std::string authority_due(const Validity& have, const Moment& moment) {
   return due(have, authority_renewal(have), moment);
 }
 
-std::string leaf_due(const Validity& have, const Moment& moment) {
-  return due(have, leaf_renewal(have), moment);
-}
-
 Validity authority_validity(const Moment& moment) {
   return {std::max<int64_t>(moment.earliest() - backdate_seconds, 0),
           std::min(moment.latest() + ca_life_seconds, last_second)};
@@ -39,6 +35,12 @@ Validity widened(const Validity& have, const Moment& moment) {
 
 Validity leaf_validity(const Validity& authority, const Moment& moment) {
   return {authority.not_before, std::min(moment.latest() + leaf_life_seconds, authority.not_after)};
+}
+
+std::string leaf_due(const Validity& have, const Validity& authority, const Moment& moment) {
+  const Validity anew = leaf_validity(authority, moment);
+  if (have.not_before <= anew.not_before && have.not_after >= anew.not_after) return "";
+  return due(have, leaf_renewal(have), moment);
 }
 
 }  // namespace limpet::pki

@@ -32,7 +32,8 @@ int64_t leaf_renewal(const Validity& have);
 
 // Why a certificate will not do at this moment, for people; empty when it will.
 std::string authority_due(const Validity& have, const Moment& moment);
-std::string leaf_due(const Validity& have, const Moment& moment);
+// A leaf that lasts as long as the authority lets it is as good as a new one.
+std::string leaf_due(const Validity& have, const Validity& authority, const Moment& moment);
 
 // Of a new authority, and of one that is renewed: all that it was valid for, this moment, and its life.
 Validity authority_validity(const Moment& moment);

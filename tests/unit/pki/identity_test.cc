@@ -10,6 +10,7 @@
 #include "base/bytes.h"
 #include "base/failpoint.h"
 #include "base/yaml.h"
+#include "pki/device.h"
 #include "support.h"
 
 using namespace limpet;
@@ -23,6 +24,7 @@ namespace {
 IdentityOptions options_in(const TempDir& dir) {
   IdentityOptions o;
   o.directory = dir.file("var/pki");
+  o.node_name = "device-1";
   o.names = {{"device-1", "localhost", "kubernetes"}, {"127.0.0.1", "10.43.0.1", "::1"}};
   o.server_url = "https://127.0.0.1:6443";
   o.kubeconfig_path = dir.file("etc/admin.kubeconfig");
@@ -37,8 +39,7 @@ std::string changes(const Identity& identity) {
 
 constexpr const char* everything =
     "ca: first start; service account key: first start; serving certificate: first start; admin certificate: "
-    "first start; "
-    "admin kubeconfig: first start";
+    "first start; device certificate: first start; admin kubeconfig: first start";
 
 // Everything fits together: what an API client and the server would check.
 void check_whole(const Identity& id, WallTime at) {
@@ -56,6 +57,11 @@ void check_whole(const Identity& id, WallTime at) {
   CHECK(PrivateKey::from_pem(id.serving_key_pem, random)->spki() == serving->spki);
   CHECK(PrivateKey::from_pem(id.admin_key_pem, random)->spki() == admin->spki);
   CHECK(PrivateKey::from_pem(id.service_account_key_pem, random));
+  auto device = parse_certificate(id.peer_pem);
+  REQUIRE(device);
+  CHECK(verify_signed_by(*device, *ca, at));
+  CHECK(device_of(*device).value() == DeviceId{"device-1", true});
+  CHECK(PrivateKey::from_pem(id.peer_key_pem, random)->spki() == device->spki);
   CHECK(parse_bundle(id.serving_pem)->size() == 2);
   CHECK(id.renew_at > at.seconds);
 }
@@ -100,8 +106,10 @@ TEST_CASE("leaves follow names and time, the authority stays") {
   auto renewed = ensure_identity(options, later, random);
   CHECK(changes(*renewed) ==
         "serving certificate: two thirds of its life are over; admin certificate: two thirds of its life are "
-        "over; "
+        "over; device certificate: two thirds of its life are over; "
         "admin kubeconfig: its credentials were renewed");
+  // The cluster's data key is wrapped for it.
+  CHECK(renewed->peer_key_pem == first->peer_key_pem);
   check_whole(*renewed, later);
   CHECK(read_file(options.kubeconfig_path, 65536).value() == renewed->kubeconfig);
   // The clock falls back by half a year: what is there was valid then too.
@@ -252,7 +260,9 @@ TEST_CASE("damage is mended where it can be and reported where it cannot") {
            Row{"sa.key", "", "service account key: first start", ""},
            Row{"sa.key", "junk", "service account key: sa.key was damaged", ""},
            Row{"admin.key", "junk", "admin certificate: key and certificate did not belong together", ""},
-           Row{"ca.crt", "junk", "", "ca.crt: malformed certificate"},
+           Row{"device.key", "junk", "device certificate: key and certificate did not belong together", ""},
+           Row{"device.crt", "junk", "device certificate: the file was damaged", ""},
+           Row{"ca.crt", "junk", "", "ca.crt: no PEM block CERTIFICATE"},
        }) {
     CAPTURE(row.file);
     TempDir dir;
@@ -371,6 +381,12 @@ TEST_CASE("without the authority's key a device goes on with the certificates th
     CHECK(mended->damaged == "");
     CHECK(changes(*mended) == "serving certificate: names changed");
     REQUIRE(write_file_atomic(key, bytes, 0600));
+    // A device that never had a device certificate goes on without.
+    CHECK(unlink((options.directory + "/device.crt").c_str()) == 0);
+    auto alone = ensure_identity(options, now, random);
+    REQUIRE_MESSAGE(alone, alone.error().message);
+    CHECK(alone->peer_pem == "");
+    CHECK(alone->serving_pem != "");
     REQUIRE(write_file_atomic(options.directory + "/serving.crt", "junk", 0600));
     auto refused = ensure_identity(options, now, random);
     REQUIRE_FALSE(refused);
@@ -378,6 +394,34 @@ TEST_CASE("without the authority's key a device goes on with the certificates th
     CHECK(refused.error().message.find("ca.key") != std::string::npos);
     CHECK(refused.error().message.find("the serving certificate cannot be used: the file was damaged") !=
           std::string::npos);
+  }
+}
+
+TEST_CASE("the device certificate follows the name of the device and keeps its key") {
+  SystemRandom random;
+  TempDir dir;
+  IdentityOptions options = options_in(dir);
+  auto first = ensure_identity(options, now, random);
+  REQUIRE(first);
+  options.node_name = "device-2";
+  auto renamed = ensure_identity(options, now, random);
+  REQUIRE(renamed);
+  CHECK(changes(*renamed) == "device certificate: names changed");
+  CHECK(device_of(parse_certificate(renamed->peer_pem).value()).value() == DeviceId{"device-2", true});
+  CHECK(renamed->peer_key_pem == first->peer_key_pem);
+  // Good for both sides of a connection.
+  if (pki_test::have_openssl()) {
+    const std::string leaf = dir.put("leaf", renamed->peer_pem), ca = dir.put("ca", renamed->ca_pem);
+    const std::string at = " -attime " + std::to_string(now.seconds) + " -x509_strict -CAfile " + ca;
+    for (const std::string purpose : {"sslclient", "sslserver -verify_hostname device-2.servers.limpet"}) {
+      CHECK(shell("openssl verify -purpose " + purpose + at + " " + leaf));
+    }
+  }
+  for (const char* bad : {"", "Device", "a..b"}) {
+    options.node_name = bad;
+    auto refused = ensure_identity(options, now, random);
+    REQUIRE_FALSE(refused);
+    CHECK(refused.error().code == Errc::invalid_argument);
   }
 }
 
@@ -398,9 +442,9 @@ TEST_CASE("a certificate of another authority is replaced") {
 TEST_CASE("a first start cut anywhere goes on at the next one") {
   SystemRandom random;
   int cuts = 0;
-  for (const char* place :
-       {"pki.ca_key.write", "pki.ca.write", "pki.sa_key.write", "pki.serving_key.write", "pki.serving.write",
-        "pki.admin_key.write", "pki.admin.write", "pki.kubeconfig.write"}) {
+  for (const char* place : {"pki.ca_key.write", "pki.ca.write", "pki.sa_key.write", "pki.serving_key.write",
+                            "pki.serving.write", "pki.admin_key.write", "pki.admin.write",
+                            "pki.device_key.write", "pki.device.write", "pki.kubeconfig.write"}) {
     for (const char* step : {"", ".rename", ".synced"}) {
       for (const char* action : {"error", "kill"}) {
         std::string name = std::string(place) + step;
@@ -426,14 +470,15 @@ TEST_CASE("a first start cut anywhere goes on at the next one") {
       }
     }
   }
-  CHECK(cuts == 48);
+  CHECK(cuts == 60);
 }
 
 TEST_CASE("a renewal cut anywhere goes on at the next start, the authority's key staying what it was") {
   SystemRandom random;
   int cuts = 0;
-  for (const char* place : {"pki.ca_renew.write", "pki.serving_key.write", "pki.serving.write",
-                            "pki.admin_key.write", "pki.admin.write", "pki.kubeconfig.write"}) {
+  for (const char* place :
+       {"pki.ca_renew.write", "pki.serving_key.write", "pki.serving.write", "pki.admin_key.write",
+        "pki.admin.write", "pki.device.write", "pki.kubeconfig.write"}) {
     for (const char* step : {"", ".rename", ".synced"}) {
       const std::string name = std::string(place) + step;
       CAPTURE(name);
@@ -451,11 +496,12 @@ TEST_CASE("a renewal cut anywhere goes on at the next start, the authority's key
         REQUIRE_MESSAGE(next, next.error().message);
         check_whole(*next, at);
         CHECK(next->ca_key_pem == first->ca_key_pem);
+        CHECK(next->peer_key_pem == first->peer_key_pem);
         CHECK(read_file(options.kubeconfig_path, 65536).value() == next->kubeconfig);
       }
     }
   }
-  CHECK(cuts == 18);
+  CHECK(cuts == 21);
 }
 #endif
 
