@@ -28,7 +28,7 @@ class Leadership::Handle final : public Follower {
 Leadership::Leadership(loop::Loop& loop, store::Consensus& group)
     : loop_(loop), group_(group), retry_(loop, "leadership") {
   // The store says so in the middle of its own work.
-  group_.on_standing([this](const raft::Standing&) {
+  subscription_ = group_.on_standing([this](const raft::Standing&) {
     if (std::exchange(looks_, true)) return;
     loop_.defer([this, here = std::weak_ptr<char>(alive_)] {
       if (!here.expired()) look();
@@ -38,7 +38,7 @@ Leadership::Leadership(loop::Loop& loop, store::Consensus& group)
 }
 
 Leadership::~Leadership() {
-  group_.on_standing({});
+  subscription_.reset();
   end_all();
 }
 

@@ -58,6 +58,7 @@ class Leadership {
   uint64_t settled_ = 0;  // the same, up to date
   loop::Timer retry_;
   std::shared_ptr<char> alive_ = std::make_shared<char>();
+  store::Consensus::Subscription subscription_;
 };
 
 }  // namespace limpet::daemon

@@ -284,10 +284,10 @@ Result<> Maker::leaf(const Leaf& want, std::string& pem, std::string& key_pem) {
 Result<> Maker::device() {
   const DeviceId id{options_.node_name, true};
   const Leaf want{
-      "device", "device certificate", device_subject(id), normal(device_names(id)), Use::peer, "pki.device",
+      "node", "device certificate", device_subject(id), normal(device_names(id)), Use::peer, "pki.device",
       true};
   if (!out_.damaged.empty()) {
-    TRY(const std::string pem, read_if_there(path("device.crt")));
+    TRY(const std::string pem, read_if_there(path("node.crt")));
     if (pem.empty()) return {};
   }
   return leaf(want, out_.peer_pem, out_.peer_key_pem);

@@ -9,7 +9,7 @@
 //   serving.key serving.crt  for every name and address of the device: a year; new when these change, at 2/3
 //                            of its life, and when the clock says that it is not valid
 //   admin.key admin.crt      client certificate limpet-admin, group system:masters: the same
-//   device.key device.crt    the device certificate (device.h): the same, but its key stays, since the
+//   node.key node.crt    the device certificate (device.h): the same, but its key stays, since the
 //   cluster's
 //                            data key is wrapped for it
 // A device that is an agent has ca.crt and the device certificate only, and no key that could sign: a server

@@ -34,21 +34,21 @@ Result<Identity> agent_identity(const IdentityOptions& options, const Moment& mo
   Identity out;
   remove_temporaries(options.directory);
   TRY(out.ca_pem, read_if_there(options.directory + "/ca.crt"));
-  TRY(out.peer_pem, read_if_there(options.directory + "/device.crt"));
-  TRY(out.peer_key_pem, read_if_there(options.directory + "/device.key"));
+  TRY(out.peer_pem, read_if_there(options.directory + "/node.crt"));
+  TRY(out.peer_key_pem, read_if_there(options.directory + "/node.key"));
   if (out.ca_pem.empty() || out.peer_pem.empty() || out.peer_key_pem.empty()) {
     return fail(Errc::not_found, "this device has not joined a cluster: " + options.directory +
-                                     " lacks ca.crt, device.crt or device.key" + std::string(join_again));
+                                     " lacks ca.crt, node.crt or node.key" + std::string(join_again));
   }
   Result<std::vector<Certificate>> trusted = parse_bundle(out.ca_pem);
   if (!trusted) return damaged(options, "ca.crt: " + trusted.error().message);
   Result<Certificate> have = parse_certificate(out.peer_pem);
-  if (!have) return damaged(options, "device.crt: " + have.error().message);
+  if (!have) return damaged(options, "node.crt: " + have.error().message);
   Result<PrivateKey> key = PrivateKey::from_pem(out.peer_key_pem, random);
   if (!key || key->spki() != have->spki)
-    return damaged(options, "device.key and device.crt do not belong together");
+    return damaged(options, "node.key and node.crt do not belong together");
   if (std::none_of(trusted->begin(), trusted->end(), [&](const auto& ca) { return signed_by(*have, ca); }))
-    return damaged(options, "device.crt was issued by none of the authorities in ca.crt");
+    return damaged(options, "node.crt was issued by none of the authorities in ca.crt");
   TRY(const DeviceId joined, device_of(*have));
   CHECK_OK(check_configured(joined, options));
   const Certificate& signer = trusted->front();

@@ -141,9 +141,9 @@ Result<Checked> check_joined(const Joined& joined, Random& random) {
 }
 
 Result<> check_own_key(const std::string& directory, std::string_view spki, Random& random) {
-  TRY(const std::string pem, read_if_there(directory + "/device.key"));
+  TRY(const std::string pem, read_if_there(directory + "/node.key"));
   Result<PrivateKey> key = PrivateKey::from_pem(pem, random);
-  if (!key) return fail(Errc::corrupt, directory + "/device.key: " + key.error().message);
+  if (!key) return fail(Errc::corrupt, directory + "/node.key: " + key.error().message);
   if (key->spki() != spki) return unfit("the device certificate is for another key than this device's");
   return {};
 }
@@ -157,7 +157,7 @@ Result<> install_fresh(const std::string& directory, const Joined& joined, const
     CHECK_OK(
         write_file_atomic(stage + "/sa.key", joined.service_account_key_pem, 0600, "pki.join_sa_key.write"));
   }
-  CHECK_OK(write_file_atomic(stage + "/device.crt", joined.device_pem, 0600, "pki.join_device.write"));
+  CHECK_OK(write_file_atomic(stage + "/node.crt", joined.device_pem, 0600, "pki.join_device.write"));
   if (LIMPET_FAILPOINT("pki.join.rename")) return fail(Errc::io, "rename " + stage + ": failpoint");
   // Takes the place of an empty directory too, never of one in which something is.
   if (rename(stage.c_str(), directory.c_str()) != 0) {
@@ -179,7 +179,7 @@ Result<> install_again(const std::string& directory, const Joined& joined, Check
   if (!joined.service_account_key_pem.empty()) {
     CHECK_OK(put_if_other(directory + "/sa.key", joined.service_account_key_pem, "pki.join_sa_key.write"));
   }
-  CHECK_OK(put_if_other(directory + "/device.crt", joined.device_pem, "pki.join_device.write"));
+  CHECK_OK(put_if_other(directory + "/node.crt", joined.device_pem, "pki.join_device.write"));
   return {};
 }
 
@@ -198,13 +198,13 @@ Result<> check_same_cluster(const std::string& directory, const Authorities& hav
 Result<PrivateKey> joining_key(const std::string& directory, Random& random) {
   TRY(const Authorities have, authorities_in(directory));
   const std::string place = have.empty() ? staging(directory) : directory;
-  TRY(const std::string old_pem, read_if_there(place + "/device.key"));
+  TRY(const std::string old_pem, read_if_there(place + "/node.key"));
   if (Result<PrivateKey> kept = PrivateKey::from_pem(old_pem, random)) return kept;
   TRY(PrivateKey key, PrivateKey::generate(random));
   TRY(const std::string pem, key.to_pem());
   CHECK_OK(make_directories(place, 0700));
   remove_temporaries(place);
-  CHECK_OK(write_file_atomic(place + "/device.key", pem, 0600, "pki.join_key.write"));
+  CHECK_OK(write_file_atomic(place + "/node.key", pem, 0600, "pki.join_key.write"));
   CHECK_OK(sync_directory(parent_of(place)));
   return key;
 }
@@ -222,7 +222,7 @@ Result<> install_joined(const std::string& directory, const Joined& joined, Rand
 
 Result<> install_renewed(const std::string& directory, std::string_view device_pem, Random& random) {
   TRY(const Authorities have, authorities_in(directory));
-  TRY(const std::string old_pem, read_if_there(directory + "/device.crt"));
+  TRY(const std::string old_pem, read_if_there(directory + "/node.crt"));
   Result<Certificate> old = parse_certificate(old_pem);
   Result<Certificate> device = parse_certificate(device_pem);
   if (!device) return unfit("the device certificate: " + device.error().message);
@@ -230,7 +230,7 @@ Result<> install_renewed(const std::string& directory, std::string_view device_p
   CHECK_OK(check_own_key(directory, device->spki, random));
   if (old && (old->subject != device->subject || old->names.dns != device->names.dns))
     return unfit("the device certificate is for another device");
-  return write_file_atomic(directory + "/device.crt", device_pem, 0600, "pki.join_device.write");
+  return write_file_atomic(directory + "/node.crt", device_pem, 0600, "pki.join_device.write");
 }
 
 Result<bool> install_authority(const std::string& directory, std::string_view ca_pem,

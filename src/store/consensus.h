@@ -42,6 +42,8 @@ class Consensus {
   [[nodiscard]] virtual Subscription on_standing(std::function<void(const raft::Standing&)> f) = 0;
   // Nothing: another member leads, or none. From the moment of which on_standing() tells.
   virtual std::optional<Leading> leading() const = 0;
+  // Leads a group of nobody else: what is here is all there is. Cheap.
+  virtual bool alone() const = 0;
 
   // Asks for these voters and learners; the group agrees on it, or not: status() tells. Errors as raft's.
   virtual Result<> reconfigure(const raft::Membership& wanted) = 0;

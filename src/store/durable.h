@@ -67,6 +67,7 @@ class Durable final : public Space,
   void unreachable(raft::MemberId peer) override;
   Subscription on_standing(std::function<void(const raft::Standing&)> f) override;
   std::optional<Leading> leading() const override;
+  bool alone() const override { return replica_.core().alone(); }
   Result<> reconfigure(const raft::Membership& wanted) override;
   Result<> transfer(raft::MemberId to) override;
   void barrier(std::function<void(Result<>)> done) override;

@@ -22,7 +22,12 @@ class FakeGroup final : public store::Consensus {
   void on_message(std::function<void(raft::MemberId, std::string)>) override {}
   Result<> receive(std::string_view) override { return {}; }
   void unreachable(raft::MemberId) override {}
-  void on_standing(std::function<void(const raft::Standing&)> f) override { told_ = std::move(f); }
+  Subscription on_standing(std::function<void(const raft::Standing&)> f) override {
+    told_ = std::move(f);
+    return std::shared_ptr<void>(this, [this](void*) { told_ = nullptr; });
+  }
+  std::optional<Leading> leading() const override { return std::nullopt; }
+  bool alone() const override { return false; }
   Result<> reconfigure(const raft::Membership&) override { return {}; }
   Result<> transfer(raft::MemberId) override { return {}; }
   void barrier(std::function<void(Result<>)> done) override { barriers.push_back(std::move(done)); }

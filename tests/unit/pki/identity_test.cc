@@ -260,8 +260,8 @@ TEST_CASE("damage is mended where it can be and reported where it cannot") {
            Row{"sa.key", "", "service account key: first start", ""},
            Row{"sa.key", "junk", "service account key: sa.key was damaged", ""},
            Row{"admin.key", "junk", "admin certificate: key and certificate did not belong together", ""},
-           Row{"device.key", "junk", "device certificate: key and certificate did not belong together", ""},
-           Row{"device.crt", "junk", "device certificate: the file was damaged", ""},
+           Row{"node.key", "junk", "device certificate: key and certificate did not belong together", ""},
+           Row{"node.crt", "junk", "device certificate: the file was damaged", ""},
            Row{"ca.crt", "junk", "", "ca.crt: no PEM block CERTIFICATE"},
        }) {
     CAPTURE(row.file);
@@ -382,7 +382,7 @@ TEST_CASE("without the authority's key a device goes on with the certificates th
     CHECK(changes(*mended) == "serving certificate: names changed");
     REQUIRE(write_file_atomic(key, bytes, 0600));
     // A device that never had a device certificate goes on without.
-    CHECK(unlink((options.directory + "/device.crt").c_str()) == 0);
+    CHECK(unlink((options.directory + "/node.crt").c_str()) == 0);
     auto alone = ensure_identity(options, now, random);
     REQUIRE_MESSAGE(alone, alone.error().message);
     CHECK(alone->peer_pem == "");

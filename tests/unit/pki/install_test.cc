@@ -82,11 +82,11 @@ TEST_CASE("what a join brought becomes the identity of the device") {
     REQUIRE_MESSAGE(done, done.error().message);
     CHECK(files_in(dir.path) == "pki");
     CHECK(files_in(pki) ==
-          (id.server ? "ca.crt ca.key device.crt device.key sa.key" : "ca.crt device.crt device.key"));
+          (id.server ? "ca.crt ca.key node.crt node.key sa.key" : "ca.crt node.crt node.key"));
     struct stat st;
     REQUIRE(stat(pki.c_str(), &st) == 0);
     CHECK((st.st_mode & 07777) == 0700);
-    REQUIRE(stat((pki + "/device.key").c_str(), &st) == 0);
+    REQUIRE(stat((pki + "/node.key").c_str(), &st) == 0);
     CHECK((st.st_mode & 07777) == 0600);
 
     auto identity = ensure_identity(options_for(pki, id), now, cluster.random);
@@ -103,7 +103,7 @@ TEST_CASE("what a join brought becomes the identity of the device") {
       CHECK(identity->ca_key_pem == "");
       CHECK(identity->due == "");
       CHECK(identity->renew_at > now.seconds);
-      CHECK(files_in(pki) == "ca.crt device.crt device.key");
+      CHECK(files_in(pki) == "ca.crt node.crt node.key");
     }
     // It joins again, its store lost: the key that it has, and another certificate.
     const PrivateKey again = joining_key(pki, cluster.random).value();
@@ -111,7 +111,7 @@ TEST_CASE("what a join brought becomes the identity of the device") {
     CHECK(files_in(dir.path) == "pki");
     const Joined second = cluster.joined(again, id);
     REQUIRE(install_joined(pki, second, cluster.random));
-    CHECK(file(pki, "device.crt") == second.device_pem);
+    CHECK(file(pki, "node.crt") == second.device_pem);
   }
 }
 
@@ -171,7 +171,7 @@ TEST_CASE("what does not belong to this device and cluster is refused before any
     CHECK(refused.error().code == row.code);
     CHECK_MESSAGE(refused.error().message.find(row.error) != std::string::npos, refused.error().message);
     CHECK(files_in(dir.path) == "pki.joining");
-    CHECK(files_in(dir.file("pki.joining")) == "device.key");
+    CHECK(files_in(dir.file("pki.joining")) == "node.key");
   }
 }
 
@@ -180,14 +180,14 @@ TEST_CASE("a device of another cluster keeps what it is") {
   TempDir dir;
   const std::string pki = dir.file("pki");
   REQUIRE(ensure_identity(options_for(pki, server), now, cluster.random));
-  const std::string ca = file(pki, "ca.crt"), crt = file(pki, "device.crt");
+  const std::string ca = file(pki, "ca.crt"), crt = file(pki, "node.crt");
   const PrivateKey key = joining_key(pki, cluster.random).value();
   auto refused = install_joined(pki, cluster.joined(key, server), cluster.random);
   REQUIRE_FALSE(refused);
   CHECK(refused.error().code == Errc::conflict);
   CHECK(refused.error().message.find("belongs to another cluster (limpet-ca-") != std::string::npos);
   CHECK(file(pki, "ca.crt") == ca);
-  CHECK(file(pki, "device.crt") == crt);
+  CHECK(file(pki, "node.crt") == crt);
   CHECK_FALSE(install_authority(pki, cluster.ca.authority.certificate_pem, "", cluster.random));
   CHECK(file(pki, "ca.crt") == ca);
 
@@ -238,13 +238,13 @@ TEST_CASE("an agent says what is wrong with what it has, and when a server is to
                     stranger = PrivateKey::generate(cluster.random)->to_pem().value();
   for (const Row& row : {
            Row{"ca.crt", "junk", Errc::corrupt, "ca.crt"},
-           Row{"device.crt", "junk", Errc::corrupt, "device.crt"},
-           Row{"device.key", "junk", Errc::corrupt, "do not belong together"},
-           Row{"device.key", stranger.c_str(), Errc::corrupt, "do not belong together"},
-           Row{"device.key", "", Errc::not_found, "lacks"},
-           Row{"device.crt", foreign.c_str(), Errc::corrupt, "issued by none of the authorities"},
-           Row{"device.crt", as_server.c_str(), Errc::invalid_argument, "joined as the server edge-7"},
-           Row{"device.crt", another.c_str(), Errc::invalid_argument, "joined as the agent edge-8"},
+           Row{"node.crt", "junk", Errc::corrupt, "node.crt"},
+           Row{"node.key", "junk", Errc::corrupt, "do not belong together"},
+           Row{"node.key", stranger.c_str(), Errc::corrupt, "do not belong together"},
+           Row{"node.key", "", Errc::not_found, "lacks"},
+           Row{"node.crt", foreign.c_str(), Errc::corrupt, "issued by none of the authorities"},
+           Row{"node.crt", as_server.c_str(), Errc::invalid_argument, "joined as the server edge-7"},
+           Row{"node.crt", another.c_str(), Errc::invalid_argument, "joined as the agent edge-8"},
        }) {
     CAPTURE(row.error);
     const std::string before = file(pki, row.file);
@@ -264,14 +264,14 @@ TEST_CASE("a renewed certificate of an agent is taken for the same key and devic
   const PrivateKey key = joining_key(pki, cluster.random).value();
   const PrivateKey stranger = PrivateKey::generate(cluster.random).value();
   REQUIRE(install_joined(pki, cluster.joined(key, agent), cluster.random));
-  const std::string before = file(pki, "device.crt");
+  const std::string before = file(pki, "node.crt");
   for (const std::string& bad :
        {std::string("junk"), other.certificate(key, agent), cluster.certificate(stranger, agent),
         cluster.certificate(key, server), cluster.certificate(key, {"edge-8", false})}) {
     auto refused = install_renewed(pki, bad, cluster.random);
     REQUIRE_FALSE(refused);
     CHECK(refused.error().code == Errc::invalid_argument);
-    CHECK(file(pki, "device.crt") == before);
+    CHECK(file(pki, "node.crt") == before);
   }
   const std::string good = cluster.certificate(key, agent, 2 * leaf_life_seconds);
   REQUIRE(install_renewed(pki, good, cluster.random));
@@ -376,7 +376,7 @@ TEST_CASE("an agent passes from one authority to the next") {
   auto id = ensure_identity(options, now, random);
   REQUIRE(id);
   CHECK(id->due == "");
-  CHECK(files_in(pki) == "ca.crt device.crt device.key");
+  CHECK(files_in(pki) == "ca.crt node.crt node.key");
 }
 
 #ifdef LIMPET_FAILPOINTS
