@@ -25,7 +25,8 @@ struct Member {
 class Directory {
  public:
   using OnLearned = std::function<void(const Member&)>;
-  // Called from learn() with the addresses to keep for a member, whenever they are not those the owner set.
+  // Called from learn() with the addresses to keep for a member, as long as the owner has not set all of
+  // them.
   void on_learned(OnLearned f) { on_learned_ = std::move(f); }
 
   // All of them. What was learned about those who stay is kept. Gives those whose addresses are others than
@@ -51,7 +52,6 @@ class Directory {
     std::vector<std::string> told;  // by itself
     std::string seen;               // its last connection came from there
     std::string worked;
-    std::vector<std::string> reported;  // to on_learned_
   };
   static std::vector<std::string> addresses(const Entry& entry);
 

@@ -46,8 +46,8 @@ struct Timing {
   int64_t backoff_max_ms;
   int64_t connect_ms;  // for one address, TCP
   int64_t hello_ms;    // from there to the answer: TLS handshake and hello
-  int64_t stall_ms;    // bytes wait and none goes out: the connection is cut
-  static Timing lan() { return {100, 5'000, 2'000, 5'000, 10'000}; }
+  int64_t stall_ms;    // bytes wait and none goes out, or nobody acknowledges them: the connection is cut
+  static Timing lan() { return {100, 5'000, 2'000, 5'000, 5'000}; }
   static Timing metered() { return {1'000, 60'000, 15'000, 30'000, 60'000}; }
 };
 
@@ -160,10 +160,11 @@ class Peers {
   Peers(const Peers&) = delete;
 
   uint16_t port() const;  // listened on; 0 without
-  // The members of the group, this one included or not. Links to those who are gone are closed.
+  // The members of the group, this one included or not. Links to those who are gone are closed, and who is
+  // connected is judged again.
   void set_members(const std::vector<Member>& members);
-  // This device is reachable at other addresses: the links are made anew, which tells everybody.
-  void set_addresses(std::vector<std::string> addresses);
+  // Where others reach this device; when that changes the links are made anew, which tells everybody.
+  Result<> set_addresses(std::vector<std::string> addresses);
   // For connections from now on; those that are up stay. On an error the old ones stay.
   Result<> replace(const Credentials& credentials);
   // Judges again who is connected, and cuts those who would not be let in any more.

@@ -94,6 +94,7 @@ struct About {
 };
 
 struct Hello {
+  uint64_t version = kMaxVersion;  // to speak: the highest that both know; set when it is read
   Kind kind = Kind::raft;
   std::string cluster;  // kClusterBytes
   MemberId wanted = 0;  // 0: whoever listens there
