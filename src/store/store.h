@@ -47,6 +47,9 @@ struct Op {
 // All operations or none. Keys in one transaction are distinct.
 struct Txn {
   std::vector<Op> ops;
+  // Not 0: decided by whoever led in this raft term, and done in no other: `unavailable` unless this member
+  // leads in it at the moment in which the transaction is proposed.
+  uint64_t term = 0;
 };
 
 struct Committed {
