@@ -14,6 +14,7 @@
 #include <unordered_map>
 #include <vector>
 
+#include "api/cluster_access.h"
 #include "api/metrics.h"
 #include "api/negotiate.h"
 #include "api/node_access.h"
@@ -53,10 +54,11 @@ struct Core : std::enable_shared_from_this<Core> {
   store::Store& store;
   Options options;
   Metrics metrics;
-  std::list<Call*> timed;       // calls with a time limit, oldest first
-  NodeAccess* nodes = nullptr;  // null: no device to ask (answers 503)
-  Sweeper* sweeper = nullptr;   // told of owners and namespaces that went
-  bool ready = false;           // built-in namespaces exist
+  std::list<Call*> timed;            // calls with a time limit, oldest first
+  NodeAccess* nodes = nullptr;       // null: no device to ask (answers 503)
+  ClusterAccess* cluster = nullptr;  // null: a device that is a cluster of its own
+  Sweeper* sweeper = nullptr;        // told of owners and namespaces that went
+  bool ready = false;                // built-in namespaces exist
   bool stopping = false;
   std::unordered_map<Session*, std::shared_ptr<Session>> sessions;
 

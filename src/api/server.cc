@@ -253,6 +253,10 @@ void ApiServer::set_cluster_ca(std::string pem) {
 
 void ApiServer::set_nodes(NodeAccess* nodes) { impl_->core->nodes = nodes; }
 
+void ApiServer::set_cluster(ClusterAccess* cluster) { impl_->core->cluster = cluster; }
+
+void ApiServer::leadership_changed() {}
+
 Metrics& ApiServer::metrics() { return impl_->core->metrics; }
 
 }  // namespace limpet::api

@@ -40,8 +40,12 @@ struct Lines {
 }  // namespace
 
 InProcessClient::InProcessClient(loop::Loop& loop, http::Handler handler, std::string user,
-                                 std::vector<std::string> groups)
-    : loop_(loop), handler_(std::move(handler)), user_(std::move(user)), groups_(std::move(groups)) {}
+                                 std::vector<std::string> groups, std::function<uint64_t()> term)
+    : loop_(loop),
+      handler_(std::move(handler)),
+      user_(std::move(user)),
+      groups_(std::move(groups)),
+      term_(std::move(term)) {}
 
 Result<http::Request> InProcessClient::request(Call call) const {
   http::Request r;
@@ -51,6 +55,7 @@ Result<http::Request> InProcessClient::request(Call call) const {
   TRY(r.query, http::parse_query(call.query));
   r.headers.add("Accept", "application/json");
   r.headers.add("User-Agent", user_);
+  if (term_) r.headers.add("X-Limpet-Term", std::to_string(term_()));
   if (!call.body.empty()) r.headers.add("Content-Type", std::move(call.content_type));
   r.body = std::move(call.body);
   r.peer.kind = http::Peer::Kind::in_process;
