@@ -47,7 +47,7 @@ Result<Config> configuration(const CommandLine& line, std::string* used) {
   return config;
 }
 
-int serve(const Config& config, const std::string& config_file) {
+int serve(const Config& config, const std::string& config_file, bool* again) {
   set_up_process();
   Notifier notifier = Notifier::from_environment();
   loop::Loop loop;
@@ -66,7 +66,16 @@ int serve(const Config& config, const std::string& config_file) {
   Daemon daemon(device, make_parts(device), notifier, config_file);
   (void)daemon.start();  // it said itself what went wrong, and is stopping
   loop.run();
+  *again = daemon.restarts();
   return daemon.exit_status();
+}
+
+// The same program from the beginning: whoever watches over this process goes on doing so.
+int begin_again(char** argv) {
+  log::notice("limpetd begins anew");
+  execv("/proc/self/exe", argv);
+  log::error("limpetd cannot begin anew, ending", {{"error", fail_errno(errno, "execv").error()}});
+  return exit_failed;
 }
 
 }  // namespace
@@ -104,6 +113,8 @@ int main(int argc, char** argv) {
                                  {"libuv", v.libuv},
                                  {"http_parser", v.http_parser},
                                  {"config", config_file.empty() ? "defaults" : config_file}});
-  const int status = serve(*config, config_file);
+  bool again = false;
+  const int status = serve(*config, config_file, &again);
+  if (again && status == 0) return begin_again(argv);
   return status == 0 ? 0 : exit_failed;
 }

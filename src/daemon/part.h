@@ -12,6 +12,7 @@
 #include "daemon/config.h"
 #include "daemon/paths.h"
 #include "loop/loop.h"
+#include "peer/peers.h"
 #include "pki/identity.h"
 
 namespace limpet::store {
@@ -19,6 +20,10 @@ class Store;
 }
 namespace limpet::api {
 class ApiServer;
+class ClusterAccess;
+}  // namespace limpet::api
+namespace limpet::tls {
+class Engine;
 }
 namespace limpet::node {
 class Agent;
@@ -28,7 +33,9 @@ class Images;
 namespace limpet::daemon {
 
 class Leadership;
+class ClusterService;
 class LocalApi;
+class MemberRecords;
 
 // What parts share. Each part fills in what it makes when it starts and takes it away when it stops; a part
 // reads only what earlier parts made. Owned by main, outlives every part.
@@ -43,12 +50,26 @@ struct Device {
   std::function<void(const std::string& reason)> fatal;
   // Starting takes as long as this from now: the service manager is told. Set by the Daemon.
   std::function<void(int64_t ms)> starting_takes;
+  bool stopping = false;  // set by the Daemon
+  // The daemon begins anew with the same arguments, in this process, once everything has stopped.
+  std::function<void(const std::string& reason)> restart;
 
   store::Store* store = nullptr;
   Leadership* leadership = nullptr;
   pki::Identity identity;
   // Called when the identity was renewed; set by whoever serves with it. On an error it is called again.
   std::function<Result<>()> identity_changed;
+  // Of a device that was let into a cluster; empty, 0: it began one of its own.
+  std::string cluster_id;
+  uint64_t member = 0;
+  std::vector<std::string> servers;  // "HOST:PORT" of their APIs
+  std::vector<peer::Member> seeds;   // servers that joining told of, until the store does
+  tls::Engine* tls = nullptr;
+  peer::Peers* peers = nullptr;
+  MemberRecords* members = nullptr;
+  std::function<void()> members_changed;
+  api::ClusterAccess* cluster = nullptr;
+  ClusterService* cluster_service = nullptr;
   api::ApiServer* api = nullptr;
   node::Images* images = nullptr;
   node::Agent* agent = nullptr;

@@ -63,6 +63,7 @@ class ApiPart final : public Part {
     device_.api_version = options.git_version;
     server_ = std::make_unique<api::ApiServer>(device_.loop, device_.clock, device_.random, *device_.store,
                                                std::move(options), nullptr);
+    server_->set_cluster(device_.cluster);
     device_.api = server_.get();
     server_->metrics().add("store", [this](api::MetricsText& out) {
       if (device_.store) describe_store(out, device_.store->stats());

@@ -10,6 +10,7 @@
 #include "api/server.h"
 #include "api/status.h"
 #include "base/log.h"
+#include "daemon/cluster_service.h"
 #include "daemon/local_api.h"
 #include "daemon/metrics.h"
 #include "daemon/parts.h"
@@ -58,16 +59,16 @@ class ListenersPart final : public Part {
   const char* name() const override { return "listeners"; }
 
   Result<> start() override {
-    engine_ = std::make_unique<tls::Engine>(device_.loop, device_.clock);
-    TRY(context_, tls::ServerContext::make(*engine_, tls_options()));
+    TRY(context_, tls::ServerContext::make(*device_.tls, tls_options()));
     const auto limit = static_cast<size_t>(device_.config.limits.api_connections);
-    https_ = std::make_unique<http::Server>(device_.loop, server_options(limit), device_.api->handler());
+    https_ = std::make_unique<http::Server>(device_.loop, server_options(limit),
+                                            device_.cluster_service->public_over(device_.api->handler()));
     socket_ = std::make_unique<http::Server>(device_.loop, server_options(socket_connections),
                                              device_.local->over(device_.api->handler()));
     CHECK_OK(listen());
     device_.identity_changed = [this] { return context_->replace(tls_options()); };
     device_.api->metrics().add("listeners", [this](api::MetricsText& out) {
-      describe_tls(out, engine_->stats());
+      describe_tls(out, device_.tls->stats());
       describe_http(out, https_->counters(), socket_->counters());
     });
     log::info("listening", {{"api", strf("%s:%d", device_.config.listen.api_address.c_str(), tcp_->port())},
@@ -91,7 +92,6 @@ class ListenersPart final : public Part {
           https_.reset();
           socket_.reset();
           context_.reset();
-          engine_.reset();
           done();
         });
       });
@@ -175,7 +175,6 @@ class ListenersPart final : public Part {
   }
 
   Device& device_;
-  std::unique_ptr<tls::Engine> engine_;
   std::unique_ptr<tls::ServerContext> context_;
   std::unique_ptr<http::Server> https_, socket_;
   std::unique_ptr<loop::Listener> tcp_, unix_;

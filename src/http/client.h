@@ -86,13 +86,13 @@ struct ClientRequest {
 };
 
 struct CallEvents {
-  // Before the first byte of the request is written: until then the server cannot have done anything. Again
-  // when a GET is repeated over another connection.
-  std::function<void()> on_sent;
   std::function<void(const MessageHead&)>
       on_response;                                // the final answer's head (interim answers are skipped)
   std::function<void(std::string_view)> on_body;  // valid during the call
   std::function<void(Result<>)> on_end;           // ok: the answer is complete
+  // Before the first byte of the request is written: until then the server cannot have done anything. Again
+  // when a GET is repeated over another connection.
+  std::function<void()> on_sent = {};
 };
 
 class Call {

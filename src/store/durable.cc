@@ -72,7 +72,8 @@ Result<> Durable::read_state(Database& db, Index& index, Loaded& out) {
   return {};
 }
 
-Result<Durable::Loaded> Durable::load(Database& db, Index& index, Random& random, const std::string& join) {
+Result<Durable::Loaded> Durable::load(Database& db, Index& index, Random& random, const Options& options) {
+  const std::string& join = options.join_cluster;
   Loaded out;
   CHECK_OK(read_state(db, index, out));
   TRY(std::optional<Group> group, db.group());
@@ -83,7 +84,7 @@ Result<Durable::Loaded> Durable::load(Database& db, Index& index, Random& random
                     "`limpet reset` removes it");
   }
   if (!group) {
-    group = join.empty() ? Group::begin(random, out.newest.index) : Group::wait(random, join);
+    group = join.empty() ? Group::begin(random, out.newest.index) : Group::wait(random, join, options.join_member);
     CHECK_OK(db.found(*group));
   }
   TRY(out.start, db.start_of(*group));

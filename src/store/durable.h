@@ -35,9 +35,9 @@ class Durable final : public Space,
     Group group;
     raft::Start start;
   };
-  // A file that was never of a group becomes that of a new one, or of one more member of `join`, with the
-  // next transaction.
-  static Result<Loaded> load(Database& db, Index& index, Random& random, const std::string& join);
+  // A file that was never of a group becomes that of a new one, or of one more member of
+  // options.join_cluster, with the next transaction.
+  static Result<Loaded> load(Database& db, Index& index, Random& random, const Options& options);
 
   Durable(loop::Loop& loop, const Options& options, Clock& clock, Random& random,
           std::unique_ptr<Index> index, Loaded loaded, StorageThread& storage,

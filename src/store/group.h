@@ -25,8 +25,8 @@ struct Group {
 
   // A new group of one, whose state is what entries up to `index` led to.
   static Group begin(Random& random, raft::Index index);
-  // A member that waits to be told by the leader of this cluster.
-  static Group wait(Random& random, std::string cluster);
+  // A member that waits to be told by the leader of this cluster. self 0: drawn.
+  static Group wait(Random& random, std::string cluster, raft::MemberId self = 0);
 };
 
 // Shape (version 1): version byte, 16 bytes of the cluster, then varints: self, term, vote, applied index and

@@ -181,7 +181,7 @@ Result<std::unique_ptr<Store>> Store::open(loop::Loop& loop, Options options, Cl
   std::unique_ptr<Database> db = std::move(*opened);
   auto index = std::make_unique<Index>(options.cache_bytes);
   SystemRandom random;
-  TRY(Durable::Loaded loaded, Durable::load(*db, *index, random, options.join_cluster));
+  TRY(Durable::Loaded loaded, Durable::load(*db, *index, random, options));
   // The term of the volatile space: no revision of before may come again.
   auto boot = db->next_boot();
   if (no_room(boot) && reserve->give_up()) boot = db->next_boot();

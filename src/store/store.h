@@ -123,6 +123,7 @@ struct Options {
   size_t log_bytes = 4u << 20;         // of raft log kept in the file for members that are behind
   // Not empty: a new file is that of a member that waits to be told by this cluster's leader; 16 bytes.
   std::string join_cluster = {};
+  uint64_t join_member = 0;  // the id of that member; 0: drawn
   // How time passes for the group; nothing ticks in a group of one.
   int64_t tick_ms = 200;
   uint32_t heartbeat_ticks = 2;
