@@ -50,7 +50,7 @@ class ApiPart final : public Part {
 
   Result<> start() override {
     api::Options options;
-    TRY(options.identity, api::make_identity(device_.identity.service_account_key_pem, options.issuer,
+    TRY(options.identity, api::make_identity({device_.identity.service_account_key_pem}, options.issuer,
                                              device_.clock, device_.random));
     options.cluster_ca_pem = device_.identity.ca_pem;
     device_.reader_gid = group_id(device_.config.listen.socket_group);
