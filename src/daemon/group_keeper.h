@@ -6,6 +6,9 @@
 // thread.
 #pragma once
 
+#include <map>
+
+#include "cluster/voters.h"
 #include "daemon/part.h"
 #include "store/consensus.h"
 
@@ -18,7 +21,11 @@ class GroupKeeper {
   void look();
 
  private:
+  cluster::Group group();
+  int64_t silent_after_ms() const;
+
   Device& device_;
+  std::map<raft::MemberId, int64_t> heard_;  // since this server leads, loop's ms
   loop::Timer timer_;
 };
 
