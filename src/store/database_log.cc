@@ -44,6 +44,19 @@ Result<> Database::found(Group group) {
   return {};
 }
 
+Result<> Database::enter_term(raft::Term term) {
+  Group g = *group_;
+  g.hard_state = {term, 0};
+  CHECK_OK(in_transaction("store.boot.commit", [&] { return set_blob(kGroup, encode(g)); }));
+  group_ = std::move(g);
+  return {};
+}
+
+void Database::enter_term_unwritten(raft::Term term) {
+  group_->hard_state = {term, 0};
+  unwritten_[kGroup] = encode(*group_);
+}
+
 Result<raft::Start> Database::start_of(const Group& group) {
   raft::Start start{group.hard_state, group.applied, group.membership, group.membership_index, {}, {}};
   TRY(start.staged, staged());

@@ -89,6 +89,15 @@ Result<Durable::Loaded> Durable::load(Database& db, Index& index, Random& random
   }
   TRY(out.start, db.start_of(*group));
   out.group = std::move(*group);
+  raft::Membership members = out.start.membership;
+  for (const raft::Entry& entry : out.start.tail) {
+    if (entry.kind != raft::EntryKind::membership) continue;
+    TRY(members, raft::decode_membership(*entry.bytes));
+  }
+  if (!members.sole_voter(out.group.self)) return out;
+  // Volatile revisions were counted by starts before they were by terms.
+  TRY(const int64_t starts, db.get_number("boots"));
+  out.enters = std::max(out.start.hard_state.term, static_cast<raft::Term>(std::max<int64_t>(starts, 0))) + 1;
   return out;
 }
 

@@ -34,6 +34,8 @@ class Durable final : public Space,
     std::deque<std::pair<Revision, RowId>> garbage;  // row that is history from this revision on, ascending
     Group group;
     raft::Start start;
+    // Not 0: it leads at once, in the term after this one, which is above that of any start before.
+    raft::Term enters = 0;
   };
   // A file that was never of a group becomes that of a new one, or of one more member of
   // options.join_cluster, with the next transaction.

@@ -10,6 +10,7 @@ namespace {
 constexpr int64_t kConfirmedMs = 10000;  // for a confirmed read to be applied here
 constexpr uint64_t kWithSnapshot = 8;    // times as much log is kept while a snapshot is sent
 constexpr size_t kRestOfLog = 2;         // of a log that is too long, one part in so many stays
+constexpr raft::Term kMaxTerm = 1u << 30;
 constexpr size_t kMaxBarriers = 8192;    // that wait for the next question
 }  // namespace
 
@@ -17,6 +18,8 @@ constexpr size_t kMaxBarriers = 8192;    // that wait for the next question
 
 Result<> Durable::receive(std::string_view bytes) {
   TRY(raft::Message message, raft::decode_message(bytes));
+  // The upper half of a volatile revision is the term.
+  if (message.term > kMaxTerm) return fail(Errc::corrupt, "a message of a term that no group reaches");
   if (fatal_ || closed_) return stopped();
   replica_.core().receive(std::move(message));
   replica_.pump();
@@ -281,7 +284,8 @@ void Durable::take_over(State& state) {
   newest_id_ = state.loaded.newest.id;
   garbage_ = std::move(state.loaded.garbage);
   pins_.clear();
-  hub_.begin_anew(revision_of(newest_id_));
+  hub_.begin_anew(revision_of(newest_id_),
+                  "this server was given a newer state than the one that was watched");
 }
 
 // Whether these were among what the snapshot holds nobody can tell.
