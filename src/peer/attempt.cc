@@ -20,7 +20,10 @@ Attempt::Attempt(Core& core, std::string device, std::vector<std::string> addres
       addresses_(std::move(addresses)),
       hello_(std::move(hello)),
       done_(std::move(done)),
-      error_{Errc::not_found, strf("no address of device %s is known", device_.c_str()), 0},
+      error_{Errc::not_found,
+             device_.empty() ? "no address of a device is known"
+                             : "no address of device " + device_ + " is known",
+             0},
       timer_(core.loop, "peer.attempt") {
   timer_.start(0, [this] { next(); });
 }
