@@ -49,14 +49,17 @@ void Controller::Impl::tell_node(const Object& node, bool warning, const char* r
 void Controller::Impl::node_changed(const NodeView* old, const NodeView* now) {
   if (old && (!now || now->uid != old->uid)) {
     health.gone(old->name);
+    const std::string& name = old->name;
     tell_node(*old, false, "RemovingNode",
-              "Node " + old->name + " event: Removing Node " + old->name + " from Controller");
+              "Node " + name + " event: Removing Node " + name + " from Controller");
+    // Its pods have no node any more, for a while or for good.
+    if (started && !now)
+      caches.pods.each([&](const PodView& pod) {
+        if (pod.node == name) quarantine(name);
+      });
     old = nullptr;
   }
-  if (!now) {
-    look_at_hold();
-    return;
-  }
+  if (!now) return look_at_hold();
   health.seen(now->name, now_ms());
   missing.erase(now->name);
   if (!old) {

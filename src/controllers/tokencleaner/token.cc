@@ -23,9 +23,9 @@ std::optional<int64_t> time_left_ms(const TokenView& token, WallTime now) {
   if (token.expiration.empty()) return std::nullopt;
   const Result<WallTime> end = parse_rfc3339(token.expiration);
   if (!end || *end <= now) return 0;
-  // Rounded up: at the end of this time it has expired.
+  // A little more, not less: at the end of this time it has expired.
   const int64_t seconds = std::min(end->seconds - now.seconds, kLongestS);
-  return seconds * 1000 + (end->nanos - now.nanos + 999'999) / 1'000'000;
+  return seconds * 1000 + (end->nanos - now.nanos) / 1'000'000 + 1;
 }
 
 }  // namespace limpet::controllers
