@@ -2,6 +2,9 @@
 
 #include <charconv>
 
+#include "cluster/authority.h"
+#include "cluster/signing.h"
+
 namespace limpet::daemon {
 namespace {
 constexpr std::string_view wraps_prefix = "limpet/data-key/";
@@ -26,8 +29,20 @@ Result<KeyRing::Prepared> KeyRing::first_time() {
   Prepared out{cluster::make_data_key(1, device_.random), {}};
   TRY(const pki::PrivateKey own, own_key());
   TRY(std::string wrap, cluster::wrap_data_key(out.data_key, device_.node_name, own.spki(), device_.random));
-  out.ops.push_back({store::Op::Type::put, cluster::data_key_path(out.data_key.generation, device_.node_name),
-                     std::move(wrap), 0});
+  const auto put = [&out](std::string key, std::string value) {
+    out.ops.push_back({store::Op::Type::put, std::move(key), std::move(value), 0});
+  };
+  put(cluster::data_key_path(out.data_key.generation, device_.node_name), std::move(wrap));
+  const pki::Identity& id = device_.identity;
+  const cluster::Authorities authorities{.since = device_.clock.wall().seconds,
+                                         .current = {id.ca_pem, id.ca_key_pem}};
+  const cluster::SigningKeys signing{.current_pem = id.service_account_key_pem};
+  const std::pair<std::string_view, std::string> values[] = {{cluster::authority_path, encode(authorities)},
+                                                             {cluster::signing_path, encode(signing)}};
+  for (const auto& [path, plain] : values) {
+    TRY(std::string sealed, cluster::seal_value(out.data_key, path, plain, device_.random));
+    put(std::string(path), std::move(sealed));
+  }
   return out;
 }
 
