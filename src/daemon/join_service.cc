@@ -3,6 +3,8 @@
 #include "api/cluster_access.h"
 #include "api/object.h"
 #include "base/log.h"
+#include "base/sha256.h"
+#include "daemon/denied.h"
 #include "daemon/leadership.h"
 #include "daemon/local_api.h"
 #include "daemon/member_records.h"
@@ -184,6 +186,7 @@ Result<store::Txn> JoinService::transaction(const Attempt& attempt, const KeyRin
   }
   txn.ops.push_back(put(cluster::device_key(device.name), encode(device),
                         attempt.holder ? attempt.holder->mod_revision : 0));
+  txn.ops.push_back({store::Op::Type::remove, denied_key(sha256_hex(device.spki)), "", std::nullopt});
   if (device.role == cluster::Role::server) {
     txn.ops.push_back(put(cluster::member_key(device.member), encode(device), std::nullopt));
     TRY(std::string wrap, cluster::wrap_data_key(keys.data_key, device.name, device.spki, device_.random));

@@ -34,6 +34,7 @@ namespace limpet::daemon {
 
 class Leadership;
 class ClusterService;
+class Denied;
 class LocalApi;
 class MemberRecords;
 
@@ -67,6 +68,7 @@ struct Device {
   tls::Engine* tls = nullptr;
   peer::Peers* peers = nullptr;
   MemberRecords* members = nullptr;
+  Denied* denied = nullptr;
   std::function<void()> members_changed;
   api::ClusterAccess* cluster = nullptr;
   ClusterService* cluster_service = nullptr;

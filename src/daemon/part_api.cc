@@ -7,8 +7,10 @@
 #include "api/identity.h"
 #include "api/server.h"
 #include "base/log.h"
+#include "daemon/denied.h"
 #include "daemon/metrics.h"
 #include "daemon/parts.h"
+#include "pki/device.h"
 
 namespace limpet::daemon {
 namespace {
@@ -52,6 +54,15 @@ class ApiPart final : public Part {
     api::Options options;
     TRY(options.identity, api::make_identity({device_.identity.service_account_key_pem}, options.issuer,
                                              device_.clock, device_.random));
+    options.identity.read_certificate = [this, read = std::move(options.identity.read_certificate)](
+                                            std::string_view der) -> Result<api::User> {
+      TRY(api::User user, read(der));
+      if (!user.in(pki::nodes_group) || !device_.denied) return user;
+      TRY(const pki::Certificate certificate, pki::parse_certificate(der));
+      if (device_.denied->has(certificate))
+        return fail(Errc::unauthenticated, user.name + " was removed from this cluster");
+      return user;
+    };
     options.cluster_ca_pem = device_.identity.ca_pem;
     device_.reader_gid = group_id(device_.config.listen.socket_group);
     options.reader_gid = device_.reader_gid;

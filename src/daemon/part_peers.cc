@@ -6,6 +6,7 @@
 #include "base/log.h"
 #include "daemon/cluster_link.h"
 #include "daemon/cluster_service.h"
+#include "daemon/denied.h"
 #include "daemon/leadership.h"
 #include "daemon/member_records.h"
 #include "daemon/names.h"
@@ -37,6 +38,7 @@ class PeersPart final : public Part {
     group.on_message([this](raft::MemberId to, std::string bytes) { peers_->send(to, std::move(bytes)); });
     records_ = std::make_unique<MemberRecords>(device_.loop, device_.store->durable(),
                                                [this] { records_changed(); });
+    denied_ = std::make_unique<Denied>(device_.loop, device_.store->durable(), [this] { peers_->recheck(); });
     link_ = std::make_unique<ClusterLink>(device_.loop, group, *peers_);
     link_->on_change([this] {
       if (device_.api) device_.api->leadership_changed();
@@ -51,6 +53,7 @@ class PeersPart final : public Part {
     device_.tls = engine_.get();
     device_.peers = peers_.get();
     device_.members = records_.get();
+    device_.denied = denied_.get();
     device_.cluster = link_.get();
     log::info("listening for other devices",
               {{"address", strf("%s:%d", device_.config.listen.peers_address.c_str(), peers_->port())}});
@@ -60,6 +63,7 @@ class PeersPart final : public Part {
   void stop(loop::Task done) override {
     device_.cluster = nullptr;
     device_.members = nullptr;
+    device_.denied = nullptr;
     device_.peers = nullptr;
     device_.tls = nullptr;
     address_watch_.reset();
@@ -70,6 +74,7 @@ class PeersPart final : public Part {
         forwarded_.reset();
         link_.reset();
         records_.reset();
+        denied_.reset();
         peers_->stop();
         peers_.reset();
         engine_.reset();
@@ -137,6 +142,11 @@ class PeersPart final : public Part {
   // A server that has just joined knows nobody yet, and believes who has a server's certificate of its
   // cluster.
   std::optional<peer::Refusal> judge(const peer::Caller& caller) const {
+    if (denied_ && denied_->has(caller.certificate)) {
+      return peer::Refusal{
+          peer::Reason::denied,
+          strf("%s was removed from this cluster: it has to join again", caller.about.name.c_str())};
+    }
     if (!peer::between_servers(caller.kind) || !records_ || records_->all().empty()) return std::nullopt;
     const MemberRecord* record = records_->find(caller.about.member);
     if (!record)
@@ -227,6 +237,7 @@ class PeersPart final : public Part {
   std::unique_ptr<tls::Engine> engine_;
   std::unique_ptr<peer::Peers> peers_;
   std::unique_ptr<MemberRecords> records_;
+  std::unique_ptr<Denied> denied_;
   std::unique_ptr<ClusterLink> link_;
   std::unique_ptr<http::Server> forwarded_;
   std::unique_ptr<AddressWatch> address_watch_;

@@ -56,10 +56,10 @@ class StorePart final : public Part {
   }
 
  private:
-  // lan: a heartbeat every 480 ms; a follower that hears none for 0.96 to 1.92 s asks for votes. metered:
-  // every 10 s, and 20 to 40 s.
+  // lan: a heartbeat every half second; a follower that hears none for one to two seconds asks for votes.
+  // metered: every 10 s, and 20 to 40 s.
   void set_pace(store::Options& options) const {
-    options.tick_ms = device_.config.cluster.profile == "metered" ? 5'000 : 240;
+    options.tick_ms = device_.config.cluster.profile == "metered" ? 5'000 : 250;
     options.heartbeat_ticks = 2;
     options.election_ticks = 4;
   }

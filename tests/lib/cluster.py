@@ -130,7 +130,8 @@ class Cluster:
                     self._deaf(other)
 
     def _rules(self, device, rules, table="cut"):
-        text = f"table inet {table} {{ }}\ndelete table inet {table}\ntable inet {table} {{ chain in {{ type filter hook input priority -10;\n{rules} }} }}\n"
+        text = (f"table inet {table} {{\n}}\ndelete table inet {table}\ntable inet {table} {{\nchain in {{\n"
+                f"type filter hook input priority -10;\n{rules}}}\n}}\n")
         subprocess.run(device.prefix + ["nft", "-f", "-"], input=text, text=True, check=True)
 
     def _deaf(self, device):
