@@ -61,8 +61,7 @@ class JoinerImpl final : public Joiner {
     TRY(const std::string body, request());
     tls::ClientOptions trust;
     trust.ca_pin = token.ca_sha256;
-    trust.authority =
-        "the authority that the token names: it is of another cluster, or something stands between";
+    trust.authority = "the authority of the cluster that the token names";
     TRY(context_, tls::ClientContext::make(engine_, trust));
     dialer_ = std::make_unique<PinnedDialer>(*context_);
     client_ = std::make_unique<http::Client>(loop_, *dialer_);
