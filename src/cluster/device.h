@@ -34,7 +34,7 @@ struct Device {
   std::vector<std::string> addresses;  // HOST:PORT, [ADDRESS]:PORT
   int api_port = default_api_port;
   int64_t joined_at = 0;  // seconds since 1970
-  std::string spki;       // public half of device.key
+  std::string spki;       // public half of node.key
   std::string version;    // of limpet, when it joined
   DeviceState state = DeviceState::active;
 };
