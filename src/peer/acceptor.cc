@@ -2,6 +2,7 @@
 
 #include <algorithm>
 
+#include "base/failpoint.h"
 #include "base/log.h"
 #include "peer/address.h"
 #include "peer/check.h"
@@ -72,6 +73,7 @@ void Acceptor::greeted(std::list<std::unique_ptr<Greeting>>::iterator at, Greeti
                 outcome.hello.stream, in_group(outcome.certificate, kServersGroup),
                 outcome.address,      std::move(outcome.certificate)};
   outcome.refused = core_.callbacks.judge(caller);
+  if (LIMPET_FAILPOINT("peer.admit")) outcome.refused = {Reason::busy, "failpoint peer.admit"};
   const bool raft = caller.kind == Kind::raft;  // one a member: bounded by their number
   if (!outcome.refused && !raft && registry_->open.size() >= core_.options.limits.connections) {
     outcome.refused = {Reason::busy, strf("device %s has as many connections as it may (%zu)",

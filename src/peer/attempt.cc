@@ -9,10 +9,17 @@
 
 namespace limpet::peer {
 
+namespace {
+
+// The kernel gives up a connection whose bytes nobody takes for so long. Without this, one whose other side
+// lost its power stays for a quarter of an hour, and after an outage nothing is sent again for as long as it
+// lasted. For raft alone: whoever reads a log may stop reading it for a while.
 void limit_silence(const loop::Stream& stream, int64_t ms) {
   const auto limit = static_cast<unsigned>(ms);
   if (stream.fd() >= 0) setsockopt(stream.fd(), IPPROTO_TCP, TCP_USER_TIMEOUT, &limit, sizeof limit);
 }
+
+}  // namespace
 
 Attempt::Attempt(Core& core, std::string device, std::vector<std::string> addresses, Hello hello, Done done)
     : core_(core),
@@ -47,7 +54,7 @@ void Attempt::next() {
 }
 
 void Attempt::connected(std::unique_ptr<loop::Stream> stream) {
-  limit_silence(*stream, core_.options.timing.stall_ms);
+  if (hello_.kind == Kind::raft) limit_silence(*stream, core_.options.timing.stall_ms);
   timer_.start(core_.options.timing.hello_ms, [this] {
     failed({Errc::timeout,
             strf("device %s took the connection and did not answer the hello within %lld ms", device_.c_str(),

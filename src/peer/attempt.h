@@ -60,7 +60,4 @@ class Attempt {
   loop::Timer timer_;
 };
 
-// The kernel gives up a connection whose bytes nobody acknowledges for so long. Nothing on other streams.
-void limit_silence(const loop::Stream& stream, int64_t ms);
-
 }  // namespace limpet::peer

@@ -1,6 +1,5 @@
 #include "peer/greeting.h"
 
-#include "peer/attempt.h"
 #include "peer/check.h"
 #include "peer/text.h"
 
@@ -9,7 +8,6 @@ namespace limpet::peer {
 Greeting::Greeting(Core& core, tls::ServerContext& context, std::unique_ptr<loop::Stream> stream, Done done)
     : core_(core), done_(std::move(done)), deadline_(core.loop, "peer.greeting") {
   out_.address = stream->peer();
-  limit_silence(*stream, core.options.timing.stall_ms);
   deadline_.start(core.options.timing.hello_ms, [this] {
     refuse(Reason::silent,
            strf("no hello came within %lld ms", static_cast<long long>(core_.options.timing.hello_ms)));

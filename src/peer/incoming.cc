@@ -1,5 +1,7 @@
 #include "peer/incoming.h"
 
+#include "base/failpoint.h"
+
 namespace limpet::peer {
 
 Incoming::Incoming(Core& core, Caller caller, std::unique_ptr<tls::Stream> stream, Counts& counts,
@@ -54,6 +56,7 @@ void Incoming::deliver() {
     }
     if (!*next) break;
     ++counts_.messages;
+    if (LIMPET_FAILPOINT("peer.receive")) continue;
     core_.callbacks.on_raft(caller_.about.member, (*next)->payload);
   }
   delivering_ = false;

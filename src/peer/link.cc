@@ -2,6 +2,7 @@
 
 #include <algorithm>
 
+#include "base/failpoint.h"
 #include "base/log.h"
 
 namespace limpet::peer {
@@ -42,6 +43,7 @@ void Link::wait(int64_t ms) {
 }
 
 void Link::dial() {
+  if (LIMPET_FAILPOINT("peer.dial")) return broke({Errc::io, "failpoint peer.dial", 0});
   state_ = LinkState::connecting;
   stats_.next_attempt_ms = -1;
   attempt_ = std::make_unique<Attempt>(
@@ -85,7 +87,8 @@ void Link::up(Greeted greeted) {
 
 void Link::send(std::string message) {
   const size_t size = message.size() + kFrameHead;
-  if (state_ != LinkState::up || (queued() != 0 && queued() + size > core_.options.limits.queue_bytes)) {
+  if (LIMPET_FAILPOINT("peer.send") || state_ != LinkState::up ||
+      (queued() != 0 && queued() + size > core_.options.limits.queue_bytes)) {
     ++stats_.messages_dropped;
     return lost();
   }

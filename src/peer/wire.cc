@@ -245,7 +245,7 @@ Result<std::optional<Frame>> FrameReader::next() {
   }
   // Nobody looks at what was handed out any more.
   buffer_.erase(0, std::exchange(at_, 0));
-  if (buffer_.empty() && buffer_.capacity() > keep_buffer) buffer_ = {};
+  if (buffer_.capacity() > keep_buffer && buffer_.size() < keep_buffer) buffer_.shrink_to_fit();
   return std::optional<Frame>();
 }
 

@@ -149,7 +149,7 @@ TEST_CASE("an agent dials servers by name and does not listen") {
 TEST_CASE("a dial that cannot be says why") {
   Site site;
   PeersOptions options = site.options(1, "a");
-  options.timing.hello_ms = 300;
+  options.timing.hello_ms = 1'000;
   Device a(site, options);
   RawServer mute(site, site.credentials("b"));
   struct Row {
@@ -175,7 +175,7 @@ TEST_CASE("a dial that cannot be says why") {
                "no/address: 'no/address' is no address of a device: the host is no name and no IP address"},
            Row{{.member = 0, .name = "b", .addresses = {mute.address()}},
                Errc::timeout,
-               mute.address() + ": device b took the connection and did not answer the hello within 300 ms"},
+               mute.address() + ": device b took the connection and did not answer the hello within 1000 ms"},
        }) {
     CAPTURE(row.error);
     Result_ result;

@@ -1,4 +1,5 @@
 // Two and three devices with each other.
+#include "base/failpoint.h"
 #include "support.h"
 
 using namespace limpet;
@@ -327,3 +328,22 @@ TEST_CASE("options that cannot be are refused with what is wrong") {
     CHECK_MESSAGE(made.error().message.find(row.error) != std::string::npos, made.error().message);
   }
 }
+
+#ifdef LIMPET_FAILPOINTS
+TEST_CASE("failpoints: a message is lost on either side, a dial fails, a caller is not let in") {
+  Site site;
+  Device a(site, 1, "a"), b(site, 2, "b");
+  failpoint::arm("peer.dial=error@1,peer.admit=error@1");
+  a.peers->set_members({{2, "b", {b.address()}}});
+  require_up(site, a, 2);
+  failpoint::arm("peer.send=error@2,peer.receive=error@2");
+  for (const char* text : {"one", "two", "three", "four"}) a.peers->send(2, text);  // "two" does not leave
+  REQUIRE(site.until([&] { return b.got.size() == 2; }));
+  failpoint::arm("");
+  CHECK(b.got[0].second == "one");
+  CHECK(b.got[1].second == "four");
+  CHECK(a.to(2).failures == 2);
+  CHECK(a.to(2).refused[static_cast<size_t>(Reason::busy)] == 1);
+  CHECK(a.to(2).messages_dropped == 1);
+}
+#endif
