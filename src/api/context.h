@@ -31,8 +31,6 @@
 
 namespace limpet::api {
 
-class Sweeper;
-
 // Something that lives beyond the callback that made it: a list being streamed, a watch, a log, a terminal.
 // Kept by Core until it says finish(); stop() ends it from outside.
 class Session : public std::enable_shared_from_this<Session> {
@@ -58,10 +56,9 @@ struct Core : std::enable_shared_from_this<Core> {
   std::list<Call*> timed;            // calls with a time limit, oldest first
   NodeAccess* nodes = nullptr;       // null: no device to ask (answers 503)
   ClusterAccess* cluster = nullptr;  // null: a device that is a cluster of its own
-  Sweeper* sweeper = nullptr;        // told of owners and namespaces that went
-  uint64_t settled_term = 0;    // leading in it, with all of earlier terms in the state here
-  uint64_t work_term = 0;       // of the background work: its writes happen in this term or not at all
-  bool ready = false;           // built-in namespaces exist
+  uint64_t settled_term = 0;         // leading in it, with all of earlier terms in the state here
+  uint64_t work_term = 0;            // of the background work: its writes happen in this term or not at all
+  bool ready = false;                // built-in namespaces exist
   bool stopping = false;
   std::unordered_map<Session*, std::shared_ptr<Session>> sessions;
 
@@ -105,8 +102,8 @@ class Call : public std::enable_shared_from_this<Call> {
   std::optional<std::list<Call*>::iterator> timed;  // place in Core::timed
   uint64_t term = 0;    // in which this server decides as the leader; 0: it does not, or is no cluster's
   bool newest = false;  // the state here was found to be the newest, after the request came
-  // A write that has not come to a commit yet: what is answered rests on the belief to be the leader, which is
-  // confirmed before the answer leaves. To be taken back by whoever committed.
+  // A write that has not come to a commit yet: what is answered rests on the belief to be the leader, which
+  // is confirmed before the answer leaves. To be taken back by whoever committed.
   bool unconfirmed = false;
 
   const http::Request& request() const { return exchange_->request(); }
