@@ -86,11 +86,11 @@ http::Headers Call::headers(std::string_view content_type) const {
 
 // A leader that was replaced and does not know it sees a state of before. Its commits fail, but an answer
 // without one (not found, already so, a dry run) would be as old as what it knows.
-void Call::confirm(std::function<void(Call&)> answer) {
+void Call::confirm(std::function<void(Call&)> go_on) {
   unconfirmed = false;
-  if (core.single()) return answer(*this);
-  core.cluster->barrier([self = shared_from_this(), answer = std::move(answer)](Result<> confirmed) {
-    if (confirmed && self->core.leads_in(self->term)) return answer(*self);
+  if (core.single()) return go_on(*this);
+  core.cluster->barrier([self = shared_from_this(), go_on = std::move(go_on)](Result<> confirmed) {
+    if (confirmed && self->core.leads_in(self->term)) return go_on(*self);
     self->fail(status::unavailable("this server may have ceased to be the leader; nothing was done", 1));
   });
 }

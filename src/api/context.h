@@ -137,7 +137,7 @@ class Call : public std::enable_shared_from_this<Call> {
 
  private:
   http::Headers headers(std::string_view content_type) const;
-  void confirm(std::function<void(Call&)> answer);
+  void confirm(std::function<void(Call&)> go_on);
 
   std::shared_ptr<Core> owner_;
   http::ExchangePtr exchange_;

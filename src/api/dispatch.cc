@@ -72,7 +72,7 @@ void serve_as_leader(const CallPtr& call, Place place, Filter authorisation) {
   settle(call->core, [call, place, authorisation](Result<> settled) {
     if (!settled) return call->fail(status::from_error(settled.error()));
     if (!call->term) call->term = call->core.term();
-    call->unconfirmed = place == Place::leader && !call->core.single();
+    call->unconfirmed = place == Place::leader;
     serve(call, authorisation);
   });
 }
@@ -99,6 +99,11 @@ void dispatch(CallPtr call, Filter authorisation) {
     // Asked again it would be the same: no Retry-After.
     if (call->term == 0 || !core.leads_in(call->term))
       return call->fail(status::unavailable(kNotLeading + std::string(" in the term of this decision"), 0));
+  }
+  // Nothing to be asked of anybody: as without a cluster.
+  if (core.single()) {
+    if (!call->term) call->term = core.term();
+    return serve(call, authorisation);
   }
   const Place place = place_of(call->info);
   if (place == Place::here || place == Place::here_newest) return serve_here(call, place, authorisation);

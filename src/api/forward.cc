@@ -21,6 +21,15 @@ bool of_connection(std::string_view name) {
 }
 
 class Forward final : public Session {
+  // Before its use, since its type is deduced.
+  template <class F>
+  auto guarded(F f) {
+    return [weak = weak_from_this(), this, f = std::move(f)](auto&&... args) mutable {
+      std::shared_ptr<Session> keep = weak.lock();
+      if (keep && phase_ != Phase::over) f(std::forward<decltype(args)>(args)...);
+    };
+  }
+
  public:
   Forward(CallPtr call, std::function<void(CallPtr)> lead)
       : call_(std::move(call)), lead_(std::move(lead)), timer_(call_->core.loop, "forward") {}
@@ -55,14 +64,6 @@ class Forward final : public Session {
 
   ClusterAccess& cluster() { return *call_->core.cluster; }
   bool watch() const { return call_->info.verb == "watch"; }
-
-  template <class F>
-  auto guarded(F f) {
-    return [weak = weak_from_this(), this, f = std::move(f)](auto&&... args) mutable {
-      std::shared_ptr<Session> keep = weak.lock();
-      if (keep && phase_ != Phase::over) f(std::forward<decltype(args)>(args)...);
-    };
-  }
 
   void attempt() {
     timer_.stop();
