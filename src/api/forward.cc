@@ -179,6 +179,7 @@ http::Request forwarded_request(const Call& call) {
 
 void forward(const CallPtr& call, std::function<void(CallPtr)> lead) {
   ++call->core.metrics.forwarded;
+  call->resource = schema::find_resource(call->info.group, call->info.version, call->info.resource);
   auto session = std::make_shared<Forward>(call, std::move(lead));
   call->core.keep(session);
   session->start();

@@ -1,5 +1,7 @@
 #include "api/remote_user.h"
 
+#include <algorithm>
+
 namespace limpet::api {
 namespace {
 

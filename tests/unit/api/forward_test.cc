@@ -172,7 +172,7 @@ TEST_CASE("an answer that takes too long is given up, and its outcome unknown") 
   c.b->line = Line::silent;
   Open o = c.b->open(post(kMaps, config_map("x")));
   c.turns(10);
-  c.clock.advance(2000);
+  c.clock.advance_ms(2000);
   REQUIRE(c.until([&] { return o.answer->over; }));
   CHECK(o.answer->status == 504);
   CHECK(o.answer->headers.get("Retry-After").empty());
