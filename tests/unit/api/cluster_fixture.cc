@@ -36,7 +36,8 @@ Node::Node(Cluster& cluster, const std::function<void(api::Options&)>& change) :
   api =
       std::make_unique<ApiServer>(cluster.loop, cluster.clock, cluster.random, *store, std::move(o), nullptr);
   api->set_cluster(this);
-  client_ = std::make_unique<http::Client>(cluster.loop, *this);
+  http::Dialer& dialer = *this;
+  client_ = std::make_unique<http::Client>(cluster.loop, dialer);
   listen();
 }
 

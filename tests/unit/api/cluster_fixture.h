@@ -77,7 +77,7 @@ enum class Line { up, refused, silent };
 
 class Cluster;
 
-class Node final : public ClusterAccess, private http::PlainDialer {
+class Node final : public ClusterAccess, private http::Dialer {
  public:
   Node(Cluster& cluster, const std::function<void(api::Options&)>& change);
   ~Node() override;
@@ -115,6 +115,10 @@ class Node final : public ClusterAccess, private http::PlainDialer {
  private:
   std::unique_ptr<Dial> connect(loop::Loop& loop, const http::Origin& where, int64_t timeout_ms,
                                 Done done) override;
+  std::unique_ptr<Dial> secure(loop::Loop&, std::unique_ptr<loop::Stream>, const http::Origin&,
+                               Done) override {
+    return nullptr;  // not asked for
+  }
   void listen();
 
   Cluster& cluster_;

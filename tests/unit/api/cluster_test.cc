@@ -45,8 +45,8 @@ TEST_CASE("each request is served where it belongs, whoever is asked") {
       {"HEAD", kMaps + "/seed", "", "", false, 200},
       {"GET", kMaps + "/absent", "", "", false, 404},
       {"GET", "/apis/apps/v1/namespaces/default/deployments/absent/scale", "", "", false, 404},
-      {"GET", kPods + "/absent/log", "", "", false, 404},
-      {"POST", kPods + "/absent/exec?command=a&stdout=1", "", "", false, 404},
+      {"GET", kPods + "/absent/log", "", "", false, 503},  // no device to ask
+      {"POST", kPods + "/absent/exec?command=a&stdout=1", "", "", false, 503},
       {"POST", "/apis/authorization.k8s.io/v1/selfsubjectaccessreviews",
        R"({"apiVersion":"authorization.k8s.io/v1","kind":"SelfSubjectAccessReview","spec":{}})", "", false,
        201},
