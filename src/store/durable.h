@@ -39,6 +39,8 @@ class Durable final : public Space,
   };
   // A file that was never of a group becomes that of a new one, or of one more member of `join`, with the
   // next transaction.
+  // Its newest row, its keys and what of it is history; `corrupt` when they do not belong together.
+  static Result<> read_state(Database& db, Index& index, Loaded& out);
   static Result<Loaded> load(Database& db, Index& index, Random& random, const std::string& join);
 
   Durable(loop::Loop& loop, const Options& options, Clock& clock, Random& random,
@@ -121,7 +123,6 @@ class Durable final : public Space,
   void standing(const raft::Standing& standing) override;
   void complaint(const std::string& what) override;
 
-  static Result<> read_state(Database& db, Index& index, Loaded& out);
   static Result<std::shared_ptr<State>> read_again(Database& db, size_t cache_bytes);
   void take_over(State& state);
   void pace();
