@@ -113,6 +113,17 @@ class Database {
   Result<SnapshotPart> read_part(SnapshotCursor& cursor);
   Result<std::optional<raft::Staged>> staged();
 
+  // ---- surgery (surgery.h), within atomically() ----
+  // One transaction: whole or not at all.
+  Result<> atomically(const char* commit_point, const std::function<Result<>()>& body) {
+    return in_transaction(commit_point, body);
+  }
+  // A snapshot that is whole and newer than the state and its log is the state now; any other one is gone.
+  Result<> install_staged();
+  Result<> add_rows(const std::vector<Change>& changes);
+  // The file is of this group, with no log; what is older than the revision counts as compacted.
+  Result<> refound(const Group& group, Revision compacted);
+
   Result<Row> read(RowId id, std::string_view key);
   // The rows of all keys in (after, end) that existed at `revision`, at most limit.
   Result<std::vector<Row>> list_at(std::string_view after_or_prefix, bool inclusive, std::string_view end,

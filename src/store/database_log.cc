@@ -57,6 +57,19 @@ void Database::enter_term_unwritten(raft::Term term) {
   unwritten_[kGroup] = encode(*group_);
 }
 
+Result<> Database::add_rows(const std::vector<Change>& changes) {
+  for (const Change& c : changes) CHECK_OK(insert(c));
+  return {};
+}
+
+Result<> Database::refound(const Group& g, Revision compacted) {
+  CHECK_OK(clear_log_from(0));
+  CHECK_OK(unstage());
+  CHECK_OK(set_number("compacted", compacted));
+  group_ = g;
+  return set_blob(kGroup, encode(g));
+}
+
 Result<raft::Start> Database::start_of(const Group& group) {
   raft::Start start{group.hard_state, group.applied, group.membership, group.membership_index, {}, {}};
   TRY(start.staged, staged());

@@ -109,8 +109,9 @@ raft::Options raft_options(raft::MemberId self, const Options& options, Random& 
   out.heartbeat_ticks = options.heartbeat_ticks;
   out.election_ticks = options.election_ticks;
   out.max_cache_bytes = std::min(out.max_cache_bytes, options.log_bytes);
-  // This side's queue is the bound.
-  out.max_pending_bytes = kMaxQueueBytes;
+  // What one turn proposes always fits; what waits for the others, or twice that for this disk, is bounded by
+  // it beside the queue.
+  out.max_pending_bytes = 2 * kBatchBytes;
   return out;
 }
 }  // namespace

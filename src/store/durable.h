@@ -37,6 +37,8 @@ class Durable final : public Space,
     // Not 0: it leads at once, in the term after this one, which is above that of any start before.
     raft::Term enters = 0;
   };
+  // Its newest row, its keys and what of it is history; `corrupt` when they do not belong together.
+  static Result<> read_state(Database& db, Index& index, Loaded& out);
   // A file that was never of a group becomes that of a new one, or of one more member of
   // options.join_cluster, with the next transaction.
   static Result<Loaded> load(Database& db, Index& index, Random& random, const Options& options);
@@ -122,7 +124,6 @@ class Durable final : public Space,
   void standing(const raft::Standing& standing) override;
   void complaint(const std::string& what) override;
 
-  static Result<> read_state(Database& db, Index& index, Loaded& out);
   static Result<std::shared_ptr<State>> read_again(Database& db, size_t cache_bytes);
   void take_over(State& state);
   void pace();

@@ -10,7 +10,6 @@ namespace {
 constexpr int64_t kConfirmedMs = 10000;  // for a confirmed read to be applied here
 constexpr uint64_t kWithSnapshot = 8;    // times as much log is kept while a snapshot is sent
 constexpr size_t kRestOfLog = 2;         // of a log that is too long, one part in so many stays
-constexpr raft::Term kMaxTerm = 1u << 30;
 constexpr size_t kMaxBarriers = 8192;    // that wait for the next question
 }  // namespace
 
@@ -18,7 +17,6 @@ constexpr size_t kMaxBarriers = 8192;    // that wait for the next question
 
 Result<> Durable::receive(std::string_view bytes) {
   TRY(raft::Message message, raft::decode_message(bytes));
-  // The upper half of a volatile revision is the term.
   if (message.term > kMaxTerm) return fail(Errc::corrupt, "a message of a term that no group reaches");
   if (fatal_ || closed_) return stopped();
   replica_.core().receive(std::move(message));

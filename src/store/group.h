@@ -12,6 +12,9 @@
 
 namespace limpet::store {
 
+// The upper half of a volatile revision is the term.
+constexpr raft::Term kMaxTerm = 1u << 30;
+
 struct Group {
   // Random, given to the first member: members of two clusters never take each other for one.
   std::string cluster;  // 16 bytes
