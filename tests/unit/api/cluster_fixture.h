@@ -14,9 +14,9 @@ namespace limpet::api::test {
 class ScriptedStore final : public store::Store {
  public:
   explicit ScriptedStore(std::unique_ptr<store::Store> s)
-      : durable_(*this, s->durable()), store_(std::move(s)) {}
+      : durable_(*this, s->durable(), true), transient_(*this, s->transient(), false), store_(std::move(s)) {}
   store::Space& durable() override { return durable_; }
-  store::Space& transient() override { return store_->transient(); }
+  store::Space& transient() override { return transient_; }
   store::Consensus& consensus() override { return store_->consensus(); }
   void retain(const std::string& prefix, store::Retention r) override { store_->retain(prefix, r); }
   void save(const std::string& name, std::string bytes, std::function<void(Result<>)> done) override {
@@ -39,13 +39,14 @@ class ScriptedStore final : public store::Store {
   std::vector<uint64_t> terms;  // of the commits that were asked for
 
  private:
-  class Durable final : public store::Space {
+  class Scripted final : public store::Space {
    public:
-    Durable(ScriptedStore& script, store::Space& space) : script_(script), space_(space) {}
+    Scripted(ScriptedStore& script, store::Space& space, bool durable)
+        : script_(script), space_(space), durable_(durable) {}
     void commit(store::Txn txn, std::function<void(Result<store::Committed>)> done) override {
-      script_.terms.push_back(txn.term);
+      if (durable_) script_.terms.push_back(txn.term);
       txn.term = 0;
-      if (script_.failure) return done(limpet::fail(*script_.failure, "as the test has it"));
+      if (durable_ && script_.failure) return done(limpet::fail(*script_.failure, "as the test has it"));
       space_.commit(std::move(txn), std::move(done));
     }
     void get(const std::string& key, std::function<void(Result<std::optional<store::Item>>)> done) override {
@@ -66,9 +67,10 @@ class ScriptedStore final : public store::Store {
    private:
     ScriptedStore& script_;
     store::Space& space_;
+    const bool durable_;  // commits of which are remembered, and fail
   };
 
-  Durable durable_;
+  Scripted durable_, transient_;
   std::unique_ptr<store::Store> store_;
 };
 

@@ -141,7 +141,7 @@ TEST_CASE("who is not let in, and why") {
          w.holder = w.device("edge-7", 9);
          w.token.secret = "0123456789abcdeg";
        },
-       "unauthenticated: the join token abc123 is not known here: it was removed, or was not copied whole"},
+       "unauthenticated: the join token abc123 is not known here: it has expired, was removed, or was not copied whole"},
       {"a key that was revoked",
        [](World& w) {
          w.holder = w.device("edge-7", 9);

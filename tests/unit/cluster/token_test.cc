@@ -156,22 +156,22 @@ TEST_CASE("who may join with a token, and why not") {
       {"another role", nothing, Role::agent, false,
        "permission_denied: the join token abc123 is for role server, and this device wants role agent"},
       {"another id", set("token-id", "abc124"), Role::server, false,
-       "unauthenticated: the join token abc123 is not known here: it was removed, or was not copied whole"},
+       "unauthenticated: the join token abc123 is not known here: it has expired, was removed, or was not copied whole"},
       {"another secret", set("token-secret-sha256", sha256_hex("0123456789abcdeg")), Role::server, false,
-       "unauthenticated: the join token abc123 is not known here: it was removed, or was not copied whole"},
+       "unauthenticated: the join token abc123 is not known here: it has expired, was removed, or was not copied whole"},
       {"no secret", drop("token-secret-sha256"), Role::server, false,
-       "unauthenticated: the join token abc123 is not known here: it was removed, or was not copied whole"},
+       "unauthenticated: the join token abc123 is not known here: it has expired, was removed, or was not copied whole"},
       {"a wrong secret tells nothing of the rest",
        [&](json::Ref s) {
          set("token-secret-sha256", "x")(s);
          set("limpet-uses-left", "0")(s);
        },
        Role::server, false,
-       "unauthenticated: the join token abc123 is not known here: it was removed, or was not copied whole"},
+       "unauthenticated: the join token abc123 is not known here: it has expired, was removed, or was not copied whole"},
       {"nothing in it", [](json::Ref s) { s.remove("data"); }, Role::server, false,
-       "unauthenticated: the join token abc123 is not known here: it was removed, or was not copied whole"},
+       "unauthenticated: the join token abc123 is not known here: it has expired, was removed, or was not copied whole"},
       {"not base64", [](json::Ref s) { s["data"].set("token-secret-sha256", "*"); }, Role::server, false,
-       "unauthenticated: the join token abc123 is not known here: it was removed, or was not copied whole"},
+       "unauthenticated: the join token abc123 is not known here: it has expired, was removed, or was not copied whole"},
       {"not for joining", set("usage-bootstrap-authentication", "false"), Role::server, false,
        "permission_denied: the join token abc123 is not for joining"},
       {"no role", drop("limpet-role"), Role::server, false,
@@ -200,7 +200,7 @@ TEST_CASE("who may join with a token, and why not") {
     CHECK(error_of(check_token(token, secret.ref(), {ca}, row.wanted, row.again, now)) == row.error);
   }
   CHECK(error_of(check_token(token, json::Ref(), {ca}, Role::server, false, now)) ==
-        "unauthenticated: the join token abc123 is not known here: it was removed, or was not copied whole");
+        "unauthenticated: the join token abc123 is not known here: it has expired, was removed, or was not copied whole");
   const json::Value secret = token_secret(token, {Role::server, 0, {}, ""});
   CHECK(error_of(check_token(token, secret.ref(), {std::string(64, 'b')}, Role::server, false, now)) ==
         "unauthenticated: the join token abc123 is of another cluster: it names the authority "
