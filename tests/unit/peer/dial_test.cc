@@ -201,6 +201,7 @@ TEST_CASE("a dial that is given up, or outlives Peers, calls nobody") {
   bool called = false;
   auto dial = a->peers->dial(target, [&](auto) { called = true; });
   a->peers->stop();
+  auto late = a->peers->dial(target, [&](auto) { called = true; });
   a.reset();
   site.loop.run_until([] { return false; }, 50);
   CHECK_FALSE(called);

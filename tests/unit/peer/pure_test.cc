@@ -127,9 +127,13 @@ TEST_CASE("one line a key and minute, the rest counted, and few keys remembered"
   CHECK(log.admit("b", 59'999) == 0);
   CHECK(log.admit("a", 60'000) == 2);
   CHECK(log.admit("a", 130'000) == 0);
-  for (int i = 0; i < 1000; ++i) log.admit("key " + std::to_string(i), 200'000 + i);
+  // However many there are: so many lines a minute.
+  size_t lines = 0;
+  for (int i = 0; i < 1000; ++i) lines += log.admit("key " + std::to_string(i), 200'000 + i) ? 1 : 0;
+  CHECK(lines == RateLog::max_keys);
   CHECK(log.size() == RateLog::max_keys);
   CHECK_FALSE(log.admit("key 999", 201'000));
+  CHECK(log.admit("key 999", 260'000) == 0);
 }
 
 TEST_CASE("a hello is checked against certificate, cluster and directory") {
