@@ -146,6 +146,12 @@ Client::Client(loop::Loop& loop, Dialer& dialer, ClientOptions options)
 Client::~Client() { impl_->idle.clear(); }
 size_t Client::idle_connections() const { return impl_->idle.size(); }
 
+void Client::drop_idle() {
+  // Not at once: their own callbacks may be on the stack.
+  impl_->loop.defer([gone = std::make_shared<std::list<Impl::Idle>>(std::move(impl_->idle))] {});
+  impl_->idle.clear();
+}
+
 std::unique_ptr<Call> Client::send(ClientRequest request, CallEvents events) {
   auto call = std::make_shared<ClientCall>(impl_, std::move(request), std::move(events));
   call->start();

@@ -118,6 +118,8 @@ class Client {
                                                 std::function<void(Result<std::unique_ptr<WebSocket>>)> done,
                                                 std::function<void(Response)> refused = {});
   size_t idle_connections() const;
+  // Closes them: their server is suspect, or what they were opened with is no longer to be used.
+  void drop_idle();
 
   struct Impl;
 
