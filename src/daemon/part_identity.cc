@@ -155,6 +155,7 @@ class IdentityPart final : public Part {
   // Connections that are up stay; those to come show the new certificate.
   void tell_peers() {
     const pki::Identity& id = device_.identity;
+    if (device_.certificate_renewed) device_.certificate_renewed();
     if (!device_.peers) return;
     if (auto taken = device_.peers->replace({id.peer_pem, id.peer_key_pem, id.ca_pem}); !taken)
       log::error("the new certificate cannot be shown to other devices", {{"error", taken.error()}});
