@@ -83,6 +83,7 @@ class IdentityPart final : public Part {
     }
     return {.directory = device_.paths.pki_dir,
             .node_name = device_.node_name,
+            .agent = device_.config.role == "agent",
             .names = serving_names(device_.config, device_.node_name, host_name, *addresses),
             .server_url = local_api_url(device_.config),
             .kubeconfig_path = device_.paths.admin_kubeconfig};

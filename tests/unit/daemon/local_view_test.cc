@@ -61,7 +61,6 @@ struct Rig {
     int status = 0;
     std::string body;
     bool over = false, whole = false;
-    std::shared_ptr<client::MemoryExchange> exchange;
   };
   std::shared_ptr<Answer> ask(const std::string& target, uint32_t uid = 0, const std::string& method = "GET",
                               http::Peer::Kind kind = http::Peer::Kind::unix_socket) {
@@ -80,7 +79,6 @@ struct Rig {
                                            a->over = true;
                                            a->whole = whole;
                                          }});
-    a->exchange = e;
     view.handle(std::move(e));
     return a;
   }
