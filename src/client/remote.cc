@@ -3,6 +3,7 @@
 #include <utility>
 
 #include "base/log.h"
+#include "client/bundle.h"
 #include "client/lines.h"
 
 namespace limpet::client {
@@ -21,6 +22,16 @@ class RemoteClient::Shared {
   void given_up(const Server& server, const Error& why);
   void answered(const Server& server);
   void end_streams(const std::function<bool(const Streaming&)>& which, const std::string& why);
+  // What carries the streams of this server; null when it has no bundles.
+  std::shared_ptr<Bundle> bundle_for(const Server& server);
+  http::ClientRequest request(const Server& server) const {
+    http::ClientRequest r;
+    r.origin.host = server.host;
+    r.origin.port = server.port;
+    r.origin.tls = true;
+    r.headers.add("User-Agent", options.user_agent);
+    return r;
+  }
 
   loop::Loop& loop;
   RemoteOptions options;
@@ -28,6 +39,8 @@ class RemoteClient::Shared {
   Servers servers;
   std::string last_error;
   std::set<Streaming*> streams;
+  std::map<Server, std::shared_ptr<Bundle>> bundles;  // of the one in use; others live while streams use them
+  std::set<Server> without_bundles;
 
  private:
   static http::ClientOptions http_options(const RemoteOptions& o) {
@@ -51,7 +64,7 @@ class RemoteClient::Asking : public std::enable_shared_from_this<Asking> {
   // Nothing is told any more.
   virtual void cancel() {
     over_ = true;
-    http_.reset();
+    drop();
     wait_.stop();
   }
 
@@ -64,6 +77,29 @@ class RemoteClient::Asking : public std::enable_shared_from_this<Asking> {
   // Whether the answer got so far that it cannot come from another server.
   virtual bool committed() const { return false; }
 
+  // To asked_; what comes of it is told to the functions below.
+  virtual void transmit();
+  virtual void drop() { http_.reset(); }
+  void answer_begins(int status, bool retry_after) {
+    status_ = status;
+    retry_after_ = retry_after;
+    begin_answer();
+  }
+  void answer_goes_on(std::string_view bytes) {
+    Result<> taken = body(bytes);
+    if (!taken && !over_) fail_with(std::move(taken).error().with(asked_->text()));
+  }
+  void answer_complete();
+  void lost(Error error);
+  std::string target() const { return request_.path + (request_.query.empty() ? "" : "?" + request_.query); }
+  void limit(int64_t ms, const char* what) {
+    wait_.start(ms, [weak = weak_from_this(), what] {
+      if (auto self = weak.lock(); self && !self->over_)
+        self->lost({Errc::timeout, self->asked_->text() + ": timed out " + what, 0});
+    });
+  }
+  void no_limit() { wait_.stop(); }
+
   bool get() const { return request_.method == "GET"; }
   // Gives this server up and asks the next; false when none is left.
   bool next(const Error& why) {
@@ -71,7 +107,7 @@ class RemoteClient::Asking : public std::enable_shared_from_this<Asking> {
     if (over_) return true;  // it was cancelled meanwhile
     error_ = why;
     tried_.insert(*asked_);
-    http_.reset();
+    drop();
     if (!shared_->servers.choose(tried_, shared_->loop.now_ms())) return false;
     after(0);
     return true;
@@ -97,73 +133,10 @@ class RemoteClient::Asking : public std::enable_shared_from_this<Asking> {
       return fail_with(error_);
     }
     if (choice->wait_ms > 0) return after(choice->wait_ms);
-    send(choice->server);
-  }
-
-  void send(const Server& server) {
-    asked_ = server;
+    asked_ = choice->server;
     sent_ = retry_after_ = false;
     status_ = 0;
-    http::ClientRequest r;
-    r.origin.host = server.host;
-    r.origin.port = server.port;
-    r.origin.tls = true;
-    r.method = request_.method;
-    r.target = request_.path + (request_.query.empty() ? "" : "?" + request_.query);
-    r.headers.add("Accept", "application/json");
-    r.headers.add("User-Agent", shared_->options.user_agent);
-    if (!request_.body.empty()) r.headers.add("Content-Type", request_.content_type);
-    r.body = request_.body;
-    r.idle_timeout_ms = idle_ms();
-    const auto weak = weak_from_this();
-    const auto with = [weak](auto f) {
-      if (auto self = weak.lock(); self && !self->over_) f(*self);
-    };
-    http::CallEvents e;
-    e.on_sent = [with] { with([](Asking& self) { self.sent_ = true; }); };
-    e.on_response = [with](const http::MessageHead& head) {
-      with([&head](Asking& self) {
-        self.status_ = head.status;
-        self.retry_after_ = head.headers.has("Retry-After");
-        self.begin_answer();
-      });
-    };
-    e.on_body = [with](std::string_view bytes) {
-      with([bytes](Asking& self) {
-        Result<> taken = self.body(bytes);
-        if (!taken && !self.over_) self.fail_with(std::move(taken).error().with(self.asked_->text()));
-      });
-    };
-    e.on_end = [with](Result<> result) {
-      with([&result](Asking& self) {
-        result ? self.answer_complete() : self.lost(std::move(result).error());
-      });
-    };
-    http_ = shared_->http.send(std::move(r), std::move(e));
-  }
-
-  void answer_complete() {
-    if (status_ != 503) {
-      shared_->answered(*asked_);
-      return end_answer();
-    }
-    // Alone it may be asked again later by whoever wants to, with what it says.
-    if ((get() || retry_after_) && next({Errc::unavailable, asked_->text() + " answered 503", 0})) return;
-    if (!get() && !retry_after_) shared_->given_up(*asked_, {Errc::unavailable, "it answered 503", 0});
-    if (!over_) end_answer();
-  }
-
-  void lost(Error error) {
-    const bool unknown = sent_ && !get();
-    if (!unknown && !committed()) {
-      if (next(error)) return;
-    } else {
-      shared_->given_up(*asked_, error);
-      if (over_) return;
-    }
-    error.code = unknown ? Errc::timeout : Errc::unavailable;
-    if (unknown) error.message += "; whether it was done is unknown";
-    fail_with(std::move(error));
+    transmit();
   }
 
   std::set<Server> tried_;
@@ -172,6 +145,53 @@ class RemoteClient::Asking : public std::enable_shared_from_this<Asking> {
   std::unique_ptr<http::Call> http_;
   loop::Timer wait_;
 };
+
+void RemoteClient::Asking::transmit() {
+  http::ClientRequest r = shared_->request(*asked_);
+  r.method = request_.method;
+  r.target = target();
+  r.headers.add("Accept", "application/json");
+  if (!request_.body.empty()) r.headers.add("Content-Type", request_.content_type);
+  r.body = request_.body;
+  r.idle_timeout_ms = idle_ms();
+  const auto with = [weak = weak_from_this()](auto f) {
+    if (auto self = weak.lock(); self && !self->over_) f(*self);
+  };
+  http::CallEvents e;
+  e.on_sent = [with] { with([](Asking& self) { self.sent_ = true; }); };
+  e.on_response = [with](const http::MessageHead& head) {
+    with([&head](Asking& self) { self.answer_begins(head.status, head.headers.has("Retry-After")); });
+  };
+  e.on_body = [with](std::string_view bytes) { with([bytes](Asking& self) { self.answer_goes_on(bytes); }); };
+  e.on_end = [with](Result<> result) {
+    with([&result](Asking& self) { result ? self.answer_complete() : self.lost(std::move(result).error()); });
+  };
+  http_ = shared_->http.send(std::move(r), std::move(e));
+}
+
+void RemoteClient::Asking::answer_complete() {
+  if (status_ != 503) {
+    shared_->answered(*asked_);
+    return end_answer();
+  }
+  // Alone it may be asked again later by whoever wants to, with what it says.
+  if ((get() || retry_after_) && next({Errc::unavailable, asked_->text() + " answered 503", 0})) return;
+  if (!get() && !retry_after_) shared_->given_up(*asked_, {Errc::unavailable, "it answered 503", 0});
+  if (!over_) end_answer();
+}
+
+void RemoteClient::Asking::lost(Error error) {
+  const bool unknown = sent_ && !get();
+  if (!unknown && !committed()) {
+    if (next(error)) return;
+  } else {
+    shared_->given_up(*asked_, error);
+    if (over_) return;
+  }
+  error.code = unknown ? Errc::timeout : Errc::unavailable;
+  if (unknown) error.message += "; whether it was done is unknown";
+  fail_with(std::move(error));
+}
 
 class RemoteClient::Calling final : public Asking {
  public:
@@ -245,6 +265,42 @@ class RemoteClient::Streaming final : public Asking {
     finish({});
   }
   void fail_with(Error error) override { finish(std::unexpected(std::move(error))); }
+  void transmit() override {
+    bundle_ = shared_->bundle_for(*asked_);
+    if (!bundle_) return Asking::transmit();
+    const auto with = [weak = weak_from_this()](auto f) {
+      const auto self = std::static_pointer_cast<Streaming>(weak.lock());
+      if (self && !self->over_) f(*self);
+    };
+    Bundle::Events e;
+    e.on_head = [with](int status) {
+      with([status](Streaming& self) {
+        self.no_limit();
+        self.answer_begins(status, false);
+      });
+    };
+    e.on_data = [with](std::string_view bytes) {
+      with([bytes](Streaming& self) { self.answer_goes_on(bytes); });
+    };
+    e.on_end = [with](Result<> r) {
+      with([&r](Streaming& self) { r ? self.answer_complete() : self.lost(r.error()); });
+    };
+    e.on_unsupported = [with] {
+      with([](Streaming& self) {
+        self.no_limit();
+        self.shared_->without_bundles.insert(*self.asked_);
+        self.drop();
+        self.Asking::transmit();
+      });
+    };
+    id_ = bundle_->open(target(), std::move(e));
+    limit(shared_->options.answer_ms, "waiting for a watch to begin");
+  }
+  void drop() override {
+    Asking::drop();
+    if (bundle_) bundle_->close(id_);
+    bundle_.reset();
+  }
   int64_t idle_ms() const override { return 0; }  // a watch is silent for as long as nothing happens
   bool committed() const override { return began_; }
   void finish(Result<> r) {
@@ -258,6 +314,8 @@ class RemoteClient::Streaming final : public Asking {
   Lines lines_;
   std::string refusal_;
   bool began_ = false;
+  std::shared_ptr<Bundle> bundle_;
+  uint32_t id_ = 0;  // in it
 };
 
 void RemoteClient::Shared::given_up(const Server& server, const Error& why) {
@@ -267,6 +325,8 @@ void RemoteClient::Shared::given_up(const Server& server, const Error& why) {
   last_error = why.message;
   servers.failed(server, loop.now_ms());
   http.drop_idle();
+  bundles.erase(server);
+  without_bundles.erase(server);  // it may be another version when it is back
   if (why.code == Errc::timeout) {
     end_streams([&](const Streaming& s) { return s.began() && s.server() == server; },
                 server.text() + " does not answer any more");
@@ -278,6 +338,14 @@ void RemoteClient::Shared::answered(const Server& server) {
   if (last_error.empty()) return;
   last_error.clear();
   log::notice("an API server answers again", {{"server", server.text()}});
+}
+
+std::shared_ptr<Bundle> RemoteClient::Shared::bundle_for(const Server& server) {
+  if (without_bundles.contains(server)) return nullptr;
+  std::shared_ptr<Bundle> bundle = bundles[server];
+  if (!bundle || bundle->over()) bundle = Bundle::connect(http, request(server));
+  bundles = {{server, bundle}};
+  return bundle;
 }
 
 void RemoteClient::Shared::end_streams(const std::function<bool(const Streaming&)>& which,
@@ -325,6 +393,7 @@ const std::string& RemoteClient::last_error() const { return shared_->last_error
 
 void RemoteClient::reconnect() {
   shared_->http.drop_idle();
+  shared_->bundles.clear();
   shared_->end_streams([](const Streaming& s) { return s.began(); }, "the device's certificate was renewed");
 }
 

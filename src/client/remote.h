@@ -10,6 +10,8 @@
 // asked goes on from where it was. When answers of a server time out, or it is no longer among the servers,
 // its streams end too: what hangs or was cut off from us sends no events either.
 //
+// All streams of a server share one connection (bundle.h); a server that has no such thing gets one for each.
+//
 // How a dead link is noticed: the Dialer asks the kernel to probe idle connections (tls_dialer.h in the
 // daemon: 35 s on a LAN), which finds a peer that is gone but not a process that hangs; calls, of which a
 // device makes one every ten seconds for its lease, have answer_ms.

@@ -15,6 +15,7 @@
 #include "daemon/metrics.h"
 #include "daemon/node_service.h"
 #include "daemon/parts.h"
+#include "daemon/stream_service.h"
 #include "http/server.h"
 #include "loop/stream.h"
 #include "tls/tls.h"
@@ -93,6 +94,7 @@ class ListenersPart final : public Part {
       device_.loop.defer([this, done] {
         https_.reset();
         socket_.reset();
+        streams_.reset();
         context_.reset();
         done();
       });
@@ -127,9 +129,11 @@ class ListenersPart final : public Part {
 
   Result<> listen_https() {
     TRY(context_, tls::ServerContext::make(*device_.tls, tls_options()));
+    streams_ = std::make_unique<StreamService>(device_.loop);
     const auto limit = static_cast<size_t>(device_.config.limits.api_connections);
-    https_ = std::make_unique<http::Server>(device_.loop, server_options(limit),
-                                            device_.cluster_service->public_over(device_.api->handler()));
+    https_ = std::make_unique<http::Server>(
+        device_.loop, server_options(limit),
+        streams_->over(device_.cluster_service->public_over(device_.api->handler())));
     const auto& config = device_.config.listen;
     TRY(tcp_,
         loop::Listener::tcp(device_.loop, config.api_address, static_cast<uint16_t>(config.api_port),
@@ -191,6 +195,7 @@ class ListenersPart final : public Part {
 
   Device& device_;
   std::unique_ptr<tls::ServerContext> context_;
+  std::unique_ptr<StreamService> streams_;
   std::unique_ptr<http::Server> https_, socket_;
   std::unique_ptr<loop::Listener> tcp_, unix_;
   std::list<std::unique_ptr<tls::Handshake>> handshakes_;

@@ -6,6 +6,7 @@
 
 #include <map>
 
+#include "client/bundle_wire.h"
 #include "client/informer.h"
 #include "client/lines.h"
 #include "http/server.h"
@@ -46,8 +47,11 @@ class Rig final : public http::Dialer {
   }
   void add(const std::string& name) {
     Host& h = hosts[name];
-    h.server = std::make_unique<http::Server>(loop, http::ServerOptions{},
-                                              [&h](http::ExchangePtr e) { h.asked.push_back(std::move(e)); });
+    h.server = std::make_unique<http::Server>(loop, http::ServerOptions{}, [&h](http::ExchangePtr e) {
+      // A server without bundles: streams go one by one.
+      if (e->request().path == bundle_path) return e->respond({404, {}, "{}"});
+      h.asked.push_back(std::move(e));
+    });
   }
   bool until(const std::function<bool()>& f, int64_t ms = 10'000) { return loop.run_until(f, ms); }
   // The server that got the request which nobody answered yet.
