@@ -83,6 +83,7 @@ class IdentityPart final : public Part {
     }
     return {.directory = device_.paths.pki_dir,
             .node_name = device_.node_name,
+            .agent = device_.config.role == "agent",
             .names = serving_names(device_.config, device_.node_name, host_name, *addresses),
             .server_url = local_api_url(device_.config),
             .kubeconfig_path = device_.paths.admin_kubeconfig};
@@ -155,6 +156,7 @@ class IdentityPart final : public Part {
   // Connections that are up stay; those to come show the new certificate.
   void tell_peers() {
     const pki::Identity& id = device_.identity;
+    if (device_.certificate_renewed) device_.certificate_renewed();
     if (!device_.peers) return;
     if (auto taken = device_.peers->replace({id.peer_pem, id.peer_key_pem, id.ca_pem}); !taken)
       log::error("the new certificate cannot be shown to other devices", {{"error", taken.error()}});

@@ -161,7 +161,11 @@ class PeersPart final : public Part {
   }
 
   void serve(const peer::Caller& caller, std::unique_ptr<loop::Stream> stream) {
-    if (caller.kind != peer::Kind::api || !forwarded_) return;  // closes
+    if (caller.kind != peer::Kind::api) {
+      if (device_.take_node_stream) device_.take_node_stream(caller, std::move(stream));
+      return;  // else it closes
+    }
+    if (!forwarded_) return;
     http::Peer from;
     from.kind = http::Peer::Kind::forwarded;
     from.address = caller.address;
@@ -178,9 +182,20 @@ class PeersPart final : public Part {
       members.push_back({id, record.device.name, record.device.addresses});
     peers_->set_members(members);
     peers_->recheck();
+    tell_roll();
     if (term_ != 0) keep_own_record();
     if (device_.members_changed) device_.members_changed();
     settle_in();
+  }
+
+  // The servers, for the agents.
+  void tell_roll() {
+    device_.roll.clear();
+    for (const auto& [id, record] : records_->all()) {
+      device_.roll.push_back(
+          {id, record.device.name, record.device.addresses, static_cast<uint16_t>(record.device.api_port)});
+    }
+    if (device_.roll_changed) device_.roll_changed();
   }
 
   // The state of the cluster is here, and with it who this server is.
