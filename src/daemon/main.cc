@@ -8,6 +8,7 @@
 #include "base/log.h"
 #include "daemon/daemon.h"
 #include "daemon/options.h"
+#include "daemon/place.h"
 #include "daemon/process_setup.h"
 #include "daemon/versions.h"
 
@@ -63,6 +64,7 @@ int serve(const Config& config, const std::string& config_file, bool* again) {
                 .starting_takes = {},
                 .identity = {},
                 .identity_changed = {}};
+  device.config.role = role_of(config.data_dir, config.role);
   Daemon daemon(device, make_parts(device), notifier, config_file);
   (void)daemon.start();  // it said itself what went wrong, and is stopping
   loop.run();

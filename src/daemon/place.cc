@@ -158,6 +158,15 @@ Result<> write_order(const std::string& data_dir, const JoinOrder& order) {
   return write_file_atomic(data_dir + "/join.json", w.take(), 0600, "daemon.join_order");
 }
 
+std::string role_of(const std::string& data_dir, const std::string& configured) {
+  const auto name = [](bool agent) { return std::string(agent ? "agent" : "server"); };
+  for (const std::string& directory : {data_dir + "/joining", data_dir}) {
+    if (const auto place = read_place(directory); place && *place) return name((*place)->agent);
+  }
+  if (const auto order = read_order(data_dir); order && *order) return name((*order)->agent);
+  return configured;
+}
+
 std::string join_directory(const std::string& data_dir) { return data_dir + "/join"; }
 
 Result<> stage_join(const std::string& data_dir, const Place& place, const pki::Joined& joined,

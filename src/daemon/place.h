@@ -48,6 +48,10 @@ struct JoinOrder {
 Result<std::optional<JoinOrder>> read_order(const std::string& data_dir);
 Result<> write_order(const std::string& data_dir, const JoinOrder& order);
 
+// "server" or "agent": what the device was let in as, or was told to become by `limpet join`; else what the
+// configuration says. Before anybody holds dataDir: files that cannot be read say nothing.
+std::string role_of(const std::string& data_dir, const std::string& configured);
+
 // Where a join is prepared; pki/ below it is that of pki/install.h.
 std::string join_directory(const std::string& data_dir);
 // Nothing of the device changes yet.
