@@ -30,7 +30,7 @@ class _Socket(http.client.HTTPConnection):
         made = socket.socket(socket.AF_UNIX)
         made.settimeout(self.timeout)
         made.connect(self.path)
-        self.sock = made  # from now on something may have been sent
+        self.sock = made
 
 
 def _socket(device, timeout):
@@ -56,14 +56,17 @@ class Writer(threading.Thread):
                 number += 1
                 name = f"{self.owner.label}-{self.device.name}-{number}"
             try:
+                sent = False
                 connection = connection or _socket(self.device, 20)
+                if not connection.sock:
+                    connection.connect()
+                sent = True
                 body = json.dumps({"apiVersion": "v1", "kind": "ConfigMap", "metadata": {"name": name}})
                 connection.request("POST", PATH, body, {"Content-Type": "application/json"})
                 answer = connection.getresponse()
                 text = answer.read()
             except (OSError, http.client.HTTPException):
-                # Without a daemon nothing was sent; after it nobody knows.
-                if connection and connection.sock:
+                if sent:
                     self.unknown.add(name)
                     name = None
                 connection = None
