@@ -14,9 +14,9 @@ namespace limpet::api::test {
 class ScriptedStore final : public store::Store {
  public:
   explicit ScriptedStore(std::unique_ptr<store::Store> s)
-      : durable_(*this, s->durable()), store_(std::move(s)) {}
+      : durable_(this, s->durable()), transient_(nullptr, s->transient()), store_(std::move(s)) {}
   store::Space& durable() override { return durable_; }
-  store::Space& transient() override { return store_->transient(); }
+  store::Space& transient() override { return transient_; }
   store::Consensus& consensus() override { return store_->consensus(); }
   void retain(const std::string& prefix, store::Retention r) override { store_->retain(prefix, r); }
   void save(const std::string& name, std::string bytes, std::function<void(Result<>)> done) override {
@@ -39,13 +39,14 @@ class ScriptedStore final : public store::Store {
   std::vector<uint64_t> terms;  // of the commits that were asked for
 
  private:
-  class Durable final : public store::Space {
+  class Scripted final : public store::Space {
    public:
-    Durable(ScriptedStore& script, store::Space& space) : script_(script), space_(space) {}
+    // Without a script only the terms are taken away.
+    Scripted(ScriptedStore* script, store::Space& space) : script_(script), space_(space) {}
     void commit(store::Txn txn, std::function<void(Result<store::Committed>)> done) override {
-      script_.terms.push_back(txn.term);
+      if (script_) script_->terms.push_back(txn.term);
       txn.term = 0;
-      if (script_.failure) return done(limpet::fail(*script_.failure, "as the test has it"));
+      if (script_ && script_->failure) return done(limpet::fail(*script_->failure, "as the test has it"));
       space_.commit(std::move(txn), std::move(done));
     }
     void get(const std::string& key, std::function<void(Result<std::optional<store::Item>>)> done) override {
@@ -64,11 +65,11 @@ class ScriptedStore final : public store::Store {
     store::Revision compacted_revision() const override { return space_.compacted_revision(); }
 
    private:
-    ScriptedStore& script_;
+    ScriptedStore* script_;
     store::Space& space_;
   };
 
-  Durable durable_;
+  Scripted durable_, transient_;
   std::unique_ptr<store::Store> store_;
 };
 
