@@ -14,7 +14,7 @@ namespace limpet::api::test {
 class ScriptedStore final : public store::Store {
  public:
   explicit ScriptedStore(std::unique_ptr<store::Store> s)
-      : durable_(*this, s->durable(), true), transient_(*this, s->transient(), false), store_(std::move(s)) {}
+      : durable_(this, s->durable()), transient_(nullptr, s->transient()), store_(std::move(s)) {}
   store::Space& durable() override { return durable_; }
   store::Space& transient() override { return transient_; }
   store::Consensus& consensus() override { return store_->consensus(); }
@@ -41,12 +41,12 @@ class ScriptedStore final : public store::Store {
  private:
   class Scripted final : public store::Space {
    public:
-    Scripted(ScriptedStore& script, store::Space& space, bool durable)
-        : script_(script), space_(space), durable_(durable) {}
+    // Without a script only the terms are taken away.
+    Scripted(ScriptedStore* script, store::Space& space) : script_(script), space_(space) {}
     void commit(store::Txn txn, std::function<void(Result<store::Committed>)> done) override {
-      if (durable_) script_.terms.push_back(txn.term);
+      if (script_) script_->terms.push_back(txn.term);
       txn.term = 0;
-      if (durable_ && script_.failure) return done(limpet::fail(*script_.failure, "as the test has it"));
+      if (script_ && script_->failure) return done(limpet::fail(*script_->failure, "as the test has it"));
       space_.commit(std::move(txn), std::move(done));
     }
     void get(const std::string& key, std::function<void(Result<std::optional<store::Item>>)> done) override {
@@ -65,9 +65,8 @@ class ScriptedStore final : public store::Store {
     store::Revision compacted_revision() const override { return space_.compacted_revision(); }
 
    private:
-    ScriptedStore& script_;
+    ScriptedStore* script_;
     store::Space& space_;
-    const bool durable_;  // commits of which are remembered, and fail
   };
 
   Scripted durable_, transient_;
