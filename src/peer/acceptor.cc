@@ -49,6 +49,7 @@ void Acceptor::accepted(std::unique_ptr<loop::Stream> stream) {
   if (greetings_.size() >= core_.options.limits.greeting && !make_room()) {
     return note({Reason::busy, "too many connections wait to be judged"}, "", stream->peer());
   }
+  loop::set_keep_alive(*stream, core_.options.timing.keep);
   const auto at = greetings_.emplace(greetings_.end());
   *at =
       std::make_unique<Greeting>(core_, *context_, std::move(stream),

@@ -54,7 +54,11 @@ void Attempt::next() {
 }
 
 void Attempt::connected(std::unique_ptr<loop::Stream> stream) {
-  if (hello_.kind == Kind::raft) limit_silence(*stream, core_.options.timing.stall_ms);
+  if (hello_.kind == Kind::raft) {
+    limit_silence(*stream, core_.options.timing.stall_ms);
+  } else {
+    loop::set_keep_alive(*stream, core_.options.timing.keep);
+  }
   timer_.start(core_.options.timing.hello_ms, [this] {
     failed({Errc::timeout,
             strf("device %s took the connection and did not answer the hello within %lld ms", device_.c_str(),

@@ -1,4 +1,8 @@
 // Connections for the API, the node service and agents.
+#include <netinet/in.h>
+#include <netinet/tcp.h>
+#include <sys/socket.h>
+
 #include "support.h"
 
 using namespace limpet;
@@ -37,6 +41,37 @@ std::string listen_to(loop::Stream& stream, std::string& into) {
 }
 
 }  // namespace
+
+// The connections of this process that are probed after so many seconds of silence.
+static int probed_after(int seconds) {
+  int found = 0;
+  for (int fd = 0; fd < 256; ++fd) {
+    int idle = 0;
+    tcp_info info{};
+    socklen_t size = sizeof idle, info_size = sizeof info;
+    if (getsockopt(fd, IPPROTO_TCP, TCP_KEEPIDLE, &idle, &size) != 0) continue;
+    if (getsockopt(fd, IPPROTO_TCP, TCP_INFO, &info, &info_size) != 0) continue;
+    found += info.tcpi_state == TCP_ESTABLISHED && idle == seconds;
+  }
+  return found;
+}
+
+TEST_CASE("a silent connection is probed on both ends, as often as the profile says") {
+  CHECK(Timing::lan().keep.limit_s() <= 40);
+  CHECK(Timing::metered().keep.limit_s() <= 600);
+  Site site;
+  PeersOptions of_a = site.options(1, "a"), of_b = site.options(2, "b");
+  of_a.timing.keep = {.idle_s = 17, .interval_s = 5, .count = 4};
+  of_b.timing.keep = {.idle_s = 19, .interval_s = 5, .count = 4};
+  Device a(site, of_a), b(site, of_b);
+  Result_ result;
+  auto dial = a.peers->dial(
+      {.member = 2, .name = "b", .addresses = {b.address()}, .kind = Kind::node, .stream = 0}, result.take());
+  REQUIRE(site.until([&] { return result.done && !b.streams.empty(); }));
+  REQUIRE_MESSAGE(result.stream, result.error);
+  CHECK(probed_after(17) == 1);
+  CHECK(probed_after(19) == 1);
+}
 
 TEST_CASE("a connection of each kind is handed over with who is there, and carries bytes both ways") {
   Site site;
