@@ -1,6 +1,7 @@
 #include "api/server.h"
 
 #include <algorithm>
+#include <utility>
 
 #include "api/authn.h"
 #include "api/authz.h"
@@ -154,6 +155,7 @@ struct ApiServer::Impl {
   std::shared_ptr<Core> core;
   Background background;
   loop::Timer timeout;
+  bool changed = false;  // the leadership, which is looked at on a later turn
   std::shared_ptr<int> alive = std::make_shared<int>(0);
 
   Impl(std::shared_ptr<Core> c, NodeAccess* nodes)
@@ -172,6 +174,15 @@ struct ApiServer::Impl {
       if (!timeout.active()) arm();
     }
     dispatch(std::move(call), authorisation);
+  }
+
+  void leadership_changed() {
+    changed = false;
+    if (core->stopping) return;
+    background.leadership_changed();
+    std::vector<std::shared_ptr<Session>> sessions;  // one that hears of it may end itself and others
+    for (const auto& [p, s] : core->sessions) sessions.push_back(s);
+    for (const auto& s : sessions) s->leadership_changed();
   }
 
   // The timer runs only while requests are under way.
@@ -235,12 +246,10 @@ void ApiServer::set_nodes(NodeAccess* nodes) { impl_->core->nodes = nodes; }
 void ApiServer::set_cluster(ClusterAccess* cluster) { impl_->core->cluster = cluster; }
 
 void ApiServer::leadership_changed() {
-  Core& core = *impl_->core;
-  if (core.stopping) return;
-  impl_->background.leadership_changed();
-  std::vector<std::shared_ptr<Session>> sessions;  // one that hears of it may end itself and others
-  for (const auto& [p, s] : core.sessions) sessions.push_back(s);
-  for (const auto& s : sessions) s->leadership_changed();
+  if (std::exchange(impl_->changed, true)) return;
+  impl_->core->loop.defer([alive = std::weak_ptr<int>(impl_->alive), impl = impl_.get()] {
+    if (!alive.expired()) impl->leadership_changed();
+  });
 }
 
 Metrics& ApiServer::metrics() { return impl_->core->metrics; }

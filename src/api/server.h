@@ -38,7 +38,9 @@ class ApiServer {
   // Before start(); null (as at first): a device that is a cluster of its own.
   void set_cluster(ClusterAccess* cluster);
   // Who leads, or in which term, is not what it was: background work begins or ends, what waited for a leader
-  // goes on, and what served volatile kinds here ends. From the moment of it, before anything else is served.
+  // goes on, and what served volatile kinds here ends; all on a later turn of the loop, so that it may be
+  // called from inside of what tells of it. What was decided in another term is refused from the moment of
+  // it.
   void leadership_changed();
   // The authority's certificate was renewed, or may have been: kube-root-ca.crt follows in every namespace.
   void set_cluster_ca(std::string pem);
