@@ -2,6 +2,8 @@
 
 #include <algorithm>
 
+#include "api/lease_space.h"
+
 namespace limpet::api {
 namespace {
 
@@ -28,6 +30,19 @@ std::string_view counted_verb(const Call& call) {
 }
 
 }  // namespace
+
+Core::Core(loop::Loop& l, Clock& c, Random& r, store::Store& s, Options o)
+    : loop(l),
+      clock(c),
+      random(r),
+      store(s),
+      options(std::move(o)),
+      leases(std::make_shared<LeaseSpace>(l, c, r, s)) {}
+
+store::Space& Core::space(const schema::Resource& r) {
+  if (r.storage() != schema::Storage::transient) return store.durable();
+  return LeaseSpace::holds(r) ? *leases : store.transient();
+}
 
 void Core::finish(Session* s) {
   auto it = sessions.find(s);

@@ -30,6 +30,8 @@
 
 namespace limpet::api {
 
+class LeaseSpace;
+class NodeGraphFeed;
 class Sweeper;
 
 // Something that lives beyond the callback that made it: a list being streamed, a watch, a log, a terminal.
@@ -44,8 +46,7 @@ class Call;
 
 // Held by ApiServer and by everything under way, since store replies may come after the server is gone.
 struct Core : std::enable_shared_from_this<Core> {
-  Core(loop::Loop& l, Clock& c, Random& r, store::Store& s, Options o)
-      : loop(l), clock(c), random(r), store(s), options(std::move(o)) {}
+  Core(loop::Loop& l, Clock& c, Random& r, store::Store& s, Options o);
 
   loop::Loop& loop;
   Clock& clock;
@@ -56,6 +57,8 @@ struct Core : std::enable_shared_from_this<Core> {
   std::list<Call*> timed;       // calls with a time limit, oldest first
   NodeAccess* nodes = nullptr;  // null: no device to ask (answers 503)
   Sweeper* sweeper = nullptr;   // told of owners and namespaces that went
+  NodeGraphFeed* node_graph = nullptr;
+  std::shared_ptr<LeaseSpace> leases;
   bool ready = false;           // built-in namespaces exist
   bool stopping = false;
   std::unordered_map<Session*, std::shared_ptr<Session>> sessions;
@@ -67,9 +70,8 @@ struct Core : std::enable_shared_from_this<Core> {
   // The session may be destroyed when the current callback is over, not before.
   void finish(Session* s);
 
-  store::Space& space(const schema::Resource& r) {
-    return r.storage() == schema::Storage::transient ? store.transient() : store.durable();
-  }
+  // Where the objects of a kind are read and written.
+  store::Space& space(const schema::Resource& r);
 };
 
 class Call : public std::enable_shared_from_this<Call> {
@@ -85,6 +87,7 @@ class Call : public std::enable_shared_from_this<Call> {
   const schema::Resource* resource = nullptr;
   bool long_running = false;  // watches, logs, sessions: not in the in-flight count nor timed out
   bool counted_in_flight = false;
+  bool unsure = false;  // whether the user may: to be asked again before anything is done
   int64_t started_ms = 0;
   std::optional<std::list<Call*>::iterator> timed;  // place in Core::timed
 

@@ -3,9 +3,11 @@
 #include <algorithm>
 
 #include "api/authn.h"
-#include "api/authz.h"
+#include "api/authorisation.h"
 #include "api/bootstrap.h"
 #include "api/context.h"
+#include "api/lease_space.h"
+#include "api/node_graph_feed.h"
 #include "api/route.h"
 #include "api/sweeper.h"
 #include "api/token_bound.h"
@@ -123,44 +125,30 @@ bool impersonation(const CallPtr& call) {
   return true;
 }
 
-bool authorisation(const CallPtr& call) {
-  if (authorized(call->user, call->info)) return true;
-  const RequestInfo& i = call->info;
-  if (call->user.anonymous()) {
-    call->fail(status::unauthorized());
-  } else if (!i.is_resource) {
-    call->fail(status::forbidden_path(call->user.name, i.verb, i.path));
-  } else if (const schema::Resource* r = schema::find_resource(i.group, i.version, i.resource)) {
-    call->fail(status::forbidden(*r, i.name, denial(call->user, i)));
-  } else {
-    Status s = status::no_such_path();
-    s.code = 403;
-    s.reason = "Forbidden";
-    s.message = qualified(i.resource, i.group) + " is forbidden: " + denial(call->user, i);
-    call->fail(s);
-  }
-  return false;
-}
-
 // The order in which a request passes. Timeouts are armed before the first (ApiServer::Impl::serve), the
 // audit hook and the metrics run when the call ends (Call::~Call).
 constexpr Filter kFilters[] = {request_info,   not_stopping,  max_in_flight,
-                               authentication, impersonation, authorisation};
+                               authentication, impersonation, authorise};
 
 }  // namespace
 
 struct ApiServer::Impl {
   std::shared_ptr<Core> core;
   Sweeper sweeper;
+  NodeGraphFeed node_graph;
   loop::Timer timeout;
   std::shared_ptr<int> alive = std::make_shared<int>(0);
 
   Impl(std::shared_ptr<Core> c, NodeAccess* nodes)
-      : core(std::move(c)), sweeper(*core), timeout(core->loop, "api request timeout") {
+      : core(std::move(c)), sweeper(*core), node_graph(*core), timeout(core->loop, "api request timeout") {
     core->nodes = nodes;
     core->sweeper = &sweeper;
+    core->node_graph = &node_graph;
   }
-  ~Impl() { core->sweeper = nullptr; }
+  ~Impl() {
+    core->sweeper = nullptr;
+    core->node_graph = nullptr;
+  }
 
   void serve(http::ExchangePtr exchange) {
     auto call = std::make_shared<Call>(*core, std::move(exchange));
@@ -177,6 +165,11 @@ struct ApiServer::Impl {
   }
 
   void accepted(CallPtr call) {
+    if (call->unsure) {
+      return confirm_authorisation(std::move(call), [this, here = std::weak_ptr<int>(alive)](CallPtr c) {
+        if (!here.expired()) accepted(std::move(c));
+      });
+    }
     if (!call->long_running) {
       core->timed.push_back(call.get());
       call->timed = std::prev(core->timed.end());
@@ -230,6 +223,7 @@ void ApiServer::start(std::function<void(Result<>)> done) {
     if (alive.expired()) return;
     if (r) {
       impl_->sweeper.start();
+      impl_->node_graph.start();
       refresh_root_cas(*impl_->core);
     }
     done(std::move(r));
@@ -240,6 +234,8 @@ void ApiServer::stop() {
   Core& core = *impl_->core;
   core.stopping = true;
   impl_->sweeper.stop();
+  impl_->node_graph.stop();
+  core.leases->stop();
   auto sessions = std::move(core.sessions);
   core.sessions.clear();
   for (auto& [p, s] : sessions) s->stop();

@@ -67,6 +67,7 @@ class Transient final : public Space {
   WatchHub hub_;
   uint64_t order_ = 0;
   bool stopped_ = false;
+  int64_t shortened_ms_ = 0;
   loop::Timer timer_;
 };
 
