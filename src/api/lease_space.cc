@@ -329,6 +329,7 @@ Result<> LeaseSpace::fits(const store::Txn& txn) const {
 
 store::Txn LeaseSpace::durable_part(const store::Txn& txn) const {
   store::Txn out;
+  out.term = txn.term;
   for (const store::Op& op : txn.ops) {
     if (volatile_key(op.key)) continue;
     const auto item = now(op.key);

@@ -20,6 +20,7 @@
 #include "net/pod_networks.h"
 #include "node/agent.h"
 #include "node/container_starter.h"
+#include "node/lease_keeper.h"
 #include "node/log_budget.h"
 #include "node/node_registration.h"
 #include "node/pod_worker.h"
@@ -63,7 +64,8 @@ class NodePart final : public Part {
     }
     client_ = std::make_unique<client::InProcessClient>(
         device_.loop, device_.api->handler(), "system:node:" + device_.node_name,
-        std::vector<std::string>{"system:nodes", "system:masters"});
+        is_server() ? std::vector<std::string>{"system:nodes", "limpet:servers"}
+                    : std::vector<std::string>{"system:nodes"});
     TRY(const pki::SealKey key, seal_key());
     node::Sealer sealer{
         [this, key](std::string_view plain) { return pki::seal(key, plain, seal_context, device_.random); },
@@ -80,6 +82,9 @@ class NodePart final : public Part {
         node::AgentServices{device_.loop, device_.clock, device_.random, *client_, *runtime_, *device_.images,
                             *network_, *db_, *node_events_, *objects_, agent_options_});
     registration_ = std::make_unique<node::NodeRegistration>(device_.loop, device_.clock, *client_, facts_);
+    lease_ = std::make_unique<node::LeaseKeeper>(
+        device_.loop, device_.random, *client_,
+        c.cluster.profile == "metered" ? node::Heartbeat::metered() : node::Heartbeat::lan());
     access_ = std::make_unique<LocalNodeAccess>(device_.loop, device_.clock, *agent_, *runtime_);
     device_.api->set_nodes(access_.get());
     device_.agent = agent_.get();
@@ -114,6 +119,7 @@ class NodePart final : public Part {
     }
     address_watch_.reset();
     runtime_retry_.reset();
+    lease_.reset();
     registration_.reset();
     log_budget_.reset();
     if (agent_) agent_->stop();
@@ -189,11 +195,14 @@ class NodePart final : public Part {
     return {};
   }
 
+  bool is_server() const { return device_.config.role == "server"; }
+
   bool has_pod_network() const { return device_.config.network.mode != "none"; }
 
   void fill_facts() {
     const Config& c = device_.config;
     facts_.name = facts_.hostname = device_.node_name;
+    facts_.server = is_server();
     facts_.labels = c.node.labels;
     facts_.taints.clear();
     for (const std::string& t : c.node.taints) facts_.taints.push_back(parse_taint(t));
@@ -280,7 +289,10 @@ class NodePart final : public Part {
     facts_.runtime_version = runtime_version();
     registration_->set_facts(facts_);
     say_ready();
-    if (!std::exchange(announced_, true)) registration_->start([this] { told_ = true; });
+    if (!std::exchange(announced_, true)) registration_->start([this] {
+      told_ = true;
+      lease_->start();
+    });
   }
 
   void say_ready() {
@@ -307,6 +319,7 @@ class NodePart final : public Part {
   std::unique_ptr<NodeNetwork> network_;
   std::unique_ptr<node::Agent> agent_;
   std::unique_ptr<node::NodeRegistration> registration_;
+  std::unique_ptr<node::LeaseKeeper> lease_;
   std::unique_ptr<LocalNodeAccess> access_;
   std::unique_ptr<node::LogBudget> log_budget_;
   std::unique_ptr<AddressWatch> address_watch_;
