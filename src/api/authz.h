@@ -1,10 +1,10 @@
-// May this user do this? A pure function of user, request, and what the pods of devices mention, until RBAC objects
-// arrive.
+// May this user do this? A pure function of user, request, and what the pods of devices mention, until RBAC
+// objects arrive.
 //
 // system:masters may everything. The group `limpet` (people with access to the device's socket) reads
 // everything but Secrets. A device (group system:nodes) may do what node_authz.h says. A join token (group
-// system:bootstrappers) may ask to join, and nothing else. Everybody else that is known may discover the API and
-// review themselves. Nobody else may anything.
+// system:bootstrappers) may ask to join, and nothing else. Everybody else that is known may discover the API
+// and review themselves. Nobody else may anything.
 #pragma once
 
 #include <string>
@@ -27,8 +27,8 @@ struct Decision {
 
 Decision authorize(const User& user, const RequestInfo& info, const NodeGraph& graph);
 
-// "User "x" cannot list resource "pods" in API group "" in the namespace "default": REASON", the part after "is
-// forbidden: ".
+// "User "x" cannot list resource "pods" in API group "" in the namespace "default": REASON", the part after
+// "is forbidden: ".
 std::string denial(const User& user, const RequestInfo& info, std::string_view reason);
 
 }  // namespace limpet::api

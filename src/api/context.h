@@ -59,7 +59,7 @@ struct Core : std::enable_shared_from_this<Core> {
   Sweeper* sweeper = nullptr;   // told of owners and namespaces that went
   NodeGraphFeed* node_graph = nullptr;
   std::shared_ptr<LeaseSpace> leases;
-  bool ready = false;           // built-in namespaces exist
+  bool ready = false;  // built-in namespaces exist
   bool stopping = false;
   std::unordered_map<Session*, std::shared_ptr<Session>> sessions;
 

@@ -13,7 +13,8 @@ constexpr int64_t kDurationS = 40, kShortestS = 10, kLongestS = 3600;
 Outcome<int64_t> duration(const std::string& body) {
   if (body.empty()) return kDurationS;
   const auto wrong = [](std::string why) {
-    return std::unexpected(status::bad_request("the body of a heartbeat is {\"leaseDurationSeconds\":N}: " + why));
+    return std::unexpected(
+        status::bad_request("the body of a heartbeat is {\"leaseDurationSeconds\":N}: " + why));
   };
   if (body.size() > kMaxBody) return wrong("it is too long");
   Result<json::Value> v = json::parse(body);

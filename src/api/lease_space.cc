@@ -105,8 +105,7 @@ void LeaseSpace::load_leases(std::shared_ptr<Load> load) {
                             load->found.insert(item.key);
                             take(item.key, item.mod_revision, *item.value);
                           }
-                          if (page->more)
-                            return loop_.defer(guarded([this, load] { load_leases(load); }));
+                          if (page->more) return loop_.defer(guarded([this, load] { load_leases(load); }));
                           load->after.clear();
                           load_nodes(load);
                         }));
@@ -237,14 +236,14 @@ void LeaseSpace::renew(const std::string& node, int64_t duration_s, std::functio
     if (!r) return done(std::move(r));
     if (renew_known(node, duration_s)) return done({});
     // The Node may be so new that the watch has not told of it, or somebody deleted the lease.
-    store_.durable().get(
-        kNodes + node, guarded([this, node, duration_s, done](Result<std::optional<store::Item>> got) {
-          if (!got) return done(std::unexpected(got.error()));
-          if (!*got) return done(fail(Errc::not_found, "there is no Node " + node));
-          make_node_lease(node, json::Cursor(*(*got)->value));
-          if (renew_known(node, duration_s)) return done({});
-          done(fail(Errc::unavailable, "the lease of " + node + " cannot be kept"));
-        }));
+    store_.durable().get(kNodes + node,
+                         guarded([this, node, duration_s, done](Result<std::optional<store::Item>> got) {
+                           if (!got) return done(std::unexpected(got.error()));
+                           if (!*got) return done(fail(Errc::not_found, "there is no Node " + node));
+                           make_node_lease(node, json::Cursor(*(*got)->value));
+                           if (renew_known(node, duration_s)) return done({});
+                           done(fail(Errc::unavailable, "the lease of " + node + " cannot be kept"));
+                         }));
   });
 }
 
@@ -279,20 +278,20 @@ void LeaseSpace::run(Write w) {
   for (const store::Op& op : durable.ops) keys.push_back(op.key);
   busy_.insert(keys.begin(), keys.end());
   auto shared = std::make_shared<Write>(std::move(w));
-  store_.durable().commit(
-      std::move(durable), guarded([this, keys, shared](Result<store::Committed> c) {
-        for (const std::string& key : keys) {
-          busy_.erase(key);
-          if (c) durable_[key] = c->revision;
-        }
-        if (c) {
-          memory().commit(std::move(shared->txn), std::move(shared->done));
-        } else {
-          loaded_term_ = -1;  // it may have been done all the same: read again what there is
-          shared->done(std::unexpected(c.error()));
-        }
-        run_waiting();
-      }));
+  store_.durable().commit(std::move(durable), guarded([this, keys, shared](Result<store::Committed> c) {
+                            for (const std::string& key : keys) {
+                              busy_.erase(key);
+                              if (c) durable_[key] = c->revision;
+                            }
+                            if (c) {
+                              memory().commit(std::move(shared->txn), std::move(shared->done));
+                            } else {
+                              loaded_term_ =
+                                  -1;  // it may have been done all the same: read again what there is
+                              shared->done(std::unexpected(c.error()));
+                            }
+                            run_waiting();
+                          }));
 }
 
 void LeaseSpace::run_waiting() {
@@ -324,7 +323,8 @@ Result<> LeaseSpace::fits(const store::Txn& txn) const {
     ++items;
   });
   if (items <= kMaxItems && bytes + more <= kMaxBytes) return {};
-  return fail(Errc::exhausted, strf("leases may be %zu, of %zu bytes together: delete some", kMaxItems, kMaxBytes));
+  return fail(Errc::exhausted,
+              strf("leases may be %zu, of %zu bytes together: delete some", kMaxItems, kMaxBytes));
 }
 
 store::Txn LeaseSpace::durable_part(const store::Txn& txn) const {
@@ -348,8 +348,8 @@ void LeaseSpace::get(const std::string& key, std::function<void(Result<std::opti
   });
 }
 
-void LeaseSpace::list(const std::string& prefix, const std::string& after, store::Revision revision, size_t limit,
-                      std::function<void(Result<store::Page>)> done) {
+void LeaseSpace::list(const std::string& prefix, const std::string& after, store::Revision revision,
+                      size_t limit, std::function<void(Result<store::Page>)> done) {
   ensure([this, prefix, after, revision, limit, done = std::move(done)](Result<> r) {
     if (!r) return done(std::unexpected(r.error()));
     memory().list(prefix, after, revision, limit, done);

@@ -1,18 +1,21 @@
-// Where leases are kept: all of them in the volatile space, so that a renewal costs no write to flash, and what must
-// outlast the leader in the durable one, too.
+// Where leases are kept: all of them in the volatile space, so that a renewal costs no write to flash, and
+// what must outlast the leader in the durable one, too.
 //
 // Clients see one collection on the volatile line of versions (leases are a volatile kind). Behind it:
-//   - A lease outside kube-node-lease is written to the durable space before it is acknowledged whenever anything but
-//     spec.renewTime (and who wrote which field) changes: a new holder, a transition, a label. A renewal is volatile.
-//   - Leases in kube-node-lease, the heartbeats of devices, are volatile altogether. There is one for each Node, made
+//   - A lease outside kube-node-lease is written to the durable space before it is acknowledged whenever
+//   anything but
+//     spec.renewTime (and who wrote which field) changes: a new holder, a transition, a label. A renewal is
+//     volatile.
+//   - Leases in kube-node-lease, the heartbeats of devices, are volatile altogether. There is one for each
+//   Node, made
 //     with it and gone with it; until its device is heard of, it has no renewTime.
-// When the term of the volatile space changes (another leader, a restart) everything is read anew from the durable
-// space: holders as they were, with the renewTime of their last durable write. Clients go by what they see change, on
-// their own clocks, and so wait a whole duration before they take over. A lease is no lock: a leader that was cut off
-// may renew for as long as it takes to notice.
+// When the term of the volatile space changes (another leader, a restart) everything is read anew from the
+// durable space: holders as they were, with the renewTime of their last durable write. Clients go by what
+// they see change, on their own clocks, and so wait a whole duration before they take over. A lease is no
+// lock: a leader that was cut off may renew for as long as it takes to notice.
 //
-// Used on the leader; others forward what is about volatile kinds. Nothing is read or watched before the first use.
-// Owned by Core, on the loop's thread.
+// Used on the leader; others forward what is about volatile kinds. Nothing is read or watched before the
+// first use. Owned by Core, on the loop's thread.
 #pragma once
 
 #include <cstdint>

@@ -35,7 +35,8 @@ void NodeGraph::count(std::string_view bytes, int by) {
   if (at->second.empty()) nodes_.erase(at);
 }
 
-bool NodeGraph::related(std::string_view node, Mention what, std::string_view ns, std::string_view name) const {
+bool NodeGraph::related(std::string_view node, Mention what, std::string_view ns,
+                        std::string_view name) const {
   const auto at = nodes_.find(node);
   return at != nodes_.end() && at->second.contains(object_id(what, ns, name));
 }

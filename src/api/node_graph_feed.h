@@ -1,8 +1,9 @@
-// Keeps a NodeGraph in step with the pods of the store: one list, then one watch of the durable space, on any server.
+// Keeps a NodeGraph in step with the pods of the store: one list, then one watch of the durable space, on any
+// server.
 //
-// A server may be a little behind the one that a device heard of its pod from. So a refusal that rests on the graph is
-// not final before the graph has seen everything that was acknowledged anywhere (catch_up). Owned by ApiServer, on the
-// loop's thread.
+// A server may be a little behind the one that a device heard of its pod from. So a refusal that rests on the
+// graph is not final before the graph has seen everything that was acknowledged anywhere (catch_up). Owned by
+// ApiServer, on the loop's thread.
 #pragma once
 
 #include <functional>
@@ -22,8 +23,8 @@ class NodeGraphFeed {
   void stop();  // who still waits is told `unavailable`
 
   const NodeGraph& graph() const { return graph_; }
-  // Calls f when the graph holds at least what any server acknowledged before the call, perhaps before it returns.
-  // `unavailable`: nobody could say so.
+  // Calls f when the graph holds at least what any server acknowledged before the call, perhaps before it
+  // returns. `unavailable`: nobody could say so.
   void catch_up(std::function<void(Result<>)> f);
 
  private:

@@ -106,7 +106,8 @@ Outcome<> admit_node(const Write& w) {
 
 Outcome<> check_owner(const Write& w) {
   json::Ref owners = w.object["metadata"]["ownerReferences"];
-  if (owners.size() > 1) return w.refuse_node("can only create pods with a single owner reference set to itself");
+  if (owners.size() > 1)
+    return w.refuse_node("can only create pods with a single owner reference set to itself");
   json::Ref owner = owners.at(0);
   if (owner["apiVersion"].str() != "v1" || owner["kind"].str() != "Node" || owner["name"].str() != w.node)
     return w.refuse_node("can only create pods with an owner reference set to itself");
@@ -121,11 +122,13 @@ Outcome<> check_owner(const Write& w) {
   }
   const std::string uid = read_meta(*node->value).uid;
   if (owner["uid"].str() != uid)
-    return w.refuse("node " + w.node + " UID mismatch: expected " + std::string(owner["uid"].str()) + " got " + uid);
+    return w.refuse("node " + w.node + " UID mismatch: expected " + std::string(owner["uid"].str()) +
+                    " got " + uid);
   return {};
 }
 
-// What a mirror pod must not mention. The mirror mark is taken from a copy, since mirror pods mention nothing.
+// What a mirror pod must not mention. The mirror mark is taken from a copy, since mirror pods mention
+// nothing.
 Outcome<> check_mentions(const Write& w) {
   json::Value plain = w.object.clone();
   plain.ref()["metadata"]["annotations"].remove(kMirror);
@@ -133,7 +136,9 @@ Outcome<> check_mentions(const Write& w) {
   const char* what = nullptr;
   each_mention(json::Cursor(text), [&](Mention m, const std::string&) {
     if (!what || m == Mention::service_account)
-      what = m == Mention::service_account ? "a service account" : m == Mention::secret ? "secrets" : "configmaps";
+      what = m == Mention::service_account ? "a service account"
+             : m == Mention::secret        ? "secrets"
+                                           : "configmaps";
   });
   if (what) return w.refuse_node("can not create pods that reference " + std::string(what));
   for (json::Ref v : w.object["spec"]["volumes"]) {
@@ -149,8 +154,8 @@ Outcome<> check_mentions(const Write& w) {
 
 Outcome<> new_pod(const Write& w) {
   if (!w.object["metadata"]["annotations"][kMirror]) {
-    return w.refuse("pod does not have " + json::quoted(std::string(kMirror)) + " annotation, " + w.subject() +
-                    "can only create mirror pods");
+    return w.refuse("pod does not have " + json::quoted(std::string(kMirror)) + " annotation, " +
+                    w.subject() + "can only create mirror pods");
   }
   if (w.object["spec"]["nodeName"].str() != w.node)
     return w.refuse_node("can only create pods with spec.nodeName set to itself");
@@ -161,11 +166,13 @@ Outcome<> new_pod(const Write& w) {
 Outcome<> admit_pod(const Write& w) {
   if (!w.old) return new_pod(w);
   if (w.a.call.info.subresource != "status") {
-    return w.refuse("unexpected operation \"UPDATE\", " + w.subject() + "can only create and delete mirror pods");
+    return w.refuse("unexpected operation \"UPDATE\", " + w.subject() +
+                    "can only create and delete mirror pods");
   }
   if (!w.old["spec"]["nodeName"].str_equals(w.node))
     return w.refuse_node("can only update pod status for pods with spec.nodeName set to itself");
-  if (labels_of(w.object) != labels_of(w.old)) return w.refuse_node("cannot update labels through pod status");
+  if (labels_of(w.object) != labels_of(w.old))
+    return w.refuse_node("cannot update labels through pod status");
   if (!same(w.object["status"]["resourceClaimStatuses"], w.old["status"]["resourceClaimStatuses"]))
     return w.refuse_node("cannot update resource claim statues");
   return {};
@@ -214,10 +221,10 @@ Outcome<> restrict_deletion(const Call& call, const schema::Resource& r, json::C
   const auto node = node_of(call.user);
   if (!node || !r.group().empty() || r.plural() != "pods") return {};
   if (!node->empty() && stored["spec"]["nodeName"].str_equals(*node)) return {};
-  const std::string why = call.info.subresource == "eviction"
-                              ? "node " + *node + " can only evict pods with spec.nodeName set to itself"
-                              : "node " + json::quoted(*node) +
-                                    " can only delete pods with spec.nodeName set to itself";
+  const std::string why =
+      call.info.subresource == "eviction"
+          ? "node " + *node + " can only evict pods with spec.nodeName set to itself"
+          : "node " + json::quoted(*node) + " can only delete pods with spec.nodeName set to itself";
   return std::unexpected(status::forbidden(r, call.info.name, why));
 }
 
@@ -233,8 +240,9 @@ Outcome<> restrict_token(const Call& call, json::Ref reference, const store::Ite
   if (reference["uid"].str().empty()) return refuse("node requested token with a pod binding without a uid");
   if (!bound) return {};  // not found, as for everybody
   if (const std::string uid(reference["uid"].str()); read_meta(*bound->value).uid != uid) {
-    return refuse("the UID in the bound object reference (" + uid +
-                  ") does not match the UID in record. The object might have been deleted and then recreated");
+    return refuse(
+        "the UID in the bound object reference (" + uid +
+        ") does not match the UID in record. The object might have been deleted and then recreated");
   }
   if (node->empty() || !json::Cursor(*bound->value)["spec"]["nodeName"].str_equals(*node))
     return refuse("node requested token bound to a pod scheduled on a different node");

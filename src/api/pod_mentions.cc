@@ -28,9 +28,9 @@ struct Source {
   std::string_view volume, member;
 };
 constexpr Source kSecretSources[] = {
-    {"cephfs", "secretRef"}, {"cinder", "secretRef"}, {"csi", "nodePublishSecretRef"},
-    {"flexVolume", "secretRef"}, {"iscsi", "secretRef"}, {"rbd", "secretRef"},
-    {"scaleIO", "secretRef"}, {"storageos", "secretRef"},
+    {"cephfs", "secretRef"},     {"cinder", "secretRef"},    {"csi", "nodePublishSecretRef"},
+    {"flexVolume", "secretRef"}, {"iscsi", "secretRef"},     {"rbd", "secretRef"},
+    {"scaleIO", "secretRef"},    {"storageos", "secretRef"},
 };
 
 void of_volume(json::Cursor volume, const Sink& f) {

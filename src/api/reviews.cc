@@ -26,8 +26,8 @@ void write_user(json::Ref to, const User& u, const char* name_key) {
   }
 }
 
-// A field selector of a review as a query would say it. Requirements that it cannot say are left out: what narrows less
-// allows less.
+// A field selector of a review as a query would say it. Requirements that it cannot say are left out: what
+// narrows less allows less.
 std::string selector_text(json::Ref selector) {
   std::string out(selector["rawSelector"].str());
   for (json::Ref r : selector["requirements"]) {

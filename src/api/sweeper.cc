@@ -152,9 +152,9 @@ void Sweeper::task(const std::string& key) {
   const schema::Resource* r = resource_of_key(key);
   if (!r) return next();
   core_.space(*r).get(key, guarded([this, r, key](Result<std::optional<store::Item>> got) {
-                              if (!got || !*got) return core_.loop.defer(guarded([this] { next(); }));
-                              task_object(*r, key, **got);
-                            }));
+                        if (!got || !*got) return core_.loop.defer(guarded([this] { next(); }));
+                        task_object(*r, key, **got);
+                      }));
 }
 
 void Sweeper::task_object(const schema::Resource& r, const std::string& key, const store::Item& item) {

@@ -289,10 +289,11 @@ class NodePart final : public Part {
     facts_.runtime_version = runtime_version();
     registration_->set_facts(facts_);
     say_ready();
-    if (!std::exchange(announced_, true)) registration_->start([this] {
-      told_ = true;
-      lease_->start();
-    });
+    if (!std::exchange(announced_, true))
+      registration_->start([this] {
+        told_ = true;
+        lease_->start();
+      });
   }
 
   void say_ready() {

@@ -16,9 +16,11 @@ LeaseKeeper::LeaseKeeper(loop::Loop& loop, Random& random, client::Client& clien
     : loop_(loop), random_(random), client_(client), heartbeat_(heartbeat), timer_(loop, "heartbeat") {}
 LeaseKeeper::~LeaseKeeper() = default;
 
-// The rhythm begins somewhere within an interval, so that devices that came up with the mains do not beat as one.
+// The rhythm begins somewhere within an interval, so that devices that came up with the mains do not beat as
+// one.
 void LeaseKeeper::start() {
-  due_ms_ = loop_.now_ms() - static_cast<int64_t>(random_.below(static_cast<uint64_t>(heartbeat_.interval_ms)));
+  due_ms_ =
+      loop_.now_ms() - static_cast<int64_t>(random_.below(static_cast<uint64_t>(heartbeat_.interval_ms)));
   beat();
 }
 

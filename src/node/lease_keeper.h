@@ -1,9 +1,9 @@
-// Says at even intervals that the device is alive: POST /limpet/v1/heartbeat, which renews its lease in the leader's
-// memory (api/heartbeat.h). Nothing is written anywhere for it.
+// Says at even intervals that the device is alive: POST /limpet/v1/heartbeat, which renews its lease in the
+// leader's memory (api/heartbeat.h). Nothing is written anywhere for it.
 //
-// One timer, one small request; an idle device wakes for it once an interval. A server that does not answer, or refuses,
-// is asked again after a second, then later and later, at the latest after an interval. Owned by the daemon, on the
-// loop's thread.
+// One timer, one small request; an idle device wakes for it once an interval. A server that does not answer,
+// or refuses, is asked again after a second, then later and later, at the latest after an interval. Owned by
+// the daemon, on the loop's thread.
 #pragma once
 
 #include <cstdint>

@@ -173,7 +173,8 @@ void patch_labels(const NodeFacts& f, Cursor have, Cursor before, Ref patch) {
     if (!have[key] || have[key].str() != value) labels().set(key, value);
   }
   before["labels"].each([&](std::string_view, Cursor key) {
-    if (!wanted.contains(key.str()) && have[key.str()] && may_set(f, key.str())) labels().set(key.str(), Value::null());
+    if (!wanted.contains(key.str()) && have[key.str()] && may_set(f, key.str()))
+      labels().set(key.str(), Value::null());
     return true;
   });
 }
@@ -320,7 +321,8 @@ void NodeRegistration::create() {
 
 void NodeRegistration::update(const std::string& object) {
   const std::string known = Cursor(object)["metadata"]["annotations"][kConfigured].str();
-  if (!facts_.server && !known.empty() && Cursor(known)["taints"].raw() != Cursor(configured(facts_))["taints"].raw())
+  if (!facts_.server && !known.empty() &&
+      Cursor(known)["taints"].raw() != Cursor(configured(facts_))["taints"].raw())
     log::warning("taints of the configuration count when a device registers: change them with kubectl taint");
   std::string patch = node_patch(facts_, object);
   if (patch.empty()) return patch_status(object);

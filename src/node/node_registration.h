@@ -26,8 +26,9 @@ struct NodeFacts {
   int64_t cpu_millis = 0, memory_bytes = 0, disk_bytes = 0, max_pods = 110;
   std::string machine_id, boot_id, kernel, os_image, runtime_version, architecture, version;
   uint16_t api_port = 0;
-  // A server may give its Node its role, and taints at any time. Any other device has the taints of its configuration
-  // when it registers; afterwards they are for administrators, as are the labels that refused_labels() names.
+  // A server may give its Node its role, and taints at any time. Any other device has the taints of its
+  // configuration when it registers; afterwards they are for administrators, as are the labels that
+  // refused_labels() names.
   bool server = true;
 };
 

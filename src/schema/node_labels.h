@@ -1,8 +1,8 @@
 // Which labels a device may give its own Node. Pure.
 //
-// Labels below node-restriction.kubernetes.io, and labels of Kubernetes that are not about what a device knows of
-// itself, are for administrators: a device that was taken over must not draw workloads to itself with them.
-// https://kubernetes.io/docs/reference/access-authn-authz/admission-controllers/#noderestriction
+// Labels below node-restriction.kubernetes.io, and labels of Kubernetes that are not about what a device
+// knows of itself, are for administrators: a device that was taken over must not draw workloads to itself
+// with them. https://kubernetes.io/docs/reference/access-authn-authz/admission-controllers/#noderestriction
 #pragma once
 
 #include <string_view>

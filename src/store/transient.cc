@@ -80,7 +80,8 @@ void Transient::commit(Txn txn, std::function<void(Result<Committed>)> done) {
   const Committed committed{events.empty() ? hub_.now() : revision};
   for (Class* c : touched) shrink(*c, events, revision);
   if (!events.empty()) hub_.publish(std::move(events), revision);
-  // What comes at a trickle (the heartbeats of an idle device) never fills more than the little that is always kept.
+  // What comes at a trickle (the heartbeats of an idle device) never fills more than the little that is
+  // always kept.
   if (loop_.now_ms() - shortened_ms_ > kHistoryMs) shorten_history();
   if (!touched.empty()) arm();
   done(committed);

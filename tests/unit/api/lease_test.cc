@@ -8,10 +8,12 @@ namespace {
 const std::string kLeases = "/apis/coordination.k8s.io/v1/namespaces/default/leases";
 const std::string kNodeLeases = "/apis/coordination.k8s.io/v1/namespaces/kube-node-lease/leases";
 
-std::string lease(const std::string& name, const std::string& holder, int second, const std::string& more = "") {
-  return R"({"apiVersion":"coordination.k8s.io/v1","kind":"Lease","metadata":{"name":")" + name + "\"" + more +
-         R"(},"spec":{"holderIdentity":")" + holder + R"(","leaseDurationSeconds":15,"renewTime":"2026-01-01T00:00:)" +
-         (second < 10 ? "0" : "") + std::to_string(second) + R"(.000000Z"}})";
+std::string lease(const std::string& name, const std::string& holder, int second,
+                  const std::string& more = "") {
+  return R"({"apiVersion":"coordination.k8s.io/v1","kind":"Lease","metadata":{"name":")" + name + "\"" +
+         more + R"(},"spec":{"holderIdentity":")" + holder +
+         R"(","leaseDurationSeconds":15,"renewTime":"2026-01-01T00:00:)" + (second < 10 ? "0" : "") +
+         std::to_string(second) + R"(.000000Z"}})";
 }
 
 std::string node(const std::string& name) {
@@ -70,8 +72,9 @@ TEST_CASE("a renewal is no durable write; a new holder, a transition or a label 
   };
   for (const auto& row : rows) {
     INFO(row.what);
-    CHECK(writes(s, [&] { REQUIRE(s.patch(one, "application/merge-patch+json", row.patch).status == 200); }) ==
-          row.writes);
+    CHECK(writes(s, [&] {
+            REQUIRE(s.patch(one, "application/merge-patch+json", row.patch).status == 200);
+          }) == row.writes);
   }
   CHECK(writes(s, [&] { REQUIRE(s.remove(one).status == 200); }) == 1);
   CHECK(s.get(one).status == 404);
@@ -90,7 +93,8 @@ TEST_CASE("optimistic locking as elections use it") {
   // Several want it at once: of those that saw the same version one gets it.
   std::vector<Server::Open> rivals;
   for (const char* who : {"b", "c", "d"})
-    rivals.push_back(s.open({.method = "PUT", .target = kLeases + "/one", .body = with_version(seen, who, 9)}));
+    rivals.push_back(
+        s.open({.method = "PUT", .target = kLeases + "/one", .body = with_version(seen, who, 9)}));
   int won = 0, lost = 0;
   for (Server::Open& r : rivals) {
     REQUIRE(s.until([&] { return r.answer->over; }));
@@ -127,7 +131,8 @@ TEST_CASE("watches and lists of leases are on the volatile line") {
   Answer list = s.get("/apis/coordination.k8s.io/v1/leases");
   const std::string from = list.json()["metadata"]["resourceVersion"].str();
   CHECK((std::stoll(from) >> 32) == (s.store->transient().revision() >> 32));
-  Server::Open watch = s.open({.target = "/apis/coordination.k8s.io/v1/leases?watch=1&resourceVersion=" + from});
+  Server::Open watch =
+      s.open({.target = "/apis/coordination.k8s.io/v1/leases?watch=1&resourceVersion=" + from});
   REQUIRE(s.put(kLeases + "/one", lease("one", "a", 2)).status == 200);  // volatile
   REQUIRE(s.put(kLeases + "/one", lease("one", "b", 3)).status == 200);  // durable, too
   REQUIRE(s.post("/api/v1/nodes", node("n")).status == 201);
@@ -262,17 +267,20 @@ TEST_CASE("leases with owners are collected, and go with their namespace") {
   Server s;
   const Answer owner = s.post("/api/v1/namespaces/default/configmaps", config_map("owner"));
   REQUIRE(owner.status == 201);
-  REQUIRE(s.post(kLeases, lease("owned", "a", 1,
-                                R"(,"ownerReferences":[{"apiVersion":"v1","kind":"ConfigMap","name":"owner","uid":")" +
-                                    owner.json()["metadata"]["uid"].str() + "\"}]"))
+  REQUIRE(s.post(kLeases,
+                 lease("owned", "a", 1,
+                       R"(,"ownerReferences":[{"apiVersion":"v1","kind":"ConfigMap","name":"owner","uid":")" +
+                           owner.json()["metadata"]["uid"].str() + "\"}]"))
               .status == 201);
-  REQUIRE(s.put(kLeases + "/owned", lease("owned", "a", 2,
-                                          R"(,"ownerReferences":[{"apiVersion":"v1","kind":"ConfigMap","name":"owner","uid":")" +
-                                              owner.json()["metadata"]["uid"].str() + "\"}]"))
+  REQUIRE(s.put(kLeases + "/owned",
+                lease("owned", "a", 2,
+                      R"(,"ownerReferences":[{"apiVersion":"v1","kind":"ConfigMap","name":"owner","uid":")" +
+                          owner.json()["metadata"]["uid"].str() + "\"}]"))
               .status == 200);
   REQUIRE(s.remove("/api/v1/namespaces/default/configmaps/owner").status == 200);
   CHECK(s.until([&] { return s.get(kLeases + "/owned").status == 404; }));
-  REQUIRE(s.post("/api/v1/namespaces", R"({"apiVersion":"v1","kind":"Namespace","metadata":{"name":"x"}})").status == 201);
+  REQUIRE(s.post("/api/v1/namespaces", R"({"apiVersion":"v1","kind":"Namespace","metadata":{"name":"x"}})")
+              .status == 201);
   const std::string there = "/apis/coordination.k8s.io/v1/namespaces/x/leases";
   REQUIRE(s.post(there, lease("one", "a", 1)).status == 201);
   REQUIRE(s.remove("/api/v1/namespaces/x").status == 200);

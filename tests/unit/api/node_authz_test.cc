@@ -9,11 +9,11 @@
 namespace limpet::api::test {
 namespace {
 
-std::string bound_pod(const std::string& ns, const std::string& name, const std::string& node, const std::string& spec,
-                      const std::string& annotations = "") {
+std::string bound_pod(const std::string& ns, const std::string& name, const std::string& node,
+                      const std::string& spec, const std::string& annotations = "") {
   return R"({"kind":"Pod","apiVersion":"v1","metadata":{"name":")" + name + R"(","namespace":")" + ns + "\"" +
-         (annotations.empty() ? "" : ",\"annotations\":{" + annotations + "}") + R"(},"spec":{"nodeName":")" + node +
-         "\"" + spec + "}}";
+         (annotations.empty() ? "" : ",\"annotations\":{" + annotations + "}") + R"(},"spec":{"nodeName":")" +
+         node + "\"" + spec + "}}";
 }
 
 // Every place where a pod names a secret or a config map.
@@ -59,8 +59,9 @@ TEST_CASE("every name that a pod mentions, and none of a mirror pod") {
   for (auto& [m, names] : found) std::sort(names.begin(), names.end());
   CHECK(found[Mention::service_account] == Names{"account"});
   CHECK(found[Mention::config_map] == Names{"map-env", "map-from", "map-projected", "map-volume"});
-  CHECK(found[Mention::secret] == Names{"azure", "ceph", "cinder", "csi", "ephemeral", "flex", "from", "init-env",
-                                        "iscsi", "projected", "pull", "rbd", "scale", "storageos", "volume"});
+  CHECK(found[Mention::secret] == Names{"azure", "ceph", "cinder", "csi", "ephemeral", "flex", "from",
+                                        "init-env", "iscsi", "projected", "pull", "rbd", "scale", "storageos",
+                                        "volume"});
   found.clear();
   const std::string mirror = bound_pod("d", "p", "n", kMentions, R"("kubernetes.io/config.mirror":"x")");
   each_mention(json::Cursor(mirror), [&](Mention m, const std::string& name) { found[m].push_back(name); });
@@ -73,7 +74,8 @@ TEST_CASE("node authorizer") {
     {"name":"a","secret":{"secretName":"s"}},{"name":"b","configMap":{"name":"m"}}])"));
   graph.add(bound_pod("d", "theirs", "other", R"(,"serviceAccountName":"spy","containers":[],"volumes":[
     {"name":"a","secret":{"secretName":"s2"}},{"name":"b","configMap":{"name":"m2"}}])"));
-  graph.add(bound_pod("d", "free", "", R"(,"containers":[],"volumes":[{"name":"a","secret":{"secretName":"s3"}}])"));
+  graph.add(bound_pod("d", "free", "",
+                      R"(,"containers":[],"volumes":[{"name":"a","secret":{"secretName":"s3"}}])"));
   const std::string none = "no relationship found between node 'n' and this object";
   const std::string one = "can only read namespaced object of this type";
   const std::string core = "/api/v1/", in = "/api/v1/namespaces/d/";
@@ -104,7 +106,8 @@ TEST_CASE("node authorizer") {
       {"POST", in + "secrets", Is::denied, "can only read resources of this type"},
       {"PUT", in + "secrets/s", Is::denied, "can only read resources of this type"},
       {"DELETE", in + "secrets/s", Is::denied, "can only read resources of this type"},
-      {"DELETE", in + "secrets?fieldSelector=metadata.name=s", Is::denied, "can only read resources of this type"},
+      {"DELETE", in + "secrets?fieldSelector=metadata.name=s", Is::denied,
+       "can only read resources of this type"},
       {"GET", in + "configmaps/m", Is::allowed},
       {"HEAD", in + "configmaps/m", Is::allowed},
       {"GET", in + "configmaps/m2", Is::unsure, none},
@@ -115,9 +118,11 @@ TEST_CASE("node authorizer") {
       {"GET", in + "serviceaccounts/spy", Is::unsure, none},
       {"POST", in + "serviceaccounts/robot/token", Is::allowed},
       {"POST", in + "serviceaccounts/spy/token", Is::unsure, none},
-      {"POST", in + "serviceaccounts/robot/other", Is::denied, "can only create token subresource of serviceaccount"},
+      {"POST", in + "serviceaccounts/robot/other", Is::denied,
+       "can only create token subresource of serviceaccount"},
       {"POST", in + "serviceaccounts", Is::denied, "can only create tokens for individual service accounts"},
-      {"PUT", in + "serviceaccounts/robot", Is::denied, "can only create tokens for individual service accounts"},
+      {"PUT", in + "serviceaccounts/robot", Is::denied,
+       "can only create tokens for individual service accounts"},
       // Pods
       {"GET", in + "pods/mine", Is::allowed},
       {"GET", in + "pods/theirs", Is::unsure, none},
@@ -133,7 +138,8 @@ TEST_CASE("node authorizer") {
       {"GET", in + "pods?fieldSelector=metadata.name=mine", Is::allowed},
       {"GET", in + "pods?fieldSelector=metadata.name=theirs", Is::unsure, none},
       {"POST", in + "pods", Is::allowed},
-      {"DELETE", in + "pods/theirs", Is::allowed},  // as far as the address tells: see node_restriction_test.cc
+      {"DELETE", in + "pods/theirs",
+       Is::allowed},  // as far as the address tells: see node_restriction_test.cc
       {"DELETE", in + "pods?fieldSelector=spec.nodeName=n", Is::denied},
       {"PUT", in + "pods/mine", Is::denied},
       {"PATCH", in + "pods/mine", Is::denied},
@@ -164,7 +170,8 @@ TEST_CASE("node authorizer") {
       {"PUT", leases + "/n", Is::allowed},
       {"PATCH", leases + "/n", Is::allowed},
       {"DELETE", leases + "/n", Is::allowed},
-      {"PUT", leases + "/other", Is::denied, "can only access node lease with the same name as the requesting node"},
+      {"PUT", leases + "/other", Is::denied,
+       "can only access node lease with the same name as the requesting node"},
       {"GET", leases, Is::denied, "can only get, create, update, patch, or delete a node lease"},
       {"GET", leases + "?watch=1&fieldSelector=metadata.name=n", Is::denied,
        "can only get, create, update, patch, or delete a node lease"},
@@ -263,7 +270,8 @@ TEST_CASE("a graph that follows changes is the graph of what is there") {
               std::to_string(random.below(5)) + R"("}})";
     }
     const std::string mirror = random.below(8) == 0 ? R"("kubernetes.io/config.mirror":"x")" : "";
-    return bound_pod("ns" + name.substr(1, 1), name, node ? "n" + std::to_string(node) : "", spec + "]", mirror);
+    return bound_pod("ns" + name.substr(1, 1), name, node ? "n" + std::to_string(node) : "", spec + "]",
+                     mirror);
   };
   for (int i = 0; i < 5000; ++i) {
     const std::string name = "p" + std::to_string(random.below(20));
@@ -286,14 +294,16 @@ TEST_CASE("a device reads what its pods mention as soon as they are bound, and n
   const auto as_device = [&](const std::string& target, const std::string& node = "n") {
     return s.ask({.target = target, .user = "system:node:" + node, .groups = {"system:nodes"}});
   };
-  REQUIRE(s.post("/api/v1/namespaces/default/secrets", R"({"apiVersion":"v1","kind":"Secret","metadata":{"name":"s"}})")
+  REQUIRE(s.post("/api/v1/namespaces/default/secrets",
+                 R"({"apiVersion":"v1","kind":"Secret","metadata":{"name":"s"}})")
               .status == 201);
   const std::string secret = "/api/v1/namespaces/default/secrets/s";
   const std::string mention = R"(,"volumes":[{"name":"v","secret":{"secretName":"s"}}])";
   Answer refused = as_device(secret);
   CHECK(refused.status == 403);
   CHECK(refused.message() ==
-        "secrets \"s\" is forbidden: User \"system:node:n\" cannot get resource \"secrets\" in API group \"\" in the "
+        "secrets \"s\" is forbidden: User \"system:node:n\" cannot get resource \"secrets\" in API group "
+        "\"\" in the "
         "namespace \"default\": no relationship found between node 'n' and this object");
   REQUIRE(s.post("/api/v1/namespaces/default/pods", pod("p", "", mention)).status == 201);
   CHECK(as_device(secret).status == 403);
@@ -301,24 +311,26 @@ TEST_CASE("a device reads what its pods mention as soon as they are bound, and n
   const std::string to_n =
       R"({"apiVersion":"v1","kind":"Binding","metadata":{"name":"p"},"target":{"kind":"Node","name":"n"}})";
   // The read is under way before anybody was told of the binding.
-  Server::Open binding = s.open(
-      {.method = "POST", .target = "/api/v1/namespaces/default/pods/p/binding", .body = to_n});
+  Server::Open binding =
+      s.open({.method = "POST", .target = "/api/v1/namespaces/default/pods/p/binding", .body = to_n});
   REQUIRE(s.until([&] { return binding.answer->over; }));
   REQUIRE(binding.answer->status == 201);
   CHECK(as_device(secret).status == 200);
   CHECK(as_device("/api/v1/namespaces/default/pods/p").status == 200);
   CHECK(as_device("/api/v1/namespaces/default/configmaps/kube-root-ca.crt").status == 403);
   CHECK(as_device(secret, "other").status == 403);
-  Server::Open watch = s.open({.target = "/api/v1/namespaces/default/secrets?watch=1&fieldSelector=metadata.name%3Ds",
-                               .user = "system:node:n",
-                               .groups = {"system:nodes"}});
+  Server::Open watch =
+      s.open({.target = "/api/v1/namespaces/default/secrets?watch=1&fieldSelector=metadata.name%3Ds",
+              .user = "system:node:n",
+              .groups = {"system:nodes"}});
   REQUIRE(s.until([&] { return watch.lines().size() == 1; }));
   CHECK(watch.lines()[0].starts_with("{\"type\":\"ADDED\""));
   watch.exchange->cancel();
   REQUIRE(s.remove("/api/v1/namespaces/default/pods/p?gracePeriodSeconds=0").status == 200);
   REQUIRE(s.until([&] { return as_device(secret).status == 403; }));
   // A server that was started again knows it, too.
-  REQUIRE(s.post("/api/v1/namespaces/default/pods", pod("q", "", mention + R"(,"nodeName":"n")")).status == 201);
+  REQUIRE(s.post("/api/v1/namespaces/default/pods", pod("q", "", mention + R"(,"nodeName":"n")")).status ==
+          201);
   s.restart([] {});
   CHECK(as_device(secret).status == 200);
 }
@@ -329,13 +341,17 @@ TEST_CASE("reviews know what devices may") {
                  pod("p", "", R"(,"nodeName":"n","volumes":[{"name":"v","secret":{"secretName":"s"}}])"))
               .status == 201);
   REQUIRE(s.until([&] {
-    return s.ask({.target = "/api/v1/namespaces/default/secrets/s", .user = "system:node:n", .groups = {"system:nodes"}})
+    return s.ask({.target = "/api/v1/namespaces/default/secrets/s",
+                  .user = "system:node:n",
+                  .groups = {"system:nodes"}})
                .status == 404;
   }));
   const auto may = [&](const std::string& attributes) {
-    Answer a = s.post("/apis/authorization.k8s.io/v1/subjectaccessreviews",
-                      R"({"apiVersion":"authorization.k8s.io/v1","kind":"SubjectAccessReview","spec":{"user":"system:node:n",
-                         "groups":["system:nodes"],"resourceAttributes":{"version":"v1",)" + attributes + "}}}");
+    Answer a = s.post(
+        "/apis/authorization.k8s.io/v1/subjectaccessreviews",
+        R"({"apiVersion":"authorization.k8s.io/v1","kind":"SubjectAccessReview","spec":{"user":"system:node:n",
+                         "groups":["system:nodes"],"resourceAttributes":{"version":"v1",)" +
+            attributes + "}}}");
     REQUIRE(a.status == 201);
     return a.json()["status"]["allowed"].boolean();
   };

@@ -162,8 +162,9 @@ TEST_CASE("the end of the start waits for what the Node says, or for the attempt
 }
 
 TEST_CASE("a device that is no server has its taints when it registers, and the labels that it may have") {
-  NodeFacts f = facts({{"site", "roof", "NoSchedule"}},
-                      {{"zone", "shore"}, {"node-restriction.kubernetes.io/secure", "1"}, {"node-role.kubernetes.io/x", ""}});
+  NodeFacts f = facts(
+      {{"site", "roof", "NoSchedule"}},
+      {{"zone", "shore"}, {"node-restriction.kubernetes.io/secure", "1"}, {"node-role.kubernetes.io/x", ""}});
   using Names = std::vector<std::string>;
   CHECK(refused_labels(f) == Names{"node-restriction.kubernetes.io/secure"});
   f.server = false;
