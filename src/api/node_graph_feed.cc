@@ -23,10 +23,7 @@ NodeGraphFeed::NodeGraphFeed(Core& core)
 
 NodeGraphFeed::~NodeGraphFeed() { stop(); }
 
-void NodeGraphFeed::start() {
-  alive_ = std::make_shared<int>(0);
-  load();
-}
+void NodeGraphFeed::start() { load(); }
 
 void NodeGraphFeed::stop() {
   alive_.reset();
@@ -82,7 +79,7 @@ void NodeGraphFeed::on_event(const store::Event& e) {
 }
 
 void NodeGraphFeed::catch_up(std::function<void(Result<>)> f) {
-  if (!alive_) return f(fail(Errc::unavailable, "the server is starting"));
+  if (!alive_) return f(fail(Errc::unavailable, "the server is shutting down"));
   core_.store.consensus().barrier([this, alive = std::weak_ptr<int>(alive_), f = std::move(f)](Result<> r) {
     if (alive.expired()) return f(fail(Errc::unavailable, "the server is shutting down"));
     if (!r) return f(std::unexpected(r.error()));

@@ -52,7 +52,7 @@ class NodeGraphFeed {
   std::unique_ptr<store::Watch> watch_;  // none while the list is read
   std::list<Waiting> waiting_;
   loop::Timer reload_, look_;
-  std::shared_ptr<int> alive_;
+  std::shared_ptr<int> alive_ = std::make_shared<int>(0);
 };
 
 }  // namespace limpet::api

@@ -21,7 +21,7 @@ PODS = "/api/v1/namespaces/default/pods"
 
 def certificate(name, *groups):
     """A certificate as a device that joins is given one."""
-    at = os.path.join(device.home, name)
+    at = os.path.join(device.home, name.replace(":", "-"))  # curl takes what follows a colon for a password
     subject = "".join("/O=" + g for g in groups) + "/CN=" + name
     openssl = ["openssl", "req", "-new", "-newkey", "ec", "-pkeyopt", "ec_paramgen_curve:prime256v1", "-nodes", "-subj", subject,
                "-keyout", at + ".key", "-out", at + ".csr"]
@@ -61,6 +61,8 @@ def a_device_reads_its_own_pods_and_what_they_mention():
     expect_equal([p["metadata"]["name"] for p in found["items"]], ["theirs"])
     expect_equal(ask(other, "GET", "/api/v1/nodes")[0], 403)
     expect_equal(ask(other, "GET", "/api/v1/nodes/" + device.name)[0], 403)
+    expect_equal(ask(other, "DELETE", PODS + "/theirs?gracePeriodSeconds=0")[0], 200)
+    eventually(lambda: ask(other, "GET", "/api/v1/namespaces/default/secrets/wanted")[0] == 403, 10)
 
 
 @case
