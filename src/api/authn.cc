@@ -1,5 +1,7 @@
 #include "api/authn.h"
 
+#include "api/remote_user.h"
+
 namespace limpet::api {
 namespace {
 
@@ -36,8 +38,9 @@ User socket_user(const Options& o, const http::Peer& peer) {
 }  // namespace
 
 Result<User> authenticate(const Options& o, const http::Request& request) {
-  std::string_view header = request.headers.get("Authorization");
   const http::Peer& peer = request.peer;
+  if (peer.kind == http::Peer::Kind::forwarded) return read_remote_user(request.headers);
+  std::string_view header = request.headers.get("Authorization");
   User u;
   if (starts_with_fold(header, kBearer)) {
     std::string_view token = header.substr(kBearer.size());

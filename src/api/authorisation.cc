@@ -30,7 +30,7 @@ bool authorise(const CallPtr& call) {
   return false;
 }
 
-void confirm_authorisation(CallPtr call, std::function<void(CallPtr)> allowed) {
+void confirm_authorisation(CallPtr call, std::function<void(const CallPtr&)> allowed) {
   call->core.node_graph->catch_up([call, allowed = std::move(allowed)](Result<> r) {
     if (call->answered() || call->gone()) return;
     if (!r) return call->fail(status::from_error(r.error()));

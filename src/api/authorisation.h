@@ -10,6 +10,6 @@ namespace limpet::api {
 // done.
 bool authorise(const CallPtr& call);
 // Waits until this server knows all that was acknowledged, asks again, and either answers or calls `allowed`.
-void confirm_authorisation(CallPtr call, std::function<void(CallPtr)> allowed);
+void confirm_authorisation(CallPtr call, std::function<void(const CallPtr&)> allowed);
 
 }  // namespace limpet::api

@@ -36,10 +36,11 @@ struct Starter : std::enable_shared_from_this<Starter> {
   Core& core;
   std::shared_ptr<Core> owner;
   std::function<void(Result<>)> done;
+  const uint64_t term;
   size_t next = 0;
 
   Starter(Core& c, std::function<void(Result<>)> d)
-      : core(c), owner(c.shared_from_this()), done(std::move(d)) {}
+      : core(c), owner(c.shared_from_this()), done(std::move(d)), term(c.work_term) {}
 
   void step() {
     if (next == std::size(kBuiltIn)) {
@@ -63,11 +64,12 @@ struct Starter : std::enable_shared_from_this<Starter> {
     store::Txn txn;
     txn.ops.push_back(put_new(r, "", ns.ref()));
     for (store::Op& op : namespace_companions(core, name)) txn.ops.push_back(std::move(op));
-    core.store.durable().commit(std::move(txn), [self = shared_from_this()](Result<store::Committed> c) {
-      // A conflict: it, or a part of it, is there already.
-      if (!c && c.error().code != Errc::conflict) return self->done(std::unexpected(c.error()));
-      self->step();
-    });
+    core.commit(core.store.durable(), term, std::move(txn),
+                [self = shared_from_this()](Result<store::Committed> c) {
+                  // A conflict: it, or a part of it, is there already.
+                  if (!c && c.error().code != Errc::conflict) return self->done(std::unexpected(c.error()));
+                  self->step();
+                });
   }
 };
 
@@ -102,7 +104,8 @@ void restore_companions(Core& core, std::string ns) {
   const schema::Resource* r = schema::find_resource("", "v1", "namespaces");
   if (!r) return;
   auto owner = core.shared_from_this();
-  core.store.durable().get(object_key(*r, "", ns), [owner, ns](Result<std::optional<store::Item>> got) {
+  const uint64_t term = core.work_term;
+  core.store.durable().get(object_key(*r, "", ns), [owner, ns, term](Result<std::optional<store::Item>> got) {
     if (!got || !*got || read_meta(*(*got)->value).deleting) return;
     for (store::Op& op : namespace_companions(*owner, ns)) {
       const bool map = op.key.starts_with("configmaps/");
@@ -110,9 +113,10 @@ void restore_companions(Core& core, std::string ns) {
       txn.ops.push_back(std::move(op));
       // Refused when it is there: an account as wanted, a map with what somebody may have put into it who was
       // faster. Any other failure is met again at the next start.
-      owner->store.durable().commit(std::move(txn), [owner, ns, map](Result<store::Committed> made) {
-        if (map && !made && made.error().code == Errc::conflict) refresh_root_ca(*owner, ns);
-      });
+      owner->commit(owner->store.durable(), term, std::move(txn),
+                    [owner, ns, map](Result<store::Committed> made) {
+                      if (map && !made && made.error().code == Errc::conflict) refresh_root_ca(*owner, ns);
+                    });
     }
   });
 }
@@ -153,6 +157,20 @@ void refresh_root_cas(Core& core) {
                                 });
   };
   (*step)();
+}
+
+void find_built_in(Core& core, std::function<void(bool)> done) {
+  const schema::Resource* r = schema::find_resource("", "v1", "namespaces");
+  if (!r) return done(false);
+  auto left = std::make_shared<size_t>(std::size(kBuiltIn));
+  auto all = std::make_shared<bool>(true);
+  for (std::string_view name : kBuiltIn) {
+    core.store.durable().get(object_key(*r, "", name),
+                             [left, all, done](Result<std::optional<store::Item>> got) {
+                               *all = *all && got && *got;
+                               if (--*left == 0) done(*all);
+                             });
+  }
 }
 
 void bootstrap(Core& core, std::function<void(Result<>)> done) {

@@ -25,6 +25,9 @@ void restore_companions(Core& core, std::string ns);
 void refresh_root_ca(Core& core, std::string ns);
 void refresh_root_cas(Core& core);
 
+// Whether the built-in namespaces are there: they come from the leader on a server that does not lead.
+void find_built_in(Core& core, std::function<void(bool)> done);
+
 // Makes the built-in namespaces that are missing; then Core::ready, then done.
 void bootstrap(Core& core, std::function<void(Result<>)> done);
 

@@ -1,6 +1,7 @@
 #include "api/context.h"
 
 #include <algorithm>
+#include <utility>
 
 #include "api/lease_space.h"
 
@@ -29,6 +30,11 @@ std::string_view counted_verb(const Call& call) {
   return "other";
 }
 
+// What says something of the state, unlike a request that is wrong in itself and a server that cannot.
+bool rests_on_state(int code) {
+  return code < 400 || code == 401 || code == 403 || code == 404 || code == 409 || code == 410 || code == 422;
+}
+
 }  // namespace
 
 Core::Core(loop::Loop& l, Clock& c, Random& r, store::Store& s, Options o)
@@ -42,6 +48,15 @@ Core::Core(loop::Loop& l, Clock& c, Random& r, store::Store& s, Options o)
 store::Space& Core::space(const schema::Resource& r) {
   if (r.storage() != schema::Storage::transient) return store.durable();
   return LeaseSpace::holds(r) ? *leases : store.transient();
+}
+
+void Core::commit(store::Space& to, uint64_t term, store::Txn txn,
+                  std::function<void(Result<store::Committed>)> done) {
+  if (!leads_in(term)) {
+    return done(fail(Errc::unavailable, "this server does not lead in the term in which this was decided"));
+  }
+  txn.term = term;
+  to.commit(std::move(txn), std::move(done));
 }
 
 void Core::finish(Session* s) {
@@ -84,8 +99,24 @@ http::Headers Call::headers(std::string_view content_type) const {
   return h;
 }
 
+// A leader that was replaced and does not know it sees a state of before. Its commits fail, but an answer
+// without one (not found, already so, a dry run) would be as old as what it knows.
+void Call::confirm(std::function<void(Call&)> go_on) {
+  unconfirmed = false;
+  if (core.single()) return go_on(*this);
+  core.cluster->barrier([self = shared_from_this(), go_on = std::move(go_on)](Result<> confirmed) {
+    if (confirmed && self->core.leads_in(self->term)) return go_on(*self);
+    self->fail(status::unavailable("this server may have ceased to be the leader; nothing was done", 1));
+  });
+}
+
 void Call::respond(int code, std::string body, std::string_view content_type) {
   if (answered_ || gone_) return;
+  if (unconfirmed && rests_on_state(code)) {
+    return confirm([code, body = std::move(body), type = std::string(content_type)](Call& call) mutable {
+      call.respond(code, std::move(body), type);
+    });
+  }
   answered_ = true;
   code_ = code;
   exchange_->respond({code, headers(content_type), std::move(body)});
@@ -93,6 +124,7 @@ void Call::respond(int code, std::string body, std::string_view content_type) {
 
 void Call::fail(const Status& s) {
   if (answered_ || gone_) return;
+  if (unconfirmed && rests_on_state(s.code)) return confirm([s](Call& call) { call.fail(s); });
   answered_ = true;
   code_ = s.code;
   http::Headers h = headers("application/json");
@@ -103,10 +135,19 @@ void Call::fail(const Status& s) {
   exchange_->respond({s.code, std::move(h), s.json()});
 }
 
-bool Call::begin(int code, std::string_view content_type) {
+bool Call::begin(int code, std::string_view content_type) { return relay(code, headers(content_type)); }
+
+bool Call::relay(int code, http::Headers h) {
   if (answered_ || gone_) return false;
   answered_ = true;
   code_ = code;
+  listen();
+  exchange_->begin(code, std::move(h));
+  return true;
+}
+
+void Call::listen() {
+  if (std::exchange(listening_, true)) return;
   std::weak_ptr<Call> weak = weak_from_this();
   exchange_->on_gone([weak] {
     CallPtr self = weak.lock();
@@ -114,8 +155,13 @@ bool Call::begin(int code, std::string_view content_type) {
     self->gone_ = true;
     if (auto f = std::move(self->on_gone_)) f();
   });
-  exchange_->begin(code, headers(content_type));
-  return true;
+}
+
+void Call::time_out() {
+  if (answered_ || gone_) return;
+  unconfirmed = false;
+  fail(status::timeout("request did not complete within the allotted timeout"));
+  if (auto f = std::move(on_gone_)) f();
 }
 
 void Call::mark_answered(int code) {

@@ -17,6 +17,7 @@ struct Deleter : std::enable_shared_from_this<Deleter> {
   const schema::Resource& r;
   std::string key, name;
   DeleteOptions options;
+  uint64_t term = 0;
   std::function<void(Outcome<Deletion>)> done;
   int tries = 0;
 
@@ -46,30 +47,32 @@ struct Deleter : std::enable_shared_from_this<Deleter> {
     store::Txn txn;
     txn.ops.push_back({d.gone ? store::Op::Type::remove : store::Op::Type::put, key,
                        d.gone ? "" : plan->bytes, item.mod_revision});
-    core.space(r).commit(std::move(txn),
-                         [self = shared_from_this(), d = std::move(d)](Result<store::Committed> c) mutable {
-                           if (c) {
-                             d.version = c->revision;
-                             return self->done(std::move(d));
-                           }
-                           if (c.error().code != Errc::conflict)
-                             return self->done(std::unexpected(status::from_error(c.error())));
-                           // Somebody was faster; preconditions of the caller are checked against the new
-                           // state.
-                           if (++self->tries < kTries) return self->read();
-                           self->done(std::unexpected(status::modified(self->r, self->name)));
-                         });
+    core.commit(core.space(r), term, std::move(txn),
+                [self = shared_from_this(), d = std::move(d)](Result<store::Committed> c) mutable {
+                  if (!c) return self->on_refused(c.error());
+                  d.committed = true;
+                  d.version = c->revision;
+                  self->done(std::move(d));
+                });
+  }
+
+  // Where somebody was faster, preconditions of the caller are checked against the new state.
+  void on_refused(const Error& e) {
+    if (e.code != Errc::conflict) return done(std::unexpected(status::from_error(e)));
+    if (++tries < kTries) return read();
+    done(std::unexpected(status::modified(r, name)));
   }
 };
 
 }  // namespace
 
-void run_delete(Core& core, const schema::Resource& r, std::string key, DeleteOptions options,
+void run_delete(Core& core, const schema::Resource& r, std::string key, DeleteOptions options, uint64_t term,
                 std::function<void(Outcome<Deletion>)> done) {
   auto d = std::make_shared<Deleter>(core, r);
   d->key = std::move(key);
   d->name = d->key.substr(d->key.rfind('/') + 1);
   d->options = std::move(options);
+  d->term = term;
   d->done = std::move(done);
   d->read();
 }
@@ -91,9 +94,10 @@ void delete_object(CallPtr call) {
   bool foreground = options->propagation == "Foreground";
   const schema::Resource& r = *call->resource;
   options->allowed = [call](json::Cursor o) { return restrict_deletion(*call, *call->resource, o); };
-  run_delete(call->core, r, object_key(r, call->ns(), call->info.name), std::move(*options),
+  run_delete(call->core, r, object_key(r, call->ns(), call->info.name), std::move(*options), call->term,
              [call, foreground](Outcome<Deletion> d) {
                if (!d) return call->fail(d.error());
+               if (d->committed) call->unconfirmed = false;
                const schema::Resource& res = *call->resource;
                if (d->gone && !strategy_of(res).returns_object_when_deleted) {
                  return call->respond(200, status::deleted(res, call->info.name, d->uid).json());

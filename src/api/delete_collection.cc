@@ -20,6 +20,7 @@ struct Sweep : std::enable_shared_from_this<Sweep> {
   std::string after, text;
   store::Page page;
   size_t next = 0;
+  bool began = false;  // something was deleted
 
   Sweep(CallPtr c, Selection s, DeleteOptions o)
       : call(std::move(c)),
@@ -30,7 +31,7 @@ struct Sweep : std::enable_shared_from_this<Sweep> {
   void read() {
     call->core.space(*call->resource)
         .list(selection.prefix, after, revision, 0, [self = shared_from_this()](Result<store::Page> p) {
-          if (!p) return self->call->fail(status::from_error(p.error()));
+          if (!p) return self->fail(status::from_error(p.error()));
           self->revision = p->revision;
           self->page = std::move(*p);
           self->next = 0;
@@ -54,12 +55,19 @@ struct Sweep : std::enable_shared_from_this<Sweep> {
       if (!text.empty()) text += ',';
       encoder.item(text, *item.value, item.mod_revision);
     }
-    run_delete(call->core, *call->resource, item.key, options,
+    run_delete(call->core, *call->resource, item.key, options, call->term,
                [self = shared_from_this()](Outcome<Deletion> d) {
                  // Gone meanwhile, or held by a rule that came up meanwhile: as wanted, or told.
-                 if (!d && d.error().code != 404) return self->call->fail(d.error());
+                 if (!d && d.error().code != 404) return self->fail(d.error());
+                 if (d && d->committed) self->began = true;
                  self->call->core.loop.defer([self] { self->step(); });
                });
+  }
+
+  // A client repeats what it is told to try again: that is not for a request of which a part was done.
+  void fail(Status s) {
+    if (began && s.code == 503) s = status::timeout(s.message + "; a part of the objects was deleted");
+    call->fail(s);
   }
 };
 

@@ -10,13 +10,15 @@
 namespace limpet::api {
 
 struct Deletion {
-  bool gone = false;   // else marked, and kept by finalizers or a grace period
+  bool gone = false;       // else marked, and kept by finalizers or a grace period
+  bool committed = false;  // else nothing changed
   std::string stored;  // the last state, or the marked one
   store::Revision version = 0;
   std::string uid;
 };
 
-void run_delete(Core& core, const schema::Resource& r, std::string key, DeleteOptions options,
+// `term`: as Core::commit has it.
+void run_delete(Core& core, const schema::Resource& r, std::string key, DeleteOptions options, uint64_t term,
                 std::function<void(Outcome<Deletion>)> done);
 
 // Of the request's body and query.

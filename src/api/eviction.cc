@@ -21,9 +21,10 @@ void evict_pod(CallPtr call) {
   if (call->dry_run()) options->dry_run = true;
   const schema::Resource& r = *call->resource;
   options->allowed = [call](json::Cursor o) { return restrict_deletion(*call, *call->resource, o); };
-  run_delete(call->core, r, object_key(r, call->ns(), call->info.name), std::move(*options),
+  run_delete(call->core, r, object_key(r, call->ns(), call->info.name), std::move(*options), call->term,
              [call](Outcome<Deletion> d) {
                if (!d) return call->fail(d.error());
+               if (d->committed) call->unconfirmed = false;
                Status s;
                s.code = 201;
                call->respond(201, s.json());

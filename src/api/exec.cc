@@ -23,9 +23,10 @@ std::vector<std::string_view> offered(const http::Headers& headers, std::string_
   return out;
 }
 
-Outcome<ExecRequest> read_request(const Call& call) {
+}  // namespace
+
+Outcome<ExecRequest> read_exec_request(const http::Query& q, bool attach) {
   ExecRequest r;
-  const http::Query& q = call.query();
   r.in = truthy(q, "stdin");
   r.out = truthy(q, "stdout");
   r.tty = truthy(q, "tty");
@@ -33,13 +34,11 @@ Outcome<ExecRequest> read_request(const Call& call) {
   if (!r.in && !r.out && !r.err) {
     return std::unexpected(status::bad_request("you must specify at least 1 of stdin, stdout, stderr"));
   }
-  if (call.info.subresource == "attach") return r;
+  if (attach) return r;
   for (std::string_view arg : q.all("command")) r.command.emplace_back(arg);
   if (r.command.empty()) return std::unexpected(status::bad_request("you must specify at least 1 command"));
   return r;
 }
-
-}  // namespace
 
 std::string_view choose_protocol(const http::Headers& headers, std::string_view header,
                                  const std::string_view* ours, size_t count, Prefer order) {
@@ -88,7 +87,7 @@ void resize_terminal(ExecSession& session, std::string_view text) {
 }
 
 void pod_exec(CallPtr call) {
-  Outcome<ExecRequest> request = read_request(*call);
+  Outcome<ExecRequest> request = read_exec_request(call->query(), call->info.subresource == "attach");
   if (!request) return call->fail(request.error());
   find_container(call, [call, request = std::move(*request)](Outcome<ContainerRef> c) mutable {
     if (!c) return call->fail(c.error());

@@ -21,13 +21,15 @@ constexpr std::string_view kProtocols[] = {"v5.channel.k8s.io", "v4.channel.k8s.
 
 class Terminal : public Session {
  public:
-  Terminal(CallPtr call, std::unique_ptr<http::WebSocket> socket, std::string_view protocol)
-      : call_(std::move(call)),
-        socket_(std::move(socket)),
-        half_close_(protocol == "v5.channel.k8s.io"),
-        tells_status_(protocol != "channel.k8s.io") {}
+  Terminal(std::unique_ptr<http::WebSocket> socket, std::function<std::string(const Result<int>&)> status,
+           std::function<void(Session*)> finish)
+      : socket_(std::move(socket)),
+        status_(std::move(status)),
+        finish_(std::move(finish)),
+        half_close_(socket_->subprotocol() == "v5.channel.k8s.io"),
+        tells_status_(socket_->subprotocol() != "channel.k8s.io") {}
 
-  void start(const ContainerRef& container, ExecRequest request) {
+  void start(NodeAccess& nodes, const ContainerRef& container, ExecRequest request) {
     std::weak_ptr<Session> weak = weak_from_this();
     auto alive = [weak, this] { return !weak.expired() && !over_; };
     http::WebSocket::Events s;
@@ -53,7 +55,7 @@ class Terminal : public Session {
     e.on_drain = [alive, this] {
       if (alive()) socket_->pause_reading(false);
     };
-    session_ = call_->core.nodes->exec(container, std::move(request), std::move(e));
+    session_ = nodes.exec(container, std::move(request), std::move(e));
   }
 
   void stop() override {
@@ -61,7 +63,7 @@ class Terminal : public Session {
     over_ = true;
     session_.reset();
     socket_->close(1001, "the server is shutting down");
-    call_->core.finish(this);
+    finish_(this);
   }
 
  private:
@@ -106,11 +108,11 @@ class Terminal : public Session {
     over_ = true;
     session_.reset();
     socket_->close(1003, why);
-    call_->core.finish(this);
+    finish_(this);
   }
 
   void exited(const Result<int>& exit) {
-    if (tells_status_) send(kError, exec_status(exit));
+    if (tells_status_) send(kError, status_(exit));
     socket_->close(1000, "");  // closed() follows; without this frame clients report a failure
   }
 
@@ -118,20 +120,34 @@ class Terminal : public Session {
     if (over_) return;
     over_ = true;
     session_.reset();  // the client left: the command goes with it
-    call_->core.finish(this);
+    finish_(this);
   }
 
-  CallPtr call_;
   std::unique_ptr<http::WebSocket> socket_;
+  std::function<std::string(const Result<int>&)> status_;
+  std::function<void(Session*)> finish_;
   std::unique_ptr<ExecSession> session_;
   bool half_close_, tells_status_, in_ = false, over_ = false;
 };
 
 }  // namespace
 
+std::string exec_websocket_protocol(const http::Headers& headers) {
+  return std::string(
+      choose_protocol(headers, "Sec-WebSocket-Protocol", kProtocols, std::size(kProtocols), Prefer::server));
+}
+
+std::shared_ptr<Session> serve_exec(NodeAccess& nodes, std::unique_ptr<http::WebSocket> socket,
+                                    const ContainerRef& container, ExecRequest request,
+                                    std::function<std::string(const Result<int>&)> status,
+                                    std::function<void(Session*)> finish) {
+  auto t = std::make_shared<Terminal>(std::move(socket), std::move(status), std::move(finish));
+  t->start(nodes, container, std::move(request));
+  return t;
+}
+
 void exec_over_websocket(const CallPtr& call, const ContainerRef& container, ExecRequest request) {
-  const std::string protocol(choose_protocol(call->request().headers, "Sec-WebSocket-Protocol", kProtocols,
-                                             std::size(kProtocols), Prefer::server));
+  const std::string protocol = exec_websocket_protocol(call->request().headers);
   if (protocol.empty()) {
     return call->fail(status::bad_request(
         "Upgrade request required: SPDY/3.1, or a WebSocket with the subprotocol v5.channel.k8s.io"));
@@ -139,9 +155,9 @@ void exec_over_websocket(const CallPtr& call, const ContainerRef& container, Exe
   Result<std::unique_ptr<http::WebSocket>> socket = call->exchange().upgrade(protocol);
   if (!socket) return call->fail(status::bad_request(socket.error().message));
   call->mark_answered(101);
-  auto t = std::make_shared<Terminal>(call, std::move(*socket), protocol);
-  call->core.keep(t);
-  t->start(container, std::move(request));
+  // The session holds the call: it is under way as long.
+  call->core.keep(serve_exec(*call->core.nodes, std::move(*socket), container, std::move(request),
+                             exec_status, [call](Session* s) { call->core.finish(s); }));
 }
 
 }  // namespace limpet::api

@@ -47,25 +47,51 @@ class Readiness : public Session {
         limit_(call_->core.loop, "readyz") {}
 
   void start() {
+    if (one_ == "caught-up") return catch_up();
     if (!one_.empty() && one_ != "store") return finish("");
     std::weak_ptr<Session> weak = weak_from_this();
     limit_.start(kStoreLimitMs, [weak, this] {
       if (std::shared_ptr<Session> keep = weak.lock()) finish("the storage thread does not answer");
     });
     call_->core.store.load(kProbe, [weak, this](Result<std::optional<std::string>> got) {
-      if (std::shared_ptr<Session> keep = weak.lock()) finish(got ? "" : got.error().message);
+      std::shared_ptr<Session> keep = weak.lock();
+      if (!keep || over_) return;
+      if (!got) return finish(got.error().message);
+      catch_up();
     });
   }
 
   void stop() override { finish("the server is shutting down"); }
 
  private:
+  // What the leader had agreed on a moment ago is in the state here.
+  void catch_up() {
+    Core& core = call_->core;
+    if (core.single()) return finish("");
+    behind_ = "the leader does not confirm that this server has all of its state";
+    if (!core.cluster->leader_known()) return finish("");
+    std::weak_ptr<Session> weak = weak_from_this();
+    limit_.start(kStoreLimitMs, [weak, this] {
+      if (std::shared_ptr<Session> keep = weak.lock()) finish("");
+    });
+    core.cluster->barrier([weak, this](Result<> done) {
+      std::shared_ptr<Session> keep = weak.lock();
+      if (!keep) return;
+      behind_ = done ? "" : done.error().message;
+      finish("");
+    });
+  }
+
   void finish(std::string store_failure) {
     if (over_) return;
     over_ = true;
     limit_.stop();
     Core& core = call_->core;
     std::vector<Check> checks{{"ping", ""}, {"store", std::move(store_failure)}};
+    if (core.cluster) {
+      checks.push_back({"leader", core.cluster->leader_known() ? "" : "no server leads the cluster now"});
+      checks.push_back({"caught-up", behind_});
+    }
     checks.push_back({"namespaces", core.ready ? "" : "the built-in namespaces are not there yet"});
     checks.push_back({"shutdown", core.stopping ? "the server is shutting down" : ""});
     if (core.options.ready_checks) {
@@ -77,6 +103,7 @@ class Readiness : public Session {
 
   CallPtr call_;
   std::string what_, one_;
+  std::string behind_;  // why the state here may not be all; empty: it is
   loop::Timer limit_;
   bool over_ = false;
 };

@@ -41,13 +41,6 @@ struct TokenMemory {
   }
 };
 
-struct Keys {
-  pki::PrivateKey sign;
-  pki::TokenKeys verify;
-  pki::TokenPolicy policy;
-  TokenMemory memory;
-};
-
 User token_user(const pki::TokenClaims& c) {
   User u;
   u.name = c.username();
@@ -81,33 +74,67 @@ std::vector<std::string> intersection(const std::vector<std::string>& a, const s
 
 }  // namespace
 
-Result<Identity> make_identity(const std::string& pem, const std::string& issuer, Clock& clock,
-                               Random& random) {
-  auto keys = std::make_shared<Keys>();
-  TRY(keys->sign, pki::PrivateKey::from_pem(pem, random));
-  CHECK_OK(keys->verify.add(keys->sign.spki()));
-  keys->policy.issuer = issuer;
-  keys->policy.audiences = {issuer};
+struct AccountKeys::State {
+  pki::PrivateKey sign;
+  pki::TokenKeys verify;
+  TokenMemory memory;
+};
+
+AccountKeys::AccountKeys() : state_(std::make_unique<State>()) {}
+AccountKeys::~AccountKeys() = default;
+
+Result<> AccountKeys::set(const std::vector<std::string>& keys_pem, Random& random) {
+  if (keys_pem.empty()) return fail(Errc::invalid_argument, "no key signs the tokens of service accounts");
+  auto state = std::make_unique<State>();
+  TRY(state->sign, pki::PrivateKey::from_pem(keys_pem.front(), random));
+  for (const std::string& pem : keys_pem) {
+    if (pem.find("PUBLIC KEY") != std::string::npos) {
+      TRY(const pki::PublicKey key, pki::PublicKey::from_pem(pem));
+      CHECK_OK(state->verify.add(key.spki()));
+    } else {
+      TRY(const pki::PrivateKey key, pki::PrivateKey::from_pem(pem, random));
+      CHECK_OK(state->verify.add(key.spki()));
+    }
+  }
+  state_ = std::move(state);
+  return {};
+}
+
+Result<Identity> make_identity(const std::vector<std::string>& keys_pem, const std::string& issuer,
+                               Clock& clock, Random& random) {
+  auto keys = std::make_shared<AccountKeys>();
+  CHECK_OK(keys->set(keys_pem, random));
+  return make_identity(std::move(keys), issuer, clock, random);
+}
+
+Identity make_identity(std::shared_ptr<AccountKeys> account_keys, const std::string& issuer, Clock& clock,
+                       Random& random) {
+  struct Shared {
+    std::shared_ptr<AccountKeys> keys;
+    pki::TokenPolicy policy;
+  };
+  auto shared = std::make_shared<Shared>(Shared{std::move(account_keys), {issuer, {issuer}}});
   Identity id;
-  id.verify_token = [keys, &clock](std::string_view token,
-                                   const std::vector<std::string>& audiences) -> Result<TokenProof> {
+  id.verify_token = [shared, &clock](std::string_view token,
+                                     const std::vector<std::string>& audiences) -> Result<TokenProof> {
+    AccountKeys::State& keys = shared->keys->state();
     int64_t now = clock.wall().seconds;
     if (!audiences.empty()) {  // asked by TokenReview, seldom
-      pki::TokenPolicy policy = keys->policy;
+      pki::TokenPolicy policy = shared->policy;
       policy.audiences = audiences;
-      TRY(pki::TokenClaims claims, pki::verify_token(token, keys->verify, policy, clock.wall()));
+      TRY(pki::TokenClaims claims, pki::verify_token(token, keys.verify, policy, clock.wall()));
       return TokenProof{token_user(claims), intersection(audiences, claims.audiences)};
     }
-    if (const User* u = keys->memory.find(token, now)) return TokenProof{*u, keys->policy.audiences};
-    TRY(pki::TokenClaims claims, pki::verify_token(token, keys->verify, keys->policy, clock.wall()));
+    if (const User* u = keys.memory.find(token, now)) return TokenProof{*u, shared->policy.audiences};
+    TRY(pki::TokenClaims claims, pki::verify_token(token, keys.verify, shared->policy, clock.wall()));
     User u = token_user(claims);
-    keys->memory.add(token, u, std::min(now + kRememberedS, claims.expires_at));
-    return TokenProof{std::move(u), keys->policy.audiences};
+    keys.memory.add(token, u, std::min(now + kRememberedS, claims.expires_at));
+    return TokenProof{std::move(u), shared->policy.audiences};
   };
-  id.issue_token = [keys, &clock, &random](const TokenSpec& spec) -> Result<IssuedToken> {
+  id.issue_token = [shared, &clock, &random](const TokenSpec& spec) -> Result<IssuedToken> {
     pki::TokenClaims c;
-    c.issuer = keys->policy.issuer;
-    c.audiences = spec.audiences.empty() ? keys->policy.audiences : spec.audiences;
+    c.issuer = shared->policy.issuer;
+    c.audiences = spec.audiences.empty() ? shared->policy.audiences : spec.audiences;
     c.namespace_name = spec.ns;
     c.name = spec.name;
     c.uid = spec.uid;
@@ -119,7 +146,7 @@ Result<Identity> make_identity(const std::string& pem, const std::string& issuer
     c.node_uid = spec.node_uid;
     c.issued_at = c.not_before = clock.wall().seconds;
     c.expires_at = c.issued_at + spec.expiration_s;
-    TRY(std::string token, pki::sign_token(c, keys->sign, random));
+    TRY(std::string token, pki::sign_token(c, shared->keys->state().sign, random));
     return IssuedToken{std::move(token), c.expires_at};
   };
   // The transport has verified the chain against the client CA; the subject is the user.

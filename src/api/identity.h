@@ -4,6 +4,7 @@
 
 #include <memory>
 #include <string>
+#include <vector>
 
 #include "api/options.h"
 #include "base/clock.h"
@@ -12,8 +13,29 @@
 
 namespace limpet::api {
 
-// Clock and random must outlive what is returned. Errors: the key cannot be read.
-Result<Identity> make_identity(const std::string& service_account_key_pem, const std::string& issuer,
+// The keys of service-account tokens: the first signs, all verify. Held by whoever replaces them while the
+// API runs, and by the Identity made of them; used on the loop's thread.
+class AccountKeys {
+ public:
+  AccountKeys();
+  ~AccountKeys();
+  // PEM: a private key first, then private keys or the public halves ("PUBLIC KEY") of keys that sign no more
+  // or not yet. Tokens of keys that are not among them are refused from now on. On an error (one cannot be
+  // read; there is none) those of before stay.
+  Result<> set(const std::vector<std::string>& keys_pem, Random& random);
+
+  struct State;
+  State& state() { return *state_; }  // for identity.cc
+
+ private:
+  std::unique_ptr<State> state_;
+};
+
+// Clock and random must outlive what is returned.
+Identity make_identity(std::shared_ptr<AccountKeys> keys, const std::string& issuer, Clock& clock,
+                       Random& random);
+// The same with keys that stay. Errors: as AccountKeys::set().
+Result<Identity> make_identity(const std::vector<std::string>& keys_pem, const std::string& issuer,
                                Clock& clock, Random& random);
 
 }  // namespace limpet::api

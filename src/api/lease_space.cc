@@ -79,10 +79,20 @@ std::optional<store::Item> LeaseSpace::now(const std::string& key) const {
   return item;
 }
 
+// A member that does not lead keeps nothing volatile.
+Result<> LeaseSpace::usable() const {
+  Result<> r;
+  memory().get(kPrefix, [&r](Result<std::optional<store::Item>> got) {
+    if (!got) r = std::unexpected(got.error());
+  });
+  return r;
+}
+
 // ---- reading what is durable
 
 void LeaseSpace::ensure(std::function<void(Result<>)> f) {
   if (!alive_) return f(fail(Errc::unavailable, "the server is shutting down"));
+  if (Result<> leads = usable(); !leads) return f(std::move(leads));
   if (loaded_term_ == term()) return f({});
   waiting_for_load_.push_back(std::move(f));
   if (std::exchange(loading_, true)) return;

@@ -70,6 +70,7 @@ class LeaseSpace final : public store::Space {
   store::Space& memory() const { return store_.transient(); }
   std::optional<store::Item> now(const std::string& key) const;
   int64_t term() const;
+  Result<> usable() const;
 
   // Calls f when this term's leases are all there, at once when they are.
   void ensure(std::function<void(Result<>)> f);

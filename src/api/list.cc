@@ -3,6 +3,7 @@
 #include <utility>
 
 #include "api/encoder.h"
+#include "api/fresh.h"
 #include "api/list_options.h"
 #include "api/object.h"
 #include "api/selection.h"
@@ -32,23 +33,26 @@ class Lister : public Session {
         encoder_(*call_->resource, call_->answer, call_->core.clock.wall()) {}
 
   void start() {
-    store::Space& s = space();
-    if (!options_.continue_token.empty()) {
-      Outcome<Position> p =
-          decode_continue(options_.continue_token, selection_.fingerprint(), selection_.prefix);
-      if (!p) return fail(p.error());
-      revision_ = p->revision;
-      after_ = p->after;
-    } else if (options_.version > s.revision()) {
-      return fail(status::too_large_version(options_.version, s.revision()));
-    } else if (options_.match == Match::exact ||
-               (options_.match == Match::unset && options_.version && options_.limit)) {
+    if (options_.match == Match::exact ||
+        (options_.match == Match::unset && options_.version && options_.limit)) {
       revision_ = options_.version;
     }
     next();
   }
 
+  void go_on_from(Position position) {
+    revision_ = position.revision;
+    after_ = std::move(position.after);
+    next();
+  }
+
+  // The memory that is listed is that of the leader.
+  void leadership_changed() override {
+    if (call_->resource->storage() == schema::Storage::transient && !call_->core.leads()) stop();
+  }
+
   void stop() override {
+    if (over_) return;
     if (call_->answered()) call_->exchange().abort();
     done();
   }
@@ -183,10 +187,21 @@ void list_objects(CallPtr call) {
   if (!options) return call->fail(options.error());
   Outcome<Selection> selection = read_selection(*call);
   if (!selection) return call->fail(selection.error());
-  Core& core = call->core;
-  auto lister = std::make_shared<Lister>(std::move(call), std::move(*selection), std::move(*options));
-  core.keep(lister);
-  lister->start();
+  std::optional<Position> position;
+  if (!options->continue_token.empty()) {
+    Outcome<Position> p =
+        decode_continue(options->continue_token, selection->fingerprint(), selection->prefix);
+    if (!p) return call->fail(p.error());
+    position = std::move(*p);
+  }
+  const bool given = position || options->version_given;
+  const store::Revision version = position ? position->revision : options->version;
+  when_fresh(call, given, version,
+             [call, position, s = std::move(*selection), o = std::move(*options)]() mutable {
+               auto lister = std::make_shared<Lister>(call, std::move(s), std::move(o));
+               call->core.keep(lister);
+               position ? lister->go_on_from(std::move(*position)) : lister->start();
+             });
 }
 
 }  // namespace limpet::api

@@ -1,6 +1,7 @@
 // GET pods/NAME/log: text, streamed as the device reads it, with back-pressure down to the file.
 #include <charconv>
 
+#include "api/log_options.h"
 #include "api/pod_target.h"
 #include "api/subresources.h"
 #include "base/json.h"
@@ -28,41 +29,6 @@ Outcome<std::optional<int64_t>> number(const http::Query& q, const char* name, i
         wrong(name, std::to_string(v) + ": must be greater than or equal to " + std::to_string(lowest)));
   }
   return v;
-}
-
-Outcome<LogOptions> read_options(const http::Query& q) {
-  LogOptions o;
-  o.follow = truthy(q, "follow");
-  o.previous = truthy(q, "previous");
-  o.timestamps = truthy(q, "timestamps");
-  o.stream = q.get("stream");
-  struct {
-    const char* name;
-    int64_t lowest;
-    std::optional<int64_t>* to;
-  } numbers[] = {{"tailLines", 0, &o.tail_lines},
-                 {"sinceSeconds", 1, &o.since_seconds},
-                 {"limitBytes", 1, &o.limit_bytes}};
-  for (auto& n : numbers) {
-    Outcome<std::optional<int64_t>> v = number(q, n.name, n.lowest);
-    if (!v) return std::unexpected(v.error());
-    *n.to = *v;
-  }
-  if (std::string_view since = q.get("sinceTime"); !since.empty()) {
-    if (o.since_seconds) {
-      return std::unexpected(status::invalid(
-          "", "PodLogOptions", "",
-          {{"FieldValueForbidden", "Forbidden: at most one of `sinceTime` or `sinceSeconds` may be specified",
-            "sinceSeconds"}}));
-    }
-    Result<WallTime> t = parse_rfc3339(since);
-    if (!t) return std::unexpected(status::bad_request("sinceTime: " + t.error().message));
-    o.since_time = *t;
-  }
-  if (!o.stream.empty() && o.stream != "All" && o.stream != "Stdout" && o.stream != "Stderr") {
-    return std::unexpected(wrong("stream", json::quoted(o.stream) + ": must be All, Stdout or Stderr"));
-  }
-  return o;
 }
 
 class Log : public Session {
@@ -118,14 +84,7 @@ class Log : public Session {
     } else if (call_->answered()) {
       call_->exchange().abort();
     } else {
-      Status s = status::from_error(r.error());
-      if (r.error().code == Errc::not_found) {
-        s.code = 404;
-        s.reason = "NotFound";
-        s.message = r.error().message;
-        s.causes.clear();
-      }
-      call_->fail(s);
+      call_->fail(status::from_device(r.error()));
     }
     if (!over_) done();
   }
@@ -142,8 +101,43 @@ class Log : public Session {
 
 }  // namespace
 
+Outcome<LogOptions> read_log_options(const http::Query& q) {
+  LogOptions o;
+  o.follow = truthy(q, "follow");
+  o.previous = truthy(q, "previous");
+  o.timestamps = truthy(q, "timestamps");
+  o.stream = q.get("stream");
+  struct {
+    const char* name;
+    int64_t lowest;
+    std::optional<int64_t>* to;
+  } numbers[] = {{"tailLines", 0, &o.tail_lines},
+                 {"sinceSeconds", 1, &o.since_seconds},
+                 {"limitBytes", 1, &o.limit_bytes}};
+  for (auto& n : numbers) {
+    Outcome<std::optional<int64_t>> v = number(q, n.name, n.lowest);
+    if (!v) return std::unexpected(v.error());
+    *n.to = *v;
+  }
+  if (std::string_view since = q.get("sinceTime"); !since.empty()) {
+    if (o.since_seconds) {
+      return std::unexpected(status::invalid(
+          "", "PodLogOptions", "",
+          {{"FieldValueForbidden", "Forbidden: at most one of `sinceTime` or `sinceSeconds` may be specified",
+            "sinceSeconds"}}));
+    }
+    Result<WallTime> t = parse_rfc3339(since);
+    if (!t) return std::unexpected(status::bad_request("sinceTime: " + t.error().message));
+    o.since_time = *t;
+  }
+  if (!o.stream.empty() && o.stream != "All" && o.stream != "Stdout" && o.stream != "Stderr") {
+    return std::unexpected(wrong("stream", json::quoted(o.stream) + ": must be All, Stdout or Stderr"));
+  }
+  return o;
+}
+
 void pod_log(CallPtr call) {
-  Outcome<LogOptions> options = read_options(call->query());
+  Outcome<LogOptions> options = read_log_options(call->query());
   if (!options) return call->fail(options.error());
   find_container(call, [call, options = *options](Outcome<ContainerRef> c) {
     if (!c) return call->fail(c.error());

@@ -110,6 +110,11 @@ void Metrics::own(MetricsText& out) const {
           static_cast<double>(rejected_in_flight));
   out.one("apiserver_authentication_failures_total", "counter",
           "Requests with credentials that did not hold.", static_cast<double>(authentication_failures));
+  out.one("limpet_api_forwarded_requests_total", "counter", "Requests handed to the leader of the cluster.",
+          static_cast<double>(forwarded));
+  out.one("limpet_api_forward_failures_total", "counter",
+          "Requests for the leader of the cluster that got no answer from it.",
+          static_cast<double>(forward_failures));
 }
 
 std::string Metrics::scrape() const {

@@ -42,6 +42,7 @@ class Metrics {
   void count_request(std::string_view verb, std::string_view resource, int code, int64_t duration_ms);
   int64_t in_flight = 0, watches = 0;
   uint64_t rejected_in_flight = 0, watch_events = 0, authentication_failures = 0;
+  uint64_t forwarded = 0, forward_failures = 0;  // to the leader; and those that had no answer from it
 
  private:
   struct Series {

@@ -14,9 +14,10 @@ struct Modifier : std::enable_shared_from_this<Modifier> {
   std::string key;
   std::function<bool(json::Ref)> change;
   std::function<void(Result<bool>)> done;
+  const uint64_t term;
   int tries = 0;
 
-  Modifier(Core& c, const schema::Resource& res) : core(c.shared_from_this()), r(res) {}
+  Modifier(Core& c, const schema::Resource& res) : core(c.shared_from_this()), r(res), term(c.work_term) {}
 
   void read() {
     core->space(r).get(key, [self = shared_from_this()](Result<std::optional<store::Item>> got) {
@@ -34,11 +35,12 @@ struct Modifier : std::enable_shared_from_this<Modifier> {
     store::Txn txn;
     txn.ops.push_back({gone ? store::Op::Type::remove : store::Op::Type::put, key,
                        gone ? std::string() : canonical(r, object->ref()), item.mod_revision});
-    core->space(r).commit(std::move(txn), [self = shared_from_this(), gone](Result<store::Committed> c) {
-      if (c) return self->done(gone);
-      if (c.error().code == Errc::conflict && ++self->tries < kTries) return self->read();
-      self->done(std::unexpected(c.error()));
-    });
+    core->commit(core->space(r), term, std::move(txn),
+                 [self = shared_from_this(), gone](Result<store::Committed> c) {
+                   if (c) return self->done(gone);
+                   if (c.error().code == Errc::conflict && ++self->tries < kTries) return self->read();
+                   self->done(std::unexpected(c.error()));
+                 });
   }
 };
 

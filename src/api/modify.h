@@ -1,5 +1,5 @@
 // A small change to a stored object by the server itself (finalizers, owners): read, change, write, again
-// when somebody was faster.
+// when somebody was faster. In the term of the background work, or not at all.
 #pragma once
 
 #include <functional>

@@ -15,6 +15,7 @@ namespace {
 struct Emptying : std::enable_shared_from_this<Emptying> {
   std::shared_ptr<Core> core;
   std::string ns;
+  uint64_t term = 0;
   std::function<void(Result<NamespaceRest>)> done;
   std::vector<const schema::Resource*> kinds;  // pods first
   size_t kind = 0;
@@ -59,10 +60,11 @@ struct Emptying : std::enable_shared_from_this<Emptying> {
     after = item.key;
     DeleteOptions options;
     options.propagation = "Background";
-    run_delete(*core, *kinds[kind], item.key, options, [self = shared_from_this()](Outcome<Deletion> d) {
-      self->note(d);
-      self->core->loop.defer([self] { self->remove(); });
-    });
+    run_delete(*core, *kinds[kind], item.key, options, term,
+               [self = shared_from_this()](Outcome<Deletion> d) {
+                 self->note(d);
+                 self->core->loop.defer([self] { self->remove(); });
+               });
   }
 
   // What stays for a while (pods that end, finalizers) is looked for again later.
@@ -95,6 +97,7 @@ void empty_namespace(Core& core, std::string ns, std::function<void(Result<Names
   auto e = std::make_shared<Emptying>();
   e->core = core.shared_from_this();
   e->ns = std::move(ns);
+  e->term = core.work_term;
   e->done = std::move(done);
   e->start();
 }

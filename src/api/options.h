@@ -53,6 +53,8 @@ struct Options {
   size_t max_in_flight = 400;
   size_t max_long_running = 1000;
   int64_t request_timeout_ms = 60000;
+  int64_t leader_wait_ms = 2000;  // for a leader of the cluster, where one is needed and none is known
+  int64_t fresh_wait_ms = 3000;   // for a resourceVersion that is still to come
   int64_t event_ttl_s = 3600;
   int64_t event_sweep_ms = 300'000;  // how often old events are looked for
   std::string git_version = "v1.35.0+limpet";

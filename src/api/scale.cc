@@ -1,6 +1,7 @@
 // The scale subresource: how many replicas an object has, as a Scale of autoscaling/v1, whatever its own
 // kind. https://kubernetes.io/docs/reference/kubernetes-api/workload-resources/ (Scale)
 #include "api/body.h"
+#include "api/fresh.h"
 #include "api/object.h"
 #include "api/subresources.h"
 #include "api/write.h"
@@ -106,12 +107,17 @@ void apply_scale(CallPtr call, json::Ref body) {
 
 void get_scale(CallPtr call) {
   const schema::Resource& r = *call->resource;
-  call->core.space(r).get(object_key(r, call->ns(), call->info.name),
-                          [call](Result<std::optional<store::Item>> got) {
-                            if (!got) return call->fail(status::from_error(got.error()));
-                            if (!*got) return call->fail(status::not_found(*call->resource, call->info.name));
-                            answer_scale(call, *(*got)->value, (*got)->mod_revision, false);
-                          });
+  std::string_view text = call->query().get("resourceVersion");
+  Result<store::Revision> rv = parse_version(text);
+  if (!rv) return call->fail(status::bad_request(rv.error().message));
+  when_fresh(call, !text.empty(), *rv, [call, &r] {
+    call->core.space(r).get(
+        object_key(r, call->ns(), call->info.name), [call](Result<std::optional<store::Item>> got) {
+          if (!got) return call->fail(status::from_error(got.error()));
+          if (!*got) return call->fail(status::not_found(*call->resource, call->info.name));
+          answer_scale(call, *(*got)->value, (*got)->mod_revision, false);
+        });
+  });
 }
 
 void update_scale(CallPtr call) {

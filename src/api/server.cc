@@ -1,16 +1,16 @@
 #include "api/server.h"
 
 #include <algorithm>
+#include <utility>
 
 #include "api/authn.h"
 #include "api/authorisation.h"
+#include "api/background.h"
 #include "api/bootstrap.h"
 #include "api/context.h"
+#include "api/dispatch.h"
 #include "api/lease_space.h"
 #include "api/node_graph_feed.h"
-#include "api/route.h"
-#include "api/sweeper.h"
-#include "api/token_bound.h"
 
 namespace limpet::api {
 namespace {
@@ -95,6 +95,8 @@ std::vector<std::string> account_groups(std::string_view user) {
 }
 
 bool impersonation(const CallPtr& call) {
+  // Done where it came from.
+  if (call->request().peer.kind == http::Peer::Kind::forwarded) return true;
   const http::Headers& h = call->request().headers;
   std::string_view name = h.get("Impersonate-User");
   Extra extra = impersonated_extra(h);
@@ -125,57 +127,48 @@ bool impersonation(const CallPtr& call) {
   return true;
 }
 
-// The order in which a request passes. Timeouts are armed before the first (ApiServer::Impl::serve), the
-// audit hook and the metrics run when the call ends (Call::~Call).
-constexpr Filter kFilters[] = {request_info,   not_stopping,  max_in_flight,
-                               authentication, impersonation, authorise};
+// The order in which a request passes; after that it is decided where in the cluster it is served
+// (dispatch.h), and there it passes authorisation. The audit hook and the metrics run when the call ends
+// (Call::~Call).
+constexpr Filter kFilters[] = {request_info, not_stopping, max_in_flight, authentication, impersonation};
 
 }  // namespace
 
 struct ApiServer::Impl {
   std::shared_ptr<Core> core;
-  Sweeper sweeper;
+  Background background;
   NodeGraphFeed node_graph;
   loop::Timer timeout;
+  bool changed = false;  // the leadership, which is looked at on a later turn
   std::shared_ptr<int> alive = std::make_shared<int>(0);
 
   Impl(std::shared_ptr<Core> c, NodeAccess* nodes)
-      : core(std::move(c)), sweeper(*core), node_graph(*core), timeout(core->loop, "api request timeout") {
+      : core(std::move(c)), background(*core), node_graph(*core), timeout(core->loop, "api request timeout") {
     core->nodes = nodes;
-    core->sweeper = &sweeper;
     core->node_graph = &node_graph;
   }
-  ~Impl() {
-    core->sweeper = nullptr;
-    core->node_graph = nullptr;
-  }
+  ~Impl() { core->node_graph = nullptr; }
 
   void serve(http::ExchangePtr exchange) {
     auto call = std::make_shared<Call>(*core, std::move(exchange));
     for (Filter f : kFilters) {
       if (!f(call)) return;
     }
-    std::weak_ptr<int> here = alive;
-    are_there(core->store.durable(), call->user.bound, [this, here, call](bool there) {
-      if (here.expired()) return;
-      if (there) return accepted(call);
-      ++core->metrics.authentication_failures;
-      call->fail(status::unauthorized());
-    });
-  }
-
-  void accepted(CallPtr call) {
-    if (call->unsure) {
-      return confirm_authorisation(std::move(call), [this, here = std::weak_ptr<int>(alive)](CallPtr c) {
-        if (!here.expired()) accepted(std::move(c));
-      });
-    }
     if (!call->long_running) {
       core->timed.push_back(call.get());
       call->timed = std::prev(core->timed.end());
       if (!timeout.active()) arm();
     }
-    route(std::move(call));
+    dispatch(std::move(call), authorise);
+  }
+
+  void leadership_changed() {
+    changed = false;
+    if (core->stopping) return;
+    background.leadership_changed();
+    std::vector<std::shared_ptr<Session>> sessions;  // one that hears of it may end itself and others
+    for (const auto& [p, s] : core->sessions) sessions.push_back(s);
+    for (const auto& s : sessions) s->leadership_changed();
   }
 
   // The timer runs only while requests are under way.
@@ -192,7 +185,7 @@ struct ApiServer::Impl {
       CallPtr call = core->timed.front()->shared_from_this();
       core->timed.erase(*call->timed);
       call->timed.reset();
-      call->fail(status::timeout("request did not complete within the allotted timeout"));
+      call->time_out();
     }
     arm();
   }
@@ -218,22 +211,14 @@ http::Handler ApiServer::handler() {
 }
 
 void ApiServer::start(std::function<void(Result<>)> done) {
-  std::weak_ptr<int> alive = impl_->alive;
-  bootstrap(*impl_->core, [this, alive, done = std::move(done)](Result<> r) {
-    if (alive.expired()) return;
-    if (r) {
-      impl_->sweeper.start();
-      impl_->node_graph.start();
-      refresh_root_cas(*impl_->core);
-    }
-    done(std::move(r));
-  });
+  impl_->node_graph.start();
+  impl_->background.start(std::move(done));
 }
 
 void ApiServer::stop() {
   Core& core = *impl_->core;
   core.stopping = true;
-  impl_->sweeper.stop();
+  impl_->background.stop();
   impl_->node_graph.stop();
   core.leases->stop();
   auto sessions = std::move(core.sessions);
@@ -244,10 +229,19 @@ void ApiServer::stop() {
 void ApiServer::set_cluster_ca(std::string pem) {
   Core& core = *impl_->core;
   core.options.cluster_ca_pem = std::move(pem);
-  if (core.ready && !core.stopping) refresh_root_cas(core);
+  if (impl_->background.working() && !core.stopping) refresh_root_cas(core);
 }
 
 void ApiServer::set_nodes(NodeAccess* nodes) { impl_->core->nodes = nodes; }
+
+void ApiServer::set_cluster(ClusterAccess* cluster) { impl_->core->cluster = cluster; }
+
+void ApiServer::leadership_changed() {
+  if (std::exchange(impl_->changed, true)) return;
+  impl_->core->loop.defer([alive = std::weak_ptr<int>(impl_->alive), impl = impl_.get()] {
+    if (!alive.expired()) impl->leadership_changed();
+  });
+}
 
 Metrics& ApiServer::metrics() { return impl_->core->metrics; }
 

@@ -7,6 +7,7 @@
 #include <functional>
 #include <memory>
 
+#include "api/cluster_access.h"
 #include "api/metrics.h"
 #include "api/node_access.h"
 #include "api/options.h"
@@ -27,12 +28,20 @@ class ApiServer {
   ApiServer(const ApiServer&) = delete;
 
   http::Handler handler();
-  // Makes the built-in namespaces, starts garbage collection and the end of namespaces. /readyz is green
-  // after `done`.
+  // Where this server leads, now or later: makes the built-in namespaces, then garbage collection and the end
+  // of namespaces begin; elsewhere waits until the namespaces have come from the leader. /readyz is green
+  // after `done`, while a leader is known.
   void start(std::function<void(Result<>)> done);
   // Ends watches and sessions in good order and refuses new requests.
   void stop();
   void set_nodes(NodeAccess* nodes);
+  // Before start(); null (as at first): a device that is a cluster of its own.
+  void set_cluster(ClusterAccess* cluster);
+  // Who leads, or in which term, is not what it was: background work begins or ends, what waited for a leader
+  // goes on, and what served volatile kinds here ends; all on a later turn of the loop, so that it may be
+  // called from inside of what tells of it. What was decided in another term is refused from the moment of
+  // it.
+  void leadership_changed();
   // The authority's certificate was renewed, or may have been: kube-root-ca.crt follows in every namespace.
   void set_cluster_ca(std::string pem);
   Metrics& metrics();

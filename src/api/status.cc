@@ -197,5 +197,12 @@ Status from_error(const Error& e) {
   }
 }
 
+Status from_device(const Error& e) {
+  if (e.code == Errc::not_found) return make(404, "NotFound", e.message);
+  Status s = from_error(e);
+  s.message = e.message;
+  return s;
+}
+
 }  // namespace status
 }  // namespace limpet::api

@@ -65,6 +65,8 @@ Status timeout(std::string message);
 Status deleted(const schema::Resource& r, std::string_view name, std::string_view uid);
 // A failure of the store (or another room) while serving: what is certain decides between 503 and 504.
 Status from_error(const Error& e);
+// A failure of the device that runs a pod, in its own words.
+Status from_device(const Error& e);
 
 }  // namespace status
 }  // namespace limpet::api

@@ -28,6 +28,7 @@ Sweeper::~Sweeper() { stop(); }
 
 void Sweeper::start() {
   alive_ = std::make_shared<int>(0);
+  term_ = core_.work_term;
   events_.repeat(core_.options.event_sweep_ms, [this] { expire_events(""); });
   load();
 }
@@ -38,6 +39,11 @@ void Sweeper::stop() {
   reload_.stop();
   retry_.stop();
   events_.stop();
+  busy_ = false;
+  queue_.clear();
+  queued_.clear();
+  waiting_.clear();
+  index_.clear();
 }
 
 // ---- knowing
@@ -219,10 +225,10 @@ void Sweeper::expire_events(std::string after) {
                                    if (more) core_.loop.defer(guarded([this, last] { expire_events(last); }));
                                  };
                                  if (txn.ops.empty()) return go_on();
-                                 core_.store.transient().commit(std::move(txn),
-                                                                guarded([go_on](Result<store::Committed> c) {
-                                                                  if (c) go_on();
-                                                                }));
+                                 core_.commit(core_.store.transient(), term_, std::move(txn),
+                                              guarded([go_on](Result<store::Committed> c) {
+                                                if (c) go_on();
+                                              }));
                                }));
 }
 

@@ -3,7 +3,8 @@
 //
 // Follows the durable space with one watch and an index of who owns whom; one task at a time, each a chain of
 // short store calls, so that a big sweep never holds the loop. Nothing is judged while the index is being
-// read. Owned by ApiServer.
+// read. Works where this server leads, from start() to stop(), each time from the store anew. Owned by
+// ApiServer.
 #pragma once
 
 #include <deque>
@@ -70,6 +71,7 @@ class Sweeper {
   std::unordered_set<std::string> queued_;
   std::set<std::string> waiting_;        // to be looked at again when the timer fires
   loop::Timer reload_, retry_, events_;  // of the index, of tasks, and of the search for old events
+  uint64_t term_ = 0;                    // in which it works
   bool busy_ = false;
   std::shared_ptr<int> alive_;
 };

@@ -89,7 +89,7 @@ void Sweeper::remove_dependent(const Subject& subject, bool waited_for) {
   options.propagation = subject.policy;
   if (waited_for && !index_.dependents(subject.uid).empty()) options.propagation = "Foreground";
   auto remove = [this, subject, options] {
-    run_delete(core_, *subject.resource, subject.key, options,
+    run_delete(core_, *subject.resource, subject.key, options, term_,
                guarded([this, key = subject.key](Outcome<Deletion> d) {
                  if (!d && d.error().code == 409) enqueue(key);  // it changed: judge it anew
                  finished(key, d || d.error().code == 404 || d.error().code == 409);

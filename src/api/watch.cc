@@ -7,6 +7,7 @@
 #include <utility>
 
 #include "api/encoder.h"
+#include "api/fresh.h"
 #include "api/list_options.h"
 #include "api/object.h"
 #include "api/selection.h"
@@ -29,11 +30,6 @@ class Watcher : public Session {
         timer_(call_->core.loop, "watch") {}
 
   void start() {
-    store::Space& s = space();
-    if (options_.version > s.revision()) {
-      call_->fail(status::too_large_version(options_.version, s.revision()));
-      return done();
-    }
     bool initial = options_.send_initial_events ? *options_.send_initial_events : options_.version == 0;
     if (!call_->begin(200, encoder_.content_type())) return done();
     std::weak_ptr<Session> weak = weak_from_this();
@@ -51,8 +47,13 @@ class Watcher : public Session {
     if (initial) {
       next_page();
     } else {
-      follow(options_.version ? options_.version : s.revision());
+      follow(options_.version ? options_.version : space().revision());
     }
+  }
+
+  // The memory that is watched is that of the leader; another one's has another history.
+  void leadership_changed() override {
+    if (call_->resource->storage() == schema::Storage::transient && !call_->core.leads()) stop();
   }
 
   void stop() override {
@@ -218,10 +219,13 @@ void watch_objects(CallPtr call) {
   if (!options) return call->fail(options.error());
   Outcome<Selection> selection = read_selection(*call);
   if (!selection) return call->fail(selection.error());
-  Core& core = call->core;
-  auto watcher = std::make_shared<Watcher>(std::move(call), std::move(*selection), std::move(*options));
-  core.keep(watcher);
-  watcher->start();
+  const bool given = options->version_given;
+  const store::Revision version = options->version;
+  when_fresh(call, given, version, [call, s = std::move(*selection), o = std::move(*options)]() mutable {
+    auto watcher = std::make_shared<Watcher>(call, std::move(s), std::move(o));
+    call->core.keep(watcher);
+    watcher->start();
+  });
 }
 
 }  // namespace limpet::api

@@ -210,13 +210,15 @@ class Updater : public std::enable_shared_from_this<Updater> {
     if (!gone) op.value = bytes;
     store::Txn txn;
     txn.ops.push_back(std::move(op));
-    space().commit(std::move(txn),
-                   [self = shared_from_this(), bytes = std::move(bytes)](Result<store::Committed> c) {
-                     if (c) return self->answer(bytes, c->revision);
-                     self->on_refused(c.error());
-                   });
+    call_->core.commit(space(), call_->term, std::move(txn),
+                       [self = shared_from_this(), bytes = std::move(bytes)](Result<store::Committed> c) {
+                         if (!c) return self->on_refused(c.error());
+                         self->call_->unconfirmed = false;
+                         self->answer(bytes, c->revision);
+                       });
   }
 
+  // Only what was certainly not done is done again.
   void on_refused(const Error& e) {
     if (e.code != Errc::conflict) return call_->fail(status::from_error(e));
     if (versioned_ || ++tries_ >= kTries || call_->answered()) {
@@ -314,14 +316,18 @@ class Creator : public std::enable_shared_from_this<Creator> {
     store::Txn txn;
     txn.ops.push_back({store::Op::Type::put, key, bytes, 0});
     add_companions(txn, name);
-    call_->core.space(r_).commit(std::move(txn),
-                                 [self = shared_from_this(), bytes, name](Result<store::Committed> c) {
-                                   if (c) return answer_object(self->call_, bytes, c->revision, 201);
-                                   if (c.error().code != Errc::conflict)
-                                     return self->call_->fail(status::from_error(c.error()));
-                                   if (self->generate_ && ++self->tries_ < kNameTries) return self->again();
-                                   self->call_->fail(status::already_exists(self->r_, name));
-                                 });
+    call_->core.commit(call_->core.space(r_), call_->term, std::move(txn),
+                       [self = shared_from_this(), bytes, name](Result<store::Committed> c) {
+                         if (!c) return self->on_refused(c.error(), name);
+                         self->call_->unconfirmed = false;
+                         answer_object(self->call_, bytes, c->revision, 201);
+                       });
+  }
+
+  void on_refused(const Error& e, const std::string& name) {
+    if (e.code != Errc::conflict) return call_->fail(status::from_error(e));
+    if (generate_ && ++tries_ < kNameTries) return again();
+    call_->fail(status::already_exists(r_, name));
   }
 
   // A namespace is born with what every namespace has, in one transaction: no pod can come before its

@@ -9,24 +9,14 @@
 namespace limpet::cli {
 namespace {
 
-// The first words, each once: "image" stands for its four.
+// The first words, each once: "image" stands for all of its own.
 std::vector<std::string> first_words() {
   std::vector<std::string> out;
   for (const Command& c : commands()) {
     const std::string word = std::string(c.name).substr(0, std::string_view(c.name).find(' '));
-    if (out.empty() || out.back() != word) out.push_back(word);
+    if (std::find(out.begin(), out.end(), word) == out.end()) out.push_back(word);
   }
   out.push_back("help");
-  return out;
-}
-
-std::vector<std::string> second_words(std::string_view first) {
-  std::vector<std::string> out;
-  for (const Command& c : commands()) {
-    const std::string_view name(c.name);
-    if (name.size() > first.size() && name.starts_with(first) && name[first.size()] == ' ')
-      out.emplace_back(name.substr(first.size() + 1));
-  }
   return out;
 }
 
@@ -108,6 +98,23 @@ std::string values() {
   return out;
 }
 
+// The same for words that only begin a command.
+std::string groups() {
+  std::string out;
+  for (const std::string& group : command_groups())
+    out += "    " + group + ") operand=words words_to_offer='" + joined(words_of_group(group)) + "' ;;\n";
+  return out;
+}
+
+std::string of_two_words() {
+  std::string out;
+  for (const std::string& group : command_groups()) {
+    for (const std::string& word : words_of_group(group))
+      out += (out.empty() ? "'" : "|'") + group + " " + word + "'";
+  }
+  return out;
+}
+
 // How far the line is: sets command, options, operand from the words before the one being typed. The loop is
 // the same text in both shells.
 std::string common_part() {
@@ -121,7 +128,9 @@ std::string common_part() {
          ") skip=$word ;;\n"
          "    -*) ;;\n"
          "    *) if [ -z \"$command\" ]; then command=$word\n"
-         "       elif [ \"$command\" = image ]; then command=\"image $word\"\n"
+         "       elif case \"$command $word\" in " +
+         of_two_words() +
+         ") true ;; *) false ;; esac; then command=\"$command $word\"\n"
          "       else given=yes; fi ;;\n"
          "    esac\n"
          "  done\n"
@@ -129,9 +138,8 @@ std::string common_part() {
          "    '') options='" +
          options_of("") +
          "' operand=command ;;\n"
-         "    help) operand=command ;;\n"
-         "    image) operand=image ;;\n" +
-         cases() +
+         "    help) operand=command ;;\n" +
+         cases() + groups() +
          "  esac\n"
          "  if [ -n \"$given\" ]; then operand=none; fi\n"
          "  if [ -n \"$skip\" ]; then options='' operand=none; fi\n"
@@ -149,9 +157,6 @@ std::string bash() {
          "  case $operand in\n"
          "    command) COMPREPLY=($(compgen -W '" +
          joined(first_words()) +
-         "' -- \"$current\")) ;;\n"
-         "    image) COMPREPLY=($(compgen -W '" +
-         joined(second_words("image")) +
          "' -- \"$current\")) ;;\n"
          "    shell) COMPREPLY=($(compgen -W 'bash zsh fish' -- \"$current\")) ;;\n"
          "    words) COMPREPLY=($(compgen -W \"$words_to_offer\" -- \"$current\")) ;;\n"
@@ -175,9 +180,6 @@ std::string zsh() {
          "  case $operand in\n"
          "    command) compadd -- " +
          joined(first_words()) +
-         " ;;\n"
-         "    image) compadd -- " +
-         joined(second_words("image")) +
          " ;;\n"
          "    shell) compadd -- bash zsh fish ;;\n"
          "    words) compadd -- ${=words_to_offer} ;;\n"
@@ -256,8 +258,12 @@ std::string fish_commands() {
     if (takes_file(c)) out += offer(name, "-F");
     if (std::string_view(c.operands) == "SHELL") out += offer(name, "-a 'bash zsh fish'");
   }
-  return out + offer("", "-a image -d 'images of this device'") + offer("help", "-a image") +
-         offer("", "-a help -d 'what a command does'");
+  for (const std::string& group : command_groups()) {
+    if (find_command(group)) continue;
+    out += offer("", "-a " + group + " -d " + quoted(joined(words_of_group(group)))) +
+           offer("help", "-a " + group);
+  }
+  return out + offer("", "-a help -d 'what a command does'");
 }
 
 std::string fish_option(const Option& o) {

@@ -28,6 +28,11 @@ std::string shown(const Option& o) {
 
 std::unexpected<Error> wrong(std::string message) { return fail(Errc::invalid_argument, std::move(message)); }
 
+bool is_group(std::string_view word) {
+  const auto groups = command_groups();
+  return std::find(groups.begin(), groups.end(), word) != groups.end();
+}
+
 std::string command_names() {
   std::string out;
   for (const Command& c : commands()) out.append(out.empty() ? "" : ", ").append(c.name);
@@ -71,8 +76,8 @@ class Parser {
   void find_name() {
     for (const std::string& word : words_) {
       if (word == "--") return;
-      if (guess_ == "image") guess_ += " " + word;
-      if (guess_.empty() && word[0] != '-' && (word == "image" || find_command(word))) guess_ = word;
+      if (find_command(guess_ + " " + word)) guess_ += " " + word;
+      if (guess_.empty() && word[0] != '-' && (is_group(word) || find_command(word))) guess_ = word;
     }
   }
 
@@ -145,15 +150,19 @@ class Parser {
     }
     size_t used = 1;
     std::string name = words[0];
-    if (name == "image" && words.size() > 1) {
+    if (words.size() > 1 && find_command(name + " " + words[1])) {
       name += " " + words[1];
       used = 2;
     }
-    if (out_.help && name == "image") name = "image ls";  // they share one page
+    // The commands of a group share one page.
+    if (out_.help && is_group(name) && !find_command(name)) name += " " + words_of_group(name).front();
     const Command* command = find_command(name);
     if (!command) {
-      if (name.starts_with("image"))
-        return wrong("image needs one of ls, pull, import, rm; see limpet help image");
+      if (is_group(name)) {
+        std::string all;
+        for (const std::string& each : words_of_group(name)) all += (all.empty() ? "" : ", ") + each;
+        return wrong(name + " needs one of " + all + "; see limpet help " + name);
+      }
       return wrong("there is no command " + name.substr(0, 60) + "; commands are " + command_names());
     }
     out_.command = name;
@@ -208,6 +217,28 @@ const Command* find_command(std::string_view name) {
   return nullptr;
 }
 
+std::vector<std::string> command_groups() {
+  std::vector<std::string> out;
+  for (const Command& c : commands()) {
+    const std::string_view name(c.name);
+    const size_t space = name.find(' ');
+    if (space == std::string_view::npos) continue;
+    if (std::find(out.begin(), out.end(), name.substr(0, space)) == out.end())
+      out.emplace_back(name.substr(0, space));
+  }
+  return out;
+}
+
+std::vector<std::string> words_of_group(std::string_view group) {
+  std::vector<std::string> out;
+  for (const Command& c : commands()) {
+    const std::string_view name(c.name);
+    if (name.size() > group.size() && name.starts_with(group) && name[group.size()] == ' ')
+      out.emplace_back(name.substr(group.size() + 1));
+  }
+  return out;
+}
+
 bool applies(const Option& option, std::string_view command) {
   if (!option.commands) return true;
   std::string name(command);
@@ -240,9 +271,9 @@ std::string help_text(std::string_view command) {
   const Command* c = find_command(command);
   if (!c) return overview();
   std::string out;
-  const bool image = command.starts_with("image");
+  const std::string group(command.substr(0, command.find(' ')));
   for (const Command& each : commands()) {
-    if (&each != c && !(image && std::string_view(each.name).starts_with("image"))) continue;
+    if (&each != c && !std::string_view(each.name).starts_with(group + " ")) continue;
     out += strf("limpet %s%s%s: %s\n", each.name, *each.operands ? " " : "", each.operands, each.summary);
     if (each.details) out.append("\n").append(each.details);
     const std::string own = options_help(each.name, false);

@@ -35,6 +35,9 @@ struct Arguments {
   std::string container;
   std::string registry;
   bool in = false, tty = false;
+  std::string role, description;
+  std::optional<int64_t> ttl_s, uses;
+  bool discard = false;
   bool help = false;
 };
 
@@ -60,6 +63,9 @@ struct Command {
 std::span<const Option> options();
 std::span<const Command> commands();
 const Command* find_command(std::string_view name);
+// The first words of commands of two words, each once: "image"; and the second ones: "ls", "pull".
+std::vector<std::string> command_groups();
+std::vector<std::string> words_of_group(std::string_view group);
 bool applies(const Option& option, std::string_view command);
 
 // The arguments without the program's name. With help asked for, nothing else is checked.

@@ -181,6 +181,8 @@ const std::vector<std::string>& own_names_in_data_dir() {
   static const std::vector<std::string> names = {"limpet.db",      "limpet.db-wal",
                                                  "limpet.db-shm",  "limpet.db.reserve",
                                                  "limpet.db.lock", "limpet.db.made",
+                                                 "cluster.json",   "join.json",
+                                                 "join",           "joining",
                                                  "node.db",        "node.db-wal",
                                                  "node.db-shm",    "pki",
                                                  "image",          "pods",

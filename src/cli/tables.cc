@@ -51,6 +51,27 @@ Result<> watch(Arguments& a, std::string_view value) {
   return {};
 }
 
+Result<> role(Arguments& a, std::string_view value) {
+  if (value != "server" && value != "agent") return fail(Errc::invalid_argument, "server or agent is wanted");
+  a.role = value;
+  return {};
+}
+
+Result<> ttl(Arguments& a, std::string_view value) {
+  TRY(a.ttl_s, parse_duration(value));
+  return {};
+}
+
+Result<> uses(Arguments& a, std::string_view value) {
+  int64_t n = 0;
+  const auto [end, error] = std::from_chars(value.data(), value.data() + value.size(), n);
+  if (error != std::errc() || end != value.data() + value.size() || n < 1 || n > 1'000'000) {
+    return fail(Errc::invalid_argument, "a number of devices is wanted, as in --uses 1");
+  }
+  a.uses = n;
+  return {};
+}
+
 Result<> sort_by(Arguments& a, std::string_view value) {
   if (value != "cpu" && value != "memory") return fail(Errc::invalid_argument, "cpu or memory is wanted");
   a.by_memory = value == "memory";
@@ -58,7 +79,10 @@ Result<> sort_by(Arguments& a, std::string_view value) {
 }
 
 const Option option_table[] = {
-    {'o', "output", "json", "print JSON, for programs", "status ps why doctor top image/ls version", output},
+    {'o', "output", "json", "print JSON, for programs",
+     "status ps why doctor top image/ls cluster/status token/create token/ls token/rm join node/remove "
+     "node/revoke version",
+     output},
     {'n', "namespace", "NAME", "namespace of the pod (default: default)", "ps why restart logs exec",
      text<&Arguments::ns>},
     {'A', "all-namespaces", nullptr, "pods of every namespace", "ps", flag<&Arguments::all_namespaces>},
@@ -78,6 +102,13 @@ const Option option_table[] = {
     {0, "stop", nullptr, "end limpetd first, if it runs", "reset", flag<&Arguments::stop>},
     {0, "with-config", nullptr, "also remove the configuration and manifests", "reset",
      flag<&Arguments::with_config>},
+    {0, "role", "server|agent", "what the device becomes (default: agent)",
+     "token/create join", role},
+    {0, "ttl", "TIME", "how long it is good for: 90m, 7d (default: 24h)", "token/create", ttl},
+    {0, "uses", "N", "devices that may join by it (default: any number)", "token/create", uses},
+    {0, "description", "TEXT", "for limpet token ls", "token/create", text<&Arguments::description>},
+    {0, "discard", nullptr, "give up what this device's own cluster holds", "join",
+     flag<&Arguments::discard>},
     {0, "registry", "HOST", "also try whether this registry is in reach", "doctor",
      text<&Arguments::registry>},
     {0, "socket", "PATH", "socket of limpetd (default: as configured)", nullptr, text<&Arguments::socket>},
@@ -167,6 +198,35 @@ const Command command_table[] = {
      "  limpet reset\n"
      "  limpet reset --stop --yes\n",
      0, 0, false},
+    {"cluster status", "", "the servers of the cluster: roles, leader, contact, lag",
+     "BEHIND is how many entries of the log a server lacks; only the leader knows it.\n"
+     "Exit status 1: no majority is in contact, or one more loss would end that.\n",
+     "  limpet cluster status\n"
+     "  limpet cluster status -o json\n",
+     0, 0, false},
+    {"token create", "", "let a further device join the cluster",
+     "Only the token is printed on standard output. It holds the hash of the cluster's\n"
+     "authority, by which the device knows that it joins this cluster and no other.\n",
+     "  limpet token create --role server --uses 1\n"
+     "  limpet token create --ttl 2h --description 'line 4'\n",
+     0, 0, false},
+    {"token ls", "", "tokens that devices may join by", "What a token is cannot be shown again.\n",
+     "  limpet token ls\n", 0, 0, false},
+    {"token rm", "ID", "no device may join by this token any more", nullptr, "  limpet token rm k2p9x0\n", 1,
+     1, false},
+    {"join", "URL TOKEN", "make this device one of a cluster",
+     "URL is the API of any server of it. The device's own cluster ends; if that holds\n"
+     "pods or other objects, --discard says that they may go.\n",
+     "  limpet join https://192.0.2.10:6443 limpet1.8f...e2.k2p9x0.hd73k2nvb5q8s0aw\n"
+     "  limpet join https://site.example.com:6443 TOKEN --role server\n",
+     2, 2, false},
+    {"node remove", "NAME", "a device that is gone for good leaves the cluster",
+     "Its pods are deleted and its name is free. It may join again after limpet reset.\n",
+     "  limpet node remove edge-4\n", 1, 1, false},
+    {"node revoke", "NAME", "as remove, for a device in wrong hands",
+     "Its certificate is refused everywhere from now on. When it was a server, keys\n"
+     "that it knew are replaced.\n",
+     "  limpet node revoke edge-4\n", 1, 1, false},
     {"completion", "SHELL", "print completion for bash, zsh or fish", nullptr,
      "  limpet completion bash > /etc/bash_completion.d/limpet\n"
      "  source <(limpet completion bash)        for this shell only\n"

@@ -50,6 +50,8 @@ class Client {
   };
   // One watch request, not re-established.
   [[nodiscard]] virtual std::unique_ptr<Pending> stream(Call call, Stream stream) = 0;
+  // How many objects of a list to ask for at once: what the answers may take in memory decides.
+  virtual int list_page() const { return 500; }
 };
 
 }  // namespace limpet::client

@@ -1,6 +1,6 @@
 #include "client/in_process.h"
 
-#include "base/json.h"
+#include "client/lines.h"
 #include "client/memory_exchange.h"
 
 namespace limpet::client {
@@ -30,18 +30,15 @@ class PendingFailure final : public Pending {
   std::shared_ptr<int> alive_ = std::make_shared<int>(0);
 };
 
-// A stream of JSON objects, one a line.
-struct Lines {
-  std::string rest;
-  bool error = false;  // an answer of 400 and above: one Status, not events
-  int status = 0;
-};
-
 }  // namespace
 
 InProcessClient::InProcessClient(loop::Loop& loop, http::Handler handler, std::string user,
-                                 std::vector<std::string> groups)
-    : loop_(loop), handler_(std::move(handler)), user_(std::move(user)), groups_(std::move(groups)) {}
+                                 std::vector<std::string> groups, std::function<uint64_t()> term)
+    : loop_(loop),
+      handler_(std::move(handler)),
+      user_(std::move(user)),
+      groups_(std::move(groups)),
+      term_(std::move(term)) {}
 
 Result<http::Request> InProcessClient::request(Call call) const {
   http::Request r;
@@ -51,6 +48,7 @@ Result<http::Request> InProcessClient::request(Call call) const {
   TRY(r.query, http::parse_query(call.query));
   r.headers.add("Accept", "application/json");
   r.headers.add("User-Agent", user_);
+  if (term_) r.headers.add("X-Limpet-Term", std::to_string(term_()));
   if (!call.body.empty()) r.headers.add("Content-Type", std::move(call.content_type));
   r.body = std::move(call.body);
   r.peer.kind = http::Peer::Kind::in_process;
@@ -86,34 +84,40 @@ std::unique_ptr<Pending> InProcessClient::stream(Call call, Stream stream) {
     return std::make_unique<PendingFailure>(
         loop_, [f = std::move(stream.on_end), e = r.error()] { f(std::unexpected(e)); });
   }
-  auto lines = std::make_shared<Lines>();
-  auto exchange_alive = std::make_shared<std::weak_ptr<MemoryExchange>>();
+  struct State {
+    Stream stream;
+    Lines lines{kMaxEventBytes};
+    std::string refusal;  // of an answer of 400 and above: one Status, not events
+    int status = 0;
+    Result<> fit;
+    std::weak_ptr<MemoryExchange> exchange;
+  };
+  auto state = std::make_shared<State>();
+  state->stream = std::move(stream);
   MemoryExchange::Receiver receiver;
-  receiver.on_head = [lines](int status, const http::Headers&) {
-    lines->status = status;
-    lines->error = status >= 400;
-  };
-  auto on_event = std::make_shared<std::function<void(std::string_view)>>(std::move(stream.on_event));
-  receiver.on_body = [lines, on_event, exchange_alive](std::string_view bytes) {
-    lines->rest.append(bytes);
-    if (lines->error) return;
-    std::string text = std::move(lines->rest);
-    lines->rest.clear();
-    size_t at = 0;
-    for (size_t nl; (nl = text.find('\n', at)) != std::string::npos; at = nl + 1) {
-      std::shared_ptr<MemoryExchange> e = exchange_alive->lock();
-      if (!e || e->cancelled()) return;  // the receiver ended it in the middle of a batch
-      if (nl > at) (*on_event)(std::string_view(text).substr(at, nl - at));
+  receiver.on_head = [state](int status, const http::Headers&) { state->status = status; };
+  receiver.on_body = [state](std::string_view bytes) {
+    if (state->status >= 400) {
+      state->refusal.append(bytes);
+      return;
     }
-    lines->rest = text.substr(at);
+    if (!state->fit) return;
+    state->fit = state->lines.add(bytes, [&state](std::string_view line) {
+      state->stream.on_event(line);
+      // The receiver may have ended it in the middle of a batch.
+      const std::shared_ptr<MemoryExchange> e = state->exchange.lock();
+      return e && !e->cancelled();
+    });
   };
-  receiver.on_end = [lines, f = std::move(stream.on_end)](bool whole) {
-    if (lines->error) return f(std::unexpected(Reply{lines->status, lines->rest}.error()));
-    if (!whole) return f(fail(Errc::unavailable, "the API server broke off the stream"));
-    f({});
+  receiver.on_end = [state](bool whole) {
+    const auto end = state->stream.on_end;
+    if (state->status >= 400) return end(std::unexpected(Reply{state->status, state->refusal}.error()));
+    if (!state->fit) return end(state->fit);
+    if (!whole) return end(fail(Errc::unavailable, "the API server broke off the stream"));
+    end({});
   };
   auto exchange = std::make_shared<MemoryExchange>(loop_, std::move(*r), std::move(receiver));
-  *exchange_alive = exchange;
+  state->exchange = exchange;
   auto pending = std::make_unique<PendingExchange>(exchange);
   handler_(std::move(exchange));
   return pending;

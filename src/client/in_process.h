@@ -17,7 +17,10 @@ namespace limpet::client {
 class InProcessClient final : public Client {
  public:
   // `user` and `groups` as authentication would find them ("system:node:edge-1", {"system:masters"}).
-  InProcessClient(loop::Loop& loop, http::Handler handler, std::string user, std::vector<std::string> groups);
+  // `term`: of whoever decides as the leader of the cluster: the raft term in which that is so, asked at each
+  // call (0: in none). Writes then happen in that term or not at all, and are forwarded to nobody (503).
+  InProcessClient(loop::Loop& loop, http::Handler handler, std::string user, std::vector<std::string> groups,
+                  std::function<uint64_t()> term = nullptr);
 
   [[nodiscard]] std::unique_ptr<Pending> call(Call call, std::function<void(Result<Reply>)> done) override;
   [[nodiscard]] std::unique_ptr<Pending> stream(Call call, Stream stream) override;
@@ -29,6 +32,7 @@ class InProcessClient final : public Client {
   http::Handler handler_;
   std::string user_;
   std::vector<std::string> groups_;
+  std::function<uint64_t()> term_;
 };
 
 }  // namespace limpet::client

@@ -8,7 +8,6 @@ namespace {
 
 constexpr int64_t kFirstBackOffMs = 200;
 constexpr int64_t kLongestBackOffMs = 30'000;
-constexpr int kListPage = 500;
 
 }  // namespace
 
@@ -43,7 +42,8 @@ struct Reflector::Impl : std::enable_shared_from_this<Impl> {
     if (token.empty()) handlers.on_list();
     Call call;
     call.path = options.path;
-    call.query = query("limit=" + std::to_string(kListPage) + (token.empty() ? "" : "&continue=" + token));
+    call.query =
+        query("limit=" + std::to_string(client.list_page()) + (token.empty() ? "" : "&continue=" + token));
     pending = client.call(std::move(call), [weak = weak_from_this()](Result<Reply> reply) {
       if (std::shared_ptr<Impl> self = weak.lock(); self && !self->stopped) self->on_page(std::move(reply));
     });

@@ -25,9 +25,10 @@ class Cache {
   // Either may be null, not both.
   using Listener = std::function<void(const View* old, const View* now)>;
 
+  // `query`: selectors, encoded.
   Cache(loop::Loop& loop, client::Client& client, Random& random, std::string path,
-        View (*read)(json::Cursor object))
-      : read_(read), reflector_(loop, client, random, {std::move(path), ""}, feed()) {}
+        View (*read)(json::Cursor object), std::string query = "")
+      : read_(read), reflector_(loop, client, random, {std::move(path), std::move(query)}, feed()) {}
 
   void listen(Listener f) { listeners_.push_back(std::move(f)); }
   void on_synced(std::function<void()> f) { synced_listener_ = std::move(f); }
@@ -42,6 +43,10 @@ class Cache {
     return it == views_.end() ? nullptr : it->second.get();
   }
   // In key order.
+  template <class F>
+  void each(F f) const {
+    for (const auto& [key, view] : views_) f(*view);
+  }
   std::vector<const View*> of_controller(const std::string& uid) const { return found(uid); }
   std::vector<const View*> orphans(const std::string& ns) const { return found("/" + ns); }
   std::vector<const View*> in_namespace(const std::string& ns) const {

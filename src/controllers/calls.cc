@@ -52,6 +52,13 @@ void Calls::remove(const std::string& path, const std::string& uid, Done done) {
   send({"DELETE", path, "", "application/json", w.take()}, std::move(done));
 }
 
+void Calls::remove_now(const std::string& path, const std::string& uid, Done done) {
+  json::Writer w;
+  w.begin_object().field("gracePeriodSeconds", 0);
+  w.key("preconditions").begin_object().field("uid", uid).end_object().end_object();
+  send({"DELETE", path, "", "application/json", w.take()}, std::move(done));
+}
+
 void in_order(std::vector<Step> steps, Next done) {
   auto row = std::make_shared<Row>();
   row->steps = std::move(steps);
@@ -64,9 +71,14 @@ int64_t version_of(const client::Reply& reply) {
 }
 
 json::Writer begin_patch(const Object& object) {
+  json::Writer w = begin_patch_of(object);
+  w.field("resourceVersion", std::to_string(object.version));
+  return w;
+}
+
+json::Writer begin_patch_of(const Object& object) {
   json::Writer w;
-  w.begin_object().key("metadata").begin_object();
-  w.field("uid", object.uid).field("resourceVersion", std::to_string(object.version));
+  w.begin_object().key("metadata").begin_object().field("uid", object.uid);
   return w;
 }
 

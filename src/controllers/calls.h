@@ -31,6 +31,8 @@ class Calls {
   void patch(const std::string& path, std::string body, Done done);
   void patch_lists(const std::string& path, std::string body, Done done);
   void remove(const std::string& path, const std::string& uid, Done done);
+  // Without a grace period: a pod is gone whatever its device says.
+  void remove_now(const std::string& path, const std::string& uid, Done done);
 
  private:
   client::Client& client_;
@@ -49,6 +51,8 @@ int64_t version_of(const client::Reply& reply);
 // The beginning of a patch under the condition that the object is still as it was seen: an open "metadata",
 // to which members may be added, inside an open object.
 json::Writer begin_patch(const Object& object);
+// The same while it is the same object, whatever else changed.
+json::Writer begin_patch_of(const Object& object);
 // Strategic patches that make `owner` the controller of an orphan, or `object` an orphan.
 std::string adopt_patch(const Object& object, const Object& owner, std::string_view api_version,
                         std::string_view kind);

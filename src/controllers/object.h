@@ -26,7 +26,8 @@ struct Object {
   ControllerRef controller;
   std::string labels;  // JSON as stored, empty when there are none
 
-  std::string key() const { return ns + "/" + name; }
+  // As client::object_key: what has no namespace has its name alone.
+  std::string key() const { return ns.empty() ? name : ns + "/" + name; }
   bool matches(const schema::LabelSelector& selector) const {
     return selector.matches_labels(json::Cursor(labels));
   }

@@ -91,6 +91,10 @@ int64_t IntOrPercent::of(int64_t total, bool round_up) const {
   return round_up ? (value * total + 99) / 100 : value * total / 100;
 }
 
+std::string_view PodView::tolerations() const {
+  return default_tolerations ? kDefaultTolerations : std::string_view(own_tolerations);
+}
+
 PodView read_pod(Cursor pod) {
   PodView out;
   read_object(pod, out);
@@ -103,6 +107,9 @@ PodView read_pod(Cursor pod) {
     if (out.ready) out.ready_s = read_time(c["lastTransitionTime"]);
     return false;
   });
+  const std::string_view tolerations = pod["spec"]["tolerations"].raw();
+  out.default_tolerations = tolerations == kDefaultTolerations;
+  if (!out.default_tolerations) out.own_tolerations = tolerations;
   out.deletion_cost = read_cost(pod["metadata"]["annotations"][kDeletionCost].str());
   read_restarts(pod, out);
   return out;

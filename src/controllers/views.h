@@ -28,11 +28,20 @@ struct PodView : Object {
   int64_t deletion_cost = 0;     // controller.kubernetes.io/pod-deletion-cost
   int64_t restarts = 0;          // of the container with the most
   int64_t sidecar_restarts = 0;  // likewise
+  // spec.tolerations as JSON where they are not the two that every pod gets by default (kDefaultTolerations).
+  bool default_tolerations = false;
+  std::string own_tolerations;
 
+  std::string_view tolerations() const;
   bool finished() const { return phase == Phase::succeeded || phase == Phase::failed; }
   bool active() const { return !finished() && !deleting; }
 };
 PodView read_pod(json::Cursor pod);
+
+// As the admission plugin DefaultTolerationSeconds adds them and the store keeps them.
+inline constexpr std::string_view kDefaultTolerations =
+    R"([{"key":"node.kubernetes.io/not-ready","operator":"Exists","effect":"NoExecute","tolerationSeconds":300},)"
+    R"({"key":"node.kubernetes.io/unreachable","operator":"Exists","effect":"NoExecute","tolerationSeconds":300}])";
 
 struct ReplicaSetStatus {
   int64_t replicas = 0, fully_labeled = 0, ready = 0, available = 0, terminating = 0;

@@ -39,6 +39,12 @@ Daemon::Daemon(Device& device, Parts parts, Notifier& notifier, std::string conf
     // Not from inside the part that reports it.
     device_.loop.defer([this, reason] { stop(reason); });
   };
+  device_.restart = [this](const std::string& reason) {
+    device_.loop.defer([this, reason] {
+      restarts_ = !stopping_;
+      stop(reason);
+    });
+  };
   device_.starting_takes = [this](int64_t ms) { notifier_.extend_timeout(ms * 1000); };
   device_.not_ready = [this] {
     std::vector<std::pair<std::string, std::string>> out;
@@ -52,6 +58,7 @@ Daemon::Daemon(Device& device, Parts parts, Notifier& notifier, std::string conf
 
 Daemon::~Daemon() {
   device_.not_ready = nullptr;
+  device_.restart = nullptr;
   device_.starting_takes = nullptr;
 }
 
@@ -122,7 +129,7 @@ void Daemon::on_stop_signal(const char* name) {
 
 void Daemon::stop(const std::string& reason) {
   if (stopping_) return;
-  stopping_ = true;
+  stopping_ = device_.stopping = true;
   log::info("stopping; containers go on running", {{"reason", reason}});
   notifier_.stopping("stopping");
   readiness_.reset();

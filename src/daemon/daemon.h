@@ -29,6 +29,7 @@ class Daemon {
   // Begins an orderly stop; the loop ends when it is done, at the latest after stop_deadline_ms.
   void stop(const std::string& reason);
   int exit_status() const { return exit_status_; }
+  bool restarts() const { return restarts_; }
 
   static constexpr int64_t stop_deadline_ms = 20'000;
 
@@ -48,6 +49,7 @@ class Daemon {
   std::unique_ptr<loop::Timer> watchdog_, stop_deadline_, readiness_;
   size_t started_ = 0;
   bool stopping_ = false;
+  bool restarts_ = false;
   int exit_status_ = 0;
 };
 

@@ -8,6 +8,7 @@
 #include "base/log.h"
 #include "daemon/daemon.h"
 #include "daemon/options.h"
+#include "daemon/place.h"
 #include "daemon/process_setup.h"
 #include "daemon/versions.h"
 
@@ -47,7 +48,7 @@ Result<Config> configuration(const CommandLine& line, std::string* used) {
   return config;
 }
 
-int serve(const Config& config, const std::string& config_file) {
+int serve(const Config& config, const std::string& config_file, bool* again) {
   set_up_process();
   Notifier notifier = Notifier::from_environment();
   loop::Loop loop;
@@ -63,10 +64,20 @@ int serve(const Config& config, const std::string& config_file) {
                 .starting_takes = {},
                 .identity = {},
                 .identity_changed = {}};
+  device.config.role = role_of(config.data_dir, config.role);
   Daemon daemon(device, make_parts(device), notifier, config_file);
   (void)daemon.start();  // it said itself what went wrong, and is stopping
   loop.run();
+  *again = daemon.restarts();
   return daemon.exit_status();
+}
+
+// The same program from the beginning: whoever watches over this process goes on doing so.
+int begin_again(char** argv) {
+  log::notice("limpetd begins anew");
+  execv("/proc/self/exe", argv);
+  log::error("limpetd cannot begin anew, ending", {{"error", fail_errno(errno, "execv").error()}});
+  return exit_failed;
 }
 
 }  // namespace
@@ -104,6 +115,8 @@ int main(int argc, char** argv) {
                                  {"libuv", v.libuv},
                                  {"http_parser", v.http_parser},
                                  {"config", config_file.empty() ? "defaults" : config_file}});
-  const int status = serve(*config, config_file);
+  bool again = false;
+  const int status = serve(*config, config_file, &again);
+  if (again && status == 0) return begin_again(argv);
   return status == 0 ? 0 : exit_failed;
 }

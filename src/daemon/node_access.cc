@@ -17,6 +17,12 @@ Error no_pod(const api::ContainerRef& c) {
   return {Errc::not_found, "pod \"" + c.pod + "\" is not on this device", 0};
 }
 
+// The worker of the pod that is meant, not of one of its name that was made since.
+const node::PodWorker* find_worker(node::Agent& agent, const api::ContainerRef& c) {
+  const node::PodWorker* worker = agent.find(c.ns + "/" + c.pod);
+  return worker && (c.uid.empty() || worker->spec().uid == c.uid) ? worker : nullptr;
+}
+
 Error waiting(const api::ContainerRef& c, const node::ContainerRecord* r) {
   const std::string reason = r && !r->waiting_reason.empty() ? r->waiting_reason : "ContainerCreating";
   return {Errc::invalid_argument,
@@ -78,7 +84,7 @@ class Log final : public api::LogSession {
   }
   // The container of this log ended, or another run of it began: what is written is all there will be.
   void look() {
-    const node::PodWorker* worker = agent_.find(container_.ns + "/" + container_.pod);
+    const node::PodWorker* worker = find_worker(agent_, container_);
     const node::ContainerRecord* r = worker ? find_record(*worker, container_.container) : nullptr;
     if (r && r->id == run_ &&
         (r->phase == Phase::running || r->phase == Phase::stopping || r->phase == Phase::starting))
@@ -167,7 +173,7 @@ node::LogOptions reader_options(const api::LogOptions& o, WallTime now) {
 std::unique_ptr<api::LogSession> LocalNodeAccess::logs(const api::ContainerRef& container,
                                                        api::LogOptions options,
                                                        api::LogSession::Events events) {
-  const node::PodWorker* worker = agent_.find(container.ns + "/" + container.pod);
+  const node::PodWorker* worker = find_worker(agent_, container);
   if (!worker) return std::make_unique<FailedLog>(loop_, no_pod(container), std::move(events));
   const node::ContainerRecord* r = find_record(*worker, container.container);
   // A run that is only being made has no log yet; the one before it may have one.
@@ -190,7 +196,7 @@ std::unique_ptr<api::LogSession> LocalNodeAccess::logs(const api::ContainerRef& 
 std::unique_ptr<api::ExecSession> LocalNodeAccess::exec(const api::ContainerRef& container,
                                                         api::ExecRequest request,
                                                         api::ExecSession::Events events) {
-  const node::PodWorker* worker = agent_.find(container.ns + "/" + container.pod);
+  const node::PodWorker* worker = find_worker(agent_, container);
   if (!worker) return std::make_unique<FailedExec>(loop_, no_pod(container), std::move(events));
   const node::ContainerRecord* r = find_record(*worker, container.container);
   if (!r || (r->phase != Phase::running && r->phase != Phase::stopping)) {

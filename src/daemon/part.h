@@ -11,14 +11,24 @@
 #include "base/result.h"
 #include "daemon/config.h"
 #include "daemon/paths.h"
+#include "http/message.h"
 #include "loop/loop.h"
+#include "peer/peers.h"
 #include "pki/identity.h"
 
+namespace limpet::client {
+class Client;
+}
 namespace limpet::store {
 class Store;
 }
 namespace limpet::api {
 class ApiServer;
+class ClusterAccess;
+class NodeAccess;
+}  // namespace limpet::api
+namespace limpet::tls {
+class Engine;
 }
 namespace limpet::node {
 class Agent;
@@ -28,7 +38,11 @@ class Images;
 namespace limpet::daemon {
 
 class Leadership;
+class ClusterService;
+class Denied;
 class LocalApi;
+class MemberRecords;
+class NodeService;
 
 // What parts share. Each part fills in what it makes when it starts and takes it away when it stops; a part
 // reads only what earlier parts made. Owned by main, outlives every part.
@@ -43,16 +57,43 @@ struct Device {
   std::function<void(const std::string& reason)> fatal;
   // Starting takes as long as this from now: the service manager is told. Set by the Daemon.
   std::function<void(int64_t ms)> starting_takes;
+  bool stopping = false;  // set by the Daemon
+  // The daemon begins anew with the same arguments, in this process, once everything has stopped.
+  std::function<void(const std::string& reason)> restart;
 
   store::Store* store = nullptr;
   Leadership* leadership = nullptr;
   pki::Identity identity;
   // Called when the identity was renewed; set by whoever serves with it. On an error it is called again.
   std::function<Result<>()> identity_changed;
-  api::ApiServer* api = nullptr;
+  // Of a device that was let into a cluster; empty, 0: it began one of its own.
+  std::string cluster_id;
+  uint64_t member = 0;
+  std::vector<std::string> servers;  // "HOST:PORT" of their APIs
+  std::vector<peer::Member> seeds;   // servers that joining told of, until the store does
+  tls::Engine* tls = nullptr;
+  peer::Peers* peers = nullptr;
+  MemberRecords* members = nullptr;
+  Denied* denied = nullptr;
+  std::function<void()> members_changed;
+  api::ClusterAccess* cluster = nullptr;
+  ClusterService* cluster_service = nullptr;
+  // The servers with their addresses, as the members' records say, or as an agent was told last; and that
+  // they are others than before (set by who asks these servers).
+  std::vector<peer::ServerEntry> roll;
+  std::function<void()> roll_changed;
+  // A server: takes connections of port 6444 of the kinds node, agent and stream.
+  std::function<void(const peer::Caller&, std::unique_ptr<loop::Stream>)> take_node_stream;
+  // An agent: its certificate was renewed.
+  std::function<void()> certificate_renewed;
+  api::ApiServer* api = nullptr;     // null on an agent
+  client::Client* client = nullptr;  // the API, as this device: in process on a server, HTTPS on an agent
   node::Images* images = nullptr;
   node::Agent* agent = nullptr;
-  uint32_t reader_gid = ~0u;                                  // of listen.socketGroup; ~0: no such group
+  NodeService* node_service = nullptr;          // logs, exec and attach for connections of port 6444
+  api::NodeAccess* remote_nodes = nullptr;      // the containers of other devices; null where there are none
+  std::function<void(http::ExchangePtr)> view;  // an agent: what the unix socket serves in place of the API
+  uint32_t reader_gid = ~0u;                    // of listen.socketGroup; ~0: no such group
   std::function<bool(uint32_t uid, uint32_t gid)> is_reader;  // a member of that group
   std::string api_version;                                    // of Kubernetes, as /version says
   LocalApi* local = nullptr;  // what the unix socket serves beside the API; parts add theirs

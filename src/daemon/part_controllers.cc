@@ -12,6 +12,9 @@
 namespace limpet::daemon {
 namespace {
 
+// Devices on metered links renew their leases once a minute.
+constexpr int64_t kMeteredGraceMs = 300'000;
+
 // One recorder for each controller that speaks, made when it does.
 class Recorders final : public controllers::EventSink {
  public:
@@ -54,8 +57,11 @@ class ControllersPart final : public Part {
                                                         "system:kube-controller-manager",
                                                         std::vector<std::string>{"system:masters"});
     events_ = std::make_unique<Recorders>(device_, *client_);
+    controllers::NodeOptions nodes;
+    nodes.own_device = device_.node_name;
+    if (device_.config.cluster.profile == "metered") nodes.grace_ms = kMeteredGraceMs;
     manager_ = std::make_unique<controllers::Manager>(
-        controllers::Context{device_.loop, timing_, device_.random, *client_, *events_});
+        controllers::Context{device_.loop, timing_, device_.random, *client_, *events_}, nodes);
     manager_->start();
   }
 

@@ -3,6 +3,7 @@
 
 #include "base/atomic_file.h"
 #include "daemon/parts.h"
+#include "daemon/readers.h"
 #include "store/data_dir_lock.h"
 
 namespace limpet::daemon {
@@ -14,6 +15,10 @@ class DirectoriesPart final : public Part {
   const char* name() const override { return "directories"; }
 
   Result<> start() override {
+    device_.reader_gid = group_id(device_.config.listen.socket_group);
+    device_.is_reader = [gid = device_.reader_gid](uint32_t uid, uint32_t primary) {
+      return is_member(uid, primary, gid);
+    };
     CHECK_OK(make_directories(device_.paths.data_dir, 0700));
     TRY(auto lock, store::lock_data_dir(device_.paths.data_dir));
     CHECK_OK(make_directories_of(device_.paths));

@@ -83,6 +83,7 @@ class IdentityPart final : public Part {
     }
     return {.directory = device_.paths.pki_dir,
             .node_name = device_.node_name,
+            .agent = device_.config.role == "agent",
             .names = serving_names(device_.config, device_.node_name, host_name, *addresses),
             .server_url = local_api_url(device_.config),
             .kubeconfig_path = device_.paths.admin_kubeconfig};
@@ -141,12 +142,24 @@ class IdentityPart final : public Part {
       // Not what this run wrote: one before may have been cut after it wrote something.
       const bool changed = result->serving_pem != device_.identity.serving_pem ||
                            result->serving_key_pem != device_.identity.serving_key_pem;
+      const bool peer_changed =
+          result->peer_pem != device_.identity.peer_pem || result->ca_pem != device_.identity.ca_pem;
       device_.identity = std::move(*result);
+      if (peer_changed) tell_peers();
       if (changed || unserved_) serve();
       if (device_.api) device_.api->set_cluster_ca(device_.identity.ca_pem);
     }
     arm();
     if (std::exchange(again_, false)) device_.loop.defer([this] { renew(); });
+  }
+
+  // Connections that are up stay; those to come show the new certificate.
+  void tell_peers() {
+    const pki::Identity& id = device_.identity;
+    if (device_.certificate_renewed) device_.certificate_renewed();
+    if (!device_.peers) return;
+    if (auto taken = device_.peers->replace({id.peer_pem, id.peer_key_pem, id.ca_pem}); !taken)
+      log::error("the new certificate cannot be shown to other devices", {{"error", taken.error()}});
   }
 
   // A certificate that was renewed and is not served helps nobody: tried until it is.

@@ -107,9 +107,11 @@ class ImagesPart final : public Part {
     device_.images = images_.get();
     device_.local->serve("images", [this](http::ExchangePtr e) { api_->handle(e); });
     device_.local->describe("pulls", [this](json::Writer& w) { image::render_pulls(w, *store_); });
-    device_.api->metrics().add("images", [this](api::MetricsText& out) {
-      describe_images(out, store_->traffic(), store_->pulls(), store_->pulled(), store_->failed());
-    });
+    if (device_.api) {
+      device_.api->metrics().add("images", [this](api::MetricsText& out) {
+        describe_images(out, store_->traffic(), store_->pulls(), store_->pulled(), store_->failed());
+      });
+    }
     return {};
   }
 

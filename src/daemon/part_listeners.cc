@@ -10,9 +10,12 @@
 #include "api/server.h"
 #include "api/status.h"
 #include "base/log.h"
+#include "daemon/cluster_service.h"
 #include "daemon/local_api.h"
 #include "daemon/metrics.h"
+#include "daemon/node_service.h"
 #include "daemon/parts.h"
+#include "daemon/stream_service.h"
 #include "http/server.h"
 #include "loop/stream.h"
 #include "tls/tls.h"
@@ -58,16 +61,18 @@ class ListenersPart final : public Part {
   const char* name() const override { return "listeners"; }
 
   Result<> start() override {
-    engine_ = std::make_unique<tls::Engine>(device_.loop, device_.clock);
-    TRY(context_, tls::ServerContext::make(*engine_, tls_options()));
-    const auto limit = static_cast<size_t>(device_.config.limits.api_connections);
-    https_ = std::make_unique<http::Server>(device_.loop, server_options(limit), device_.api->handler());
-    socket_ = std::make_unique<http::Server>(device_.loop, server_options(socket_connections),
-                                             device_.local->over(device_.api->handler()));
-    CHECK_OK(listen());
+    if (device_.api) CHECK_OK(listen_https());
+    socket_ = std::make_unique<http::Server>(
+        device_.loop, server_options(socket_connections),
+        device_.local->over(device_.api ? device_.api->handler() : device_.view));
+    CHECK_OK(listen_socket());
+    if (!device_.api) {  // an agent: nobody comes in from outside
+      log::info("listening", {{"socket", device_.paths.socket}});
+      return {};
+    }
     device_.identity_changed = [this] { return context_->replace(tls_options()); };
     device_.api->metrics().add("listeners", [this](api::MetricsText& out) {
-      describe_tls(out, engine_->stats());
+      describe_tls(out, device_.tls->stats());
       describe_http(out, https_->counters(), socket_->counters());
     });
     log::info("listening", {{"api", strf("%s:%d", device_.config.listen.api_address.c_str(), tcp_->port())},
@@ -76,26 +81,29 @@ class ListenersPart final : public Part {
   }
 
   void stop(loop::Task done) override {
-    device_.identity_changed = nullptr;
-    device_.api->metrics().add("listeners", {});
+    if (device_.api) {
+      device_.identity_changed = nullptr;
+      device_.api->metrics().add("listeners", {});
+    }
     tcp_.reset();
     unix_.reset();
     handshakes_.clear();
     trim_.forget();
     unlink(device_.paths.socket.c_str());
-    // The API ends its watches, which lets the servers drain.
-    device_.api->stop();
-    https_->shutdown(drain_ms, [this, done] {
-      socket_->shutdown(drain_ms, [this, done] {
-        device_.loop.defer([this, done] {
-          https_.reset();
-          socket_.reset();
-          context_.reset();
-          engine_.reset();
-          done();
-        });
+    const auto finish = [this, done] {
+      device_.loop.defer([this, done] {
+        https_.reset();
+        socket_.reset();
+        streams_.reset();
+        context_.reset();
+        done();
       });
-    });
+    };
+    // What streams is ended, which lets the servers drain.
+    if (device_.node_service) device_.node_service->stop();
+    if (!device_.api) return socket_->shutdown(drain_ms, finish);
+    device_.api->stop();
+    https_->shutdown(drain_ms, [this, finish] { socket_->shutdown(drain_ms, finish); });
   }
 
  private:
@@ -119,17 +127,28 @@ class ListenersPart final : public Part {
     return options;
   }
 
-  Result<> listen() {
+  Result<> listen_https() {
+    TRY(context_, tls::ServerContext::make(*device_.tls, tls_options()));
+    streams_ = std::make_unique<StreamService>(device_.loop);
+    const auto limit = static_cast<size_t>(device_.config.limits.api_connections);
+    https_ = std::make_unique<http::Server>(
+        device_.loop, server_options(limit),
+        streams_->over(device_.cluster_service->public_over(device_.api->handler())));
     const auto& config = device_.config.listen;
     TRY(tcp_,
         loop::Listener::tcp(device_.loop, config.api_address, static_cast<uint16_t>(config.api_port),
                             [this](std::unique_ptr<loop::Stream> stream) { accept_tls(std::move(stream)); }));
+    return {};
+  }
+
+  Result<> listen_socket() {
     const bool group = device_.reader_gid != ~0u;
     TRY(unix_, loop::Listener::unix_socket(
                    device_.loop, device_.paths.socket, group ? 0660 : 0600,
                    [this](std::unique_ptr<loop::Stream> stream) { accept_local(std::move(stream)); }));
     if (group && chown(device_.paths.socket.c_str(), 0, device_.reader_gid) != 0) {
-      log::warning("the group cannot use the socket, going on", {{"group", config.socket_group}});
+      log::warning("the group cannot use the socket, going on",
+                   {{"group", device_.config.listen.socket_group}});
     }
     return {};
   }
@@ -175,8 +194,8 @@ class ListenersPart final : public Part {
   }
 
   Device& device_;
-  std::unique_ptr<tls::Engine> engine_;
   std::unique_ptr<tls::ServerContext> context_;
+  std::unique_ptr<StreamService> streams_;
   std::unique_ptr<http::Server> https_, socket_;
   std::unique_ptr<loop::Listener> tcp_, unix_;
   std::list<std::unique_ptr<tls::Handshake>> handshakes_;

@@ -52,7 +52,7 @@ class LocalPart final : public Part {
     local_->describe("node", [this](json::Writer& w) { describe_node(w); });
     local_->describe("notReady", [this](json::Writer& w) { describe_readiness(w); });
     local_->describe("certificates", [this](json::Writer& w) { describe_certificates(w); });
-    local_->describe("store", [this](json::Writer& w) { describe_store(w); });
+    if (device_.store) local_->describe("store", [this](json::Writer& w) { describe_store(w); });
     local_->describe("disk", [this](json::Writer& w) { describe_disk(w); });
     device_.local = local_.get();
     return {};

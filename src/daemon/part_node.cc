@@ -9,14 +9,16 @@
 #include "base/log.h"
 #include "base/tree.h"
 #include "client/events.h"
-#include "client/in_process.h"
 #include "daemon/local_api.h"
 #include "daemon/local_pods.h"
+#include "daemon/local_view.h"
 #include "daemon/metrics.h"
 #include "daemon/names.h"
 #include "daemon/node_access.h"
 #include "daemon/node_network.h"
+#include "daemon/node_service.h"
 #include "daemon/parts.h"
+#include "daemon/remote_node_access.h"
 #include "net/pod_networks.h"
 #include "node/agent.h"
 #include "node/container_starter.h"
@@ -62,10 +64,6 @@ class NodePart final : public Part {
       log::warning("static pods are not run by this version: create the pod through the API",
                    {{"file", c.manifests_dir + "/" + file}});
     }
-    client_ = std::make_unique<client::InProcessClient>(
-        device_.loop, device_.api->handler(), "system:node:" + device_.node_name,
-        is_server() ? std::vector<std::string>{"system:nodes", "limpet:servers"}
-                    : std::vector<std::string>{"system:nodes"});
     TRY(const pki::SealKey key, seal_key());
     node::Sealer sealer{
         [this, key](std::string_view plain) { return pki::seal(key, plain, seal_context, device_.random); },
@@ -74,25 +72,23 @@ class NodePart final : public Part {
     facts_ = node::read_machine(c.data_dir);
     fill_facts();
     node_events_ = recorder("kubelet");
-    objects_ = std::make_unique<node::Objects>(*client_, *db_);
+    objects_ = std::make_unique<node::Objects>(*device_.client, *db_);
     runtime_ = node::make_runtime(device_.loop, runtime_options());
     CHECK_OK(make_network());
     fill_agent_options();
     agent_ = std::make_unique<node::Agent>(
-        node::AgentServices{device_.loop, device_.clock, device_.random, *client_, *runtime_, *device_.images,
-                            *network_, *db_, *node_events_, *objects_, agent_options_});
-    registration_ = std::make_unique<node::NodeRegistration>(device_.loop, device_.clock, *client_, facts_);
+        node::AgentServices{device_.loop, device_.clock, device_.random, *device_.client, *runtime_,
+                            *device_.images, *network_, *db_, *node_events_, *objects_, agent_options_});
+    registration_ =
+        std::make_unique<node::NodeRegistration>(device_.loop, device_.clock, *device_.client, facts_);
     lease_ = std::make_unique<node::LeaseKeeper>(
-        device_.loop, device_.random, *client_,
+        device_.loop, device_.random, *device_.client,
         c.cluster.profile == "metered" ? node::Heartbeat::metered() : node::Heartbeat::lan());
-    access_ = std::make_unique<LocalNodeAccess>(device_.loop, device_.clock, *agent_, *runtime_);
-    device_.api->set_nodes(access_.get());
+    serve_containers();
     device_.agent = agent_.get();
     log_budget_ = std::make_unique<node::LogBudget>(device_.loop, c.logs.dir, c.logs.total_bytes);
     log_budget_->start();
     watch_address();
-    device_.api->metrics().add("pods",
-                               [this](api::MetricsText& out) { describe_pods(out, *agent_, *runtime_); });
     device_.local->describe("runtime", [this](json::Writer& w) {
       w.string(runtime_problem_.empty() ? runtime_->version() : runtime_problem_);
     });
@@ -117,12 +113,17 @@ class NodePart final : public Part {
       device_.api->set_nodes(nullptr);
       device_.api->metrics().add("pods", {});
     }
+    device_.node_service = nullptr;
+    device_.view = nullptr;
     address_watch_.reset();
     runtime_retry_.reset();
     lease_.reset();
     registration_.reset();
     log_budget_.reset();
     if (agent_) agent_->stop();
+    view_.reset();
+    service_.reset();
+    any_.reset();
     access_.reset();
     agent_.reset();
     node_events_.reset();
@@ -133,7 +134,6 @@ class NodePart final : public Part {
         networks_.reset();
         objects_.reset();
         db_.reset();
-        client_.reset();
         done();
       });
     });
@@ -151,8 +151,39 @@ class NodePart final : public Part {
 
  private:
   std::unique_ptr<client::EventRecorder> recorder(const char* component) {
-    return std::make_unique<client::EventRecorder>(device_.loop, device_.clock, device_.random, *client_,
-                                                   component, device_.node_name);
+    return std::make_unique<client::EventRecorder>(device_.loop, device_.clock, device_.random,
+                                                   *device_.client, component, device_.node_name);
+  }
+
+  // Logs, exec and attach: of the API's users on a server, of the unix socket's on an agent, and of the
+  // servers that ask over port 6444.
+  void serve_containers() {
+    access_ = std::make_unique<LocalNodeAccess>(device_.loop, device_.clock, *agent_, *runtime_);
+    service_ = std::make_unique<NodeService>(device_.loop, *access_);
+    device_.node_service = service_.get();
+    if (device_.remote_nodes)
+      any_ = std::make_unique<AnyNodeAccess>(device_.node_name, *access_, *device_.remote_nodes);
+    if (device_.api) {
+      device_.api->set_nodes(any_ ? static_cast<api::NodeAccess*>(any_.get()) : access_.get());
+      device_.api->metrics().add("pods",
+                                 [this](api::MetricsText& out) { describe_pods(out, *agent_, *runtime_); });
+      return;
+    }
+    LocalView::Hooks hooks;
+    hooks.may_read = device_.is_reader;
+    hooks.pods = [this](std::string_view ns) {
+      std::vector<std::string> objects;
+      for (const node::PodWorker* w : agent_->workers()) {
+        if (ns.empty() || w->spec().ns == ns) objects.push_back(w->object());
+      }
+      return objects;
+    };
+    hooks.pod = [this](const std::string& ns, const std::string& name) -> std::optional<std::string> {
+      const node::PodWorker* w = agent_->find(ns + "/" + name);
+      return w ? std::optional(w->object()) : std::nullopt;
+    };
+    view_ = std::make_unique<LocalView>(std::move(hooks), *service_);
+    device_.view = [this](http::ExchangePtr e) { view_->handle(std::move(e)); };
   }
 
   // Only node.db's secrets are sealed with it, and the API brings those again: a damaged key does not keep
@@ -311,7 +342,6 @@ class NodePart final : public Part {
   Device& device_;
   node::NodeFacts facts_;
   node::AgentOptions agent_options_;
-  std::unique_ptr<client::InProcessClient> client_;
   std::unique_ptr<node::NodeDb> db_;
   std::unique_ptr<client::EventRecorder> node_events_;
   std::unique_ptr<node::Objects> objects_;
@@ -322,6 +352,9 @@ class NodePart final : public Part {
   std::unique_ptr<node::NodeRegistration> registration_;
   std::unique_ptr<node::LeaseKeeper> lease_;
   std::unique_ptr<LocalNodeAccess> access_;
+  std::unique_ptr<AnyNodeAccess> any_;  // a server of a cluster
+  std::unique_ptr<NodeService> service_;
+  std::unique_ptr<LocalView> view_;  // an agent
   std::unique_ptr<node::LogBudget> log_budget_;
   std::unique_ptr<AddressWatch> address_watch_;
   std::unique_ptr<loop::Timer> runtime_retry_;

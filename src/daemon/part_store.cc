@@ -21,18 +21,13 @@ class StorePart final : public Part {
   Result<> start() override {
     store::Options options;
     options.path = device_.paths.store_file;
+    options.join_cluster = device_.cluster_id;
+    options.join_member = device_.member;
+    set_pace(options);
     // After an unclean stop the whole file is read and checked, and cheap flash is slow.
     if (device_.starting_takes)
       device_.starting_takes(usual_ms + store_bytes() * 1000 / slowest_bytes_per_second);
     TRY(store_, store::Store::open(device_.loop, options, device_.clock));
-    // Nothing carries messages between devices yet: it would wait for the others for ever.
-    const store::Consensus& group = store_->consensus();
-    if (group.status().membership.all() != std::vector{group.self()}) {
-      return fail(Errc::unsupported,
-                  options.path +
-                      ": this device was one of several servers, which this limpet cannot be: "
-                      "install the version that made it one");
-    }
     // Many boards start in 1970: it is hardly earlier than the last thing we wrote.
     device_.clock.remember(store_->last_commit_time());
     report_clock();
@@ -61,6 +56,14 @@ class StorePart final : public Part {
   }
 
  private:
+  // lan: a heartbeat every half second; a follower that hears none for one to two seconds asks for votes.
+  // metered: every 10 s, and 20 to 40 s.
+  void set_pace(store::Options& options) const {
+    options.tick_ms = device_.config.cluster.profile == "metered" ? 5'000 : 250;
+    options.heartbeat_ticks = 2;
+    options.election_ticks = 4;
+  }
+
   int64_t store_bytes() const {
     int64_t bytes = 0;
     for (const char* suffix : {"", "-wal"}) {

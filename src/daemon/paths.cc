@@ -22,6 +22,7 @@ Paths derive_paths(const Config& c) {
   p.run_dir = c.run_dir;
   p.store_file = c.data_dir + "/limpet.db";
   p.node_file = c.data_dir + "/node.db";
+  p.roll_file = c.data_dir + "/servers.json";
   p.pki_dir = c.data_dir + "/pki";
   p.images_dir = c.data_dir + "/image";
   p.archives_dir = c.images.archives_dir.empty() ? c.data_dir + "/images" : c.images.archives_dir;

@@ -12,6 +12,7 @@ struct Paths {
   std::string data_dir, run_dir;
   std::string store_file;      // dataDir/limpet.db
   std::string node_file;       // dataDir/node.db
+  std::string roll_file;       // dataDir/servers.json, of an agent
   std::string pki_dir;         // dataDir/pki
   std::string images_dir;      // dataDir/images: the content store
   std::string archives_dir;    // OCI archives to import at start

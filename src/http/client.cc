@@ -10,8 +10,58 @@ namespace {
 
 constexpr size_t max_refusal_body = 64 * 1024;
 
-std::string websocket_refusal(int status) {
-  return strf("the server answers %d to the WebSocket handshake", status);
+// A request for another protocol, up to the 101 or the refusal.
+struct Switching {
+  std::string protocol;
+  const char* handshake;  // what it is called in errors
+  // Takes the connection and what came behind the head.
+  std::function<Result<>(const MessageHead& head, ClientCall& call)> switched;
+  std::function<void(Error)> failed;
+  std::function<void(Response)> refused;
+  Response refusal{.status = 0, .headers = {}, .body = {}};
+  std::weak_ptr<ClientCall> call;
+
+  Error refusal_error(int status) const {
+    return {Errc::unavailable, strf("the server answers %d to the %s handshake", status, handshake), 0};
+  }
+  void fail_now(Error error) {
+    call.lock()->cancel();
+    failed(std::move(error));
+  }
+  void head(const MessageHead& head) {
+    if (head.status != 101) {
+      if (!refused) return fail_now(refusal_error(head.status));
+      refusal.status = head.status;  // the body tells why
+      refusal.headers = head.headers;
+      return;
+    }
+    if (!head.headers.has_token("Upgrade", protocol) || !head.headers.has_token("Connection", "upgrade"))
+      return fail_now({Errc::unavailable, strf("the server's %s handshake is wrong", handshake), 0});
+    if (Result<> r = switched(head, *call.lock()); !r) fail_now(std::move(r).error());
+  }
+  void body(std::string_view bytes) {
+    refusal.body.append(bytes.substr(0, max_refusal_body - refusal.body.size()));
+  }
+  void end(Result<> result) {
+    if (!result) return failed(std::move(result).error());
+    const int status = refusal.status;
+    refused(std::move(refusal));
+    failed(refusal_error(status));
+  }
+};
+
+std::shared_ptr<ClientCall> start_switching(std::shared_ptr<Client::Impl> client, ClientRequest request,
+                                            std::shared_ptr<Switching> state) {
+  request.headers.set("Upgrade", state->protocol);
+  request.headers.set("Connection", "Upgrade");
+  CallEvents events;
+  events.on_response = [state](const MessageHead& head) { state->head(head); };
+  events.on_body = [state](std::string_view bytes) { state->body(bytes); };
+  events.on_end = [state](Result<> result) { state->end(std::move(result)); };
+  auto call = std::make_shared<ClientCall>(std::move(client), std::move(request), std::move(events));
+  state->call = call;
+  call->start();
+  return call;
 }
 
 class PlainDial final : public Dialer::Dial {
@@ -146,6 +196,12 @@ Client::Client(loop::Loop& loop, Dialer& dialer, ClientOptions options)
 Client::~Client() { impl_->idle.clear(); }
 size_t Client::idle_connections() const { return impl_->idle.size(); }
 
+void Client::drop_idle() {
+  // Not at once: their own callbacks may be on the stack.
+  impl_->loop.defer([gone = std::make_shared<std::list<Impl::Idle>>(std::move(impl_->idle))] {});
+  impl_->idle.clear();
+}
+
 std::unique_ptr<Call> Client::send(ClientRequest request, CallEvents events) {
   auto call = std::make_shared<ClientCall>(impl_, std::move(request), std::move(events));
   call->start();
@@ -191,60 +247,48 @@ std::unique_ptr<Call> Client::fetch(ClientRequest request, size_t max_body,
 std::unique_ptr<Call> Client::websocket(ClientRequest request, std::string subprotocols,
                                         std::function<void(Result<std::unique_ptr<WebSocket>>)> done,
                                         std::function<void(Response)> refused) {
-  struct State {
-    std::function<void(Result<std::unique_ptr<WebSocket>>)> done;
-    std::function<void(Response)> refused;
-    Response refusal{.status = 0, .headers = {}, .body = {}};
-    std::string key = websocket_new_key();
-    std::weak_ptr<ClientCall> call;
-  };
-  auto state = std::make_shared<State>();
-  state->done = std::move(done);
-  state->refused = std::move(refused);
-  request.headers.set("Upgrade", "websocket");
-  request.headers.set("Connection", "Upgrade");
+  const std::string key = websocket_new_key();
   request.headers.set("Sec-WebSocket-Version", "13");
-  request.headers.set("Sec-WebSocket-Key", state->key);
+  request.headers.set("Sec-WebSocket-Key", key);
   if (!subprotocols.empty()) request.headers.set("Sec-WebSocket-Protocol", subprotocols);
-  CallEvents events;
-  events.on_response = [state, subprotocols, &loop = impl_->loop](const MessageHead& head) {
-    const auto call = state->call.lock();
-    const auto refuse = [&](std::string why) {
-      call->cancel();
-      state->done(fail(Errc::unavailable, std::move(why)));
-    };
-    if (head.status != 101) {
-      if (!state->refused) return refuse(websocket_refusal(head.status));
-      state->refusal.status = head.status;  // the body tells why
-      state->refusal.headers = head.headers;
-      return;
-    }
-    if (!head.headers.has_token("Upgrade", "websocket") || !head.headers.has_token("Connection", "upgrade") ||
-        head.headers.get("Sec-WebSocket-Accept") != websocket_accept_key(state->key)) {
-      return refuse("the server's WebSocket handshake is wrong");
-    }
+  auto state = std::make_shared<Switching>();
+  state->protocol = "websocket";
+  state->handshake = "WebSocket";
+  state->refused = std::move(refused);
+  state->failed = [done](Error e) { done(std::unexpected(std::move(e))); };
+  state->switched = [done, key, subprotocols, &loop = impl_->loop](const MessageHead& head,
+                                                                   ClientCall& call) -> Result<> {
+    if (head.headers.get("Sec-WebSocket-Accept") != websocket_accept_key(key))
+      return fail(Errc::unavailable, "the server's WebSocket handshake is wrong");
     const std::string chosen(head.headers.get("Sec-WebSocket-Protocol"));
     if (!chosen.empty() && !has_token(subprotocols, chosen))
-      return refuse("the server chose a subprotocol of its own");
+      return fail(Errc::unavailable, "the server chose a subprotocol of its own");
     WebSocketSetup setup{
         .role = WebSocketRole::client, .subprotocol = chosen, .received = {}, .on_destroyed = {}};
-    auto stream = call->take_stream(&setup.received);
-    state->done(make_websocket(loop, std::move(stream), std::move(setup)));
+    auto stream = call.take_stream(&setup.received);
+    done(make_websocket(loop, std::move(stream), std::move(setup)));
+    return {};
   };
-  events.on_body = [state](std::string_view bytes) {
-    std::string& body = state->refusal.body;
-    body.append(bytes.substr(0, max_refusal_body - body.size()));
+  return std::make_unique<CallHandle>(start_switching(impl_, std::move(request), std::move(state)));
+}
+
+std::unique_ptr<Call> Client::upgrade(ClientRequest request, std::string protocol,
+                                      std::function<void(Result<std::unique_ptr<loop::Stream>>)> done,
+                                      std::function<void(Response)> refused) {
+  auto state = std::make_shared<Switching>();
+  state->protocol = std::move(protocol);
+  state->handshake = "upgrade";
+  state->refused = std::move(refused);
+  state->failed = [done](Error e) { done(std::unexpected(std::move(e))); };
+  state->switched = [done](const MessageHead&, ClientCall& call) -> Result<> {
+    std::string early;
+    auto stream = call.take_stream(&early);
+    if (!early.empty()) return fail(Errc::corrupt, "the server spoke before it was asked");
+    stream->read_stop();
+    done(std::move(stream));
+    return {};
   };
-  events.on_end = [state](Result<> result) {
-    if (!result) return state->done(std::unexpected(std::move(result).error()));
-    const int status = state->refusal.status;
-    state->refused(std::move(state->refusal));
-    state->done(fail(Errc::unavailable, websocket_refusal(status)));
-  };
-  auto call = std::make_shared<ClientCall>(impl_, std::move(request), std::move(events));
-  state->call = call;
-  call->start();
-  return std::make_unique<CallHandle>(std::move(call));
+  return std::make_unique<CallHandle>(start_switching(impl_, std::move(request), std::move(state)));
 }
 
 }  // namespace limpet::http

@@ -90,6 +90,9 @@ struct CallEvents {
       on_response;                                // the final answer's head (interim answers are skipped)
   std::function<void(std::string_view)> on_body;  // valid during the call
   std::function<void(Result<>)> on_end;           // ok: the answer is complete
+  // Before the first byte of the request is written: until then the server cannot have done anything. Again
+  // when a GET is repeated over another connection.
+  std::function<void()> on_sent = {};
 };
 
 class Call {
@@ -114,7 +117,15 @@ class Client {
   [[nodiscard]] std::unique_ptr<Call> websocket(ClientRequest request, std::string subprotocols,
                                                 std::function<void(Result<std::unique_ptr<WebSocket>>)> done,
                                                 std::function<void(Response)> refused = {});
+  // Asks for another protocol in the Upgrade header and gives the connection away after a 101. What the
+  // server has to say in that protocol must wait for the client's first word. A refusal is as with
+  // websocket().
+  [[nodiscard]] std::unique_ptr<Call> upgrade(ClientRequest request, std::string protocol,
+                                              std::function<void(Result<std::unique_ptr<loop::Stream>>)> done,
+                                              std::function<void(Response)> refused = {});
   size_t idle_connections() const;
+  // Closes them: their server is suspect, or what they were opened with is no longer to be used.
+  void drop_idle();
 
   struct Impl;
 

@@ -117,6 +117,10 @@ void ClientCall::send_request() {
   out.append("\r\n").append(request_.body);
   arm(request_.first_byte_timeout_ms.value_or(client_->options.first_byte_timeout_ms),
       "waiting for an answer");
+  if (const auto events = events_; events->on_sent) {
+    events->on_sent();
+    if (phase_ == Phase::over) return;
+  }
   stream_->write(std::move(out));
 }
 

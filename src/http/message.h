@@ -64,7 +64,8 @@ bool has_token(std::string_view list, std::string_view token);
 
 // Who sent the request, as far as the transport proved it. Authentication (src/api) turns it into a user.
 struct Peer {
-  enum class Kind { tcp, tls, unix_socket, in_process } kind = Kind::tcp;
+  // forwarded: from another server of the cluster, which has authenticated the user and says who it is.
+  enum class Kind { tcp, tls, unix_socket, in_process, forwarded } kind = Kind::tcp;
   std::string address;                 // for logs and the audit trail
   std::string client_certificate_der;  // TLS: verified against the client CAs, empty when none was sent
   uint32_t uid = ~0u, gid = ~0u;       // unix socket

@@ -138,15 +138,30 @@ Result<sockaddr_un> unix_address(const std::string& path) {
   return address;
 }
 
+namespace {
+
+bool set_probes(int fd, const KeepAlive& keep) {
+  if (setsockopt(fd, IPPROTO_TCP, TCP_KEEPIDLE, &keep.idle_s, sizeof keep.idle_s) != 0) return false;
+  setsockopt(fd, IPPROTO_TCP, TCP_KEEPINTVL, &keep.interval_s, sizeof keep.interval_s);
+  setsockopt(fd, IPPROTO_TCP, TCP_KEEPCNT, &keep.count, sizeof keep.count);
+  return true;
+}
+
+}  // namespace
+
 void tune_tcp(int fd) {
   const int on = 1;
   if (setsockopt(fd, IPPROTO_TCP, TCP_NODELAY, &on, sizeof on) != 0) return;  // not TCP
-  // A peer that lost power says nothing: notice within about three minutes, at little cost on a metered link.
-  const int idle_s = 120, interval_s = 20, count = 3;
+  const KeepAlive keep;
   setsockopt(fd, SOL_SOCKET, SO_KEEPALIVE, &on, sizeof on);
-  setsockopt(fd, IPPROTO_TCP, TCP_KEEPIDLE, &idle_s, sizeof idle_s);
-  setsockopt(fd, IPPROTO_TCP, TCP_KEEPINTVL, &interval_s, sizeof interval_s);
-  setsockopt(fd, IPPROTO_TCP, TCP_KEEPCNT, &count, sizeof count);
+  set_probes(fd, keep);
+}
+
+void set_keep_alive(const Stream& stream, const KeepAlive& keep) {
+  const int fd = stream.fd();
+  if (fd < 0 || !set_probes(fd, keep)) return;
+  const unsigned limit_ms = static_cast<unsigned>(keep.limit_s()) * 1000;
+  setsockopt(fd, IPPROTO_TCP, TCP_USER_TIMEOUT, &limit_ms, sizeof limit_ms);
 }
 
 Result<std::unique_ptr<Listener>> Listener::tcp(Loop& loop, const std::string& address, uint16_t port,

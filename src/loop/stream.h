@@ -47,6 +47,16 @@ class Stream {
 // send a reset that may destroy our last words.
 void close_gently(Loop& loop, std::unique_ptr<Stream> stream, int64_t limit_ms, bool peer_done = false);
 
+// When a silent TCP connection is asked whether its peer is still there, and when it is given up: a peer that
+// lost power or its route says nothing. What was sent and is not acknowledged gets the same time in all.
+struct KeepAlive {
+  int idle_s = 120, interval_s = 20, count = 3;  // three minutes, at little cost on a metered link
+  int limit_s() const { return idle_s + interval_s * count; }
+};
+// Every TCP stream has the defaults above until this changes them. No effect on other streams (TLS: tune what
+// it runs over, before wrapping it).
+void set_keep_alive(const Stream& stream, const KeepAlive& keep);
+
 // Who is on the other side of a unix socket (SO_PEERCRED). pid -1 on other streams.
 struct PeerCredentials {
   int pid = -1;

@@ -254,6 +254,15 @@ bool PodWorker::settling() {
   return settling_;
 }
 
+std::string PodWorker::object() const {
+  const Cursor previous = Cursor(*spec_.bytes)["status"];
+  auto object = json::parse(*spec_.bytes);
+  if (!object || state_.terminal || settling_) return *spec_.bytes;
+  object->ref().set(
+      "status", pod_status(spec_, state_, {services_.options.host_ips}, previous, services_.clock.wall()));
+  return object->ref().dump();
+}
+
 void PodWorker::write_status() {
   if (state_.terminal || orphaned_ || status_call_ || deletion_confirmed_ || settling()) return;
   if (status_timer_.active()) return;  // refused a moment ago

@@ -32,6 +32,8 @@ class PodWorker : public std::enable_shared_from_this<PodWorker> {
 
   const PodSpec& spec() const { return spec_; }
   const PodState& state() const { return state_; }
+  // The pod's object with its status as it is now, whether or not the API has been told.
+  std::string object() const;
   // The container's id in the runtime and the log file of a run; empty when there is none.
   std::string container_id(const std::string& container) const;
   std::string log_path(const std::string& container, bool previous) const;

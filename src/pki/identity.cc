@@ -140,7 +140,8 @@ Result<> Maker::authority() {
   auto signer = std::find_if(trusted->begin(), trusted->end(),
                              [&](const Certificate& one) { return one.spki == key->spki(); });
   if (signer == trusted->end()) return keyless("ca.key does not belong to ca.crt");
-  trust(std::move(*trusted), static_cast<size_t>(signer - trusted->begin()));
+  const auto place = static_cast<size_t>(signer - trusted->begin());  // before the list is moved from
+  trust(std::move(*trusted), place);
   ca_.key = std::move(*key);
   out_.ca_key_pem = std::move(key_pem);
   return renew_authority(trusted_.front());

@@ -2,16 +2,14 @@
 //
 // Files in the directory (mode 0700), each mode 0600 and replaced whole:
 //   ca.key ca.crt            the cluster's authority: ten years, renewed with the same key and name at 2/3.
-//   While
-//                            one takes the place of another, ca.crt holds both, and both are trusted: the one
-//                            whose key is in ca.key signs (install.h has the changes from one to the next)
+//                            While one takes the place of another, ca.crt holds both, and both are trusted:
+//                            the one whose key is in ca.key signs (install.h: from one to the next)
 //   sa.key                   signs service-account tokens
 //   serving.key serving.crt  for every name and address of the device: a year; new when these change, at 2/3
 //                            of its life, and when the clock says that it is not valid
 //   admin.key admin.crt      client certificate limpet-admin, group system:masters: the same
-//   node.key node.crt    the device certificate (device.h): the same, but its key stays, since the
-//   cluster's
-//                            data key is wrapped for it
+//   node.key node.crt        the device certificate (device.h): the same, but its key stays, since the
+//                            cluster's data key is wrapped for it
 // A device that is an agent has ca.crt and the device certificate only, and no key that could sign: a server
 // renews it (Identity::due says when and why).
 // A start that was cut short goes on where it stopped: keys are written before their certificates, and what
@@ -47,7 +45,7 @@ struct IdentityOptions {
 struct Change {
   std::string what;  // "ca", "service account key", "serving certificate", "admin certificate", "device
                      // certificate", "admin kubeconfig"
-  std::string why;  // "first start", "names changed", "two thirds of its life are over", ...
+  std::string why;   // "first start", "names changed", "two thirds of its life are over", ...
 };
 
 struct Identity {

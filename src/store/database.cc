@@ -365,19 +365,4 @@ Result<> Database::save_blob(const std::string& name, std::string_view bytes) {
   return in_transaction("store.blob.commit", [&] { return set_blob(name, bytes); });
 }
 
-Result<int64_t> Database::next_boot() {
-  TRY(const int64_t before, get_number("boots"));
-  if (before < 0 || before >= INT32_MAX) return damaged("the count of starts is out of range");
-  CHECK_OK(in_transaction("store.boot.commit", [&] { return set_number("boots", before + 1); }));
-  return before + 1;
-}
-
-Result<int64_t> Database::next_boot_unwritten(int64_t skip) {
-  TRY(const int64_t before, get_number("boots"));
-  if (before < 0 || before + 1 + skip >= INT32_MAX) return damaged("the count of starts is out of range");
-  const int64_t boot = before + 1 + skip;
-  unwritten_["boots"] = bytes_of(boot);
-  return boot;
-}
-
 }  // namespace limpet::store

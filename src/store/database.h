@@ -2,7 +2,8 @@
 // thread).
 //
 // Tables (schema version 1):
-//   meta(name, value)      count of starts, compacted revision, the group (group.h), saved blobs
+//   meta(name, value)      compacted revision, the group (group.h), saved blobs; in files that an earlier
+//                          limpet wrote a count of starts, which terms go on from
 //   rows(id, ...)          one row per change of a key; id = revision and place, see index.h
 //   versions(key, id, ...) the ordered way in: start-up reads only this; size -1 is a deletion
 //   log(position, ...)     raft entries; none in a group of one, where each is applied as it comes
@@ -79,11 +80,7 @@ class Database {
   Result<int64_t> get_number(const char* name);                          // 0 when absent
   Result<std::optional<std::string>> get_blob(const std::string& name);  // checksum verified
   Result<> save_blob(const std::string& name, std::string_view bytes);   // in a transaction of its own
-  Result<> quick_check();       // SQLite's own, of the whole file; corrupt with what it says
-  Result<int64_t> next_boot();  // counts this start, durably
-  // For a full disk: a number that no start had, written with the first commit that finds room. `skip` is
-  // random, as the next start may find no room either and must not come to the same number.
-  Result<int64_t> next_boot_unwritten(int64_t skip);
+  Result<> quick_check();  // SQLite's own, of the whole file; corrupt with what it says
 
   // One transaction with all of it, and what its entries change, as worked out. Values of previous rows that
   // the changes lack are read into `previous` (same places as the changes). invalid_argument: the part of a
@@ -96,6 +93,11 @@ class Database {
   Result<std::optional<Group>> group();
   // This file is that of a new group, whose state it holds; written with the next transaction.
   Result<> found(Group group);
+  // From now on the term is this one, in which nobody voted: stable when it returns. For a member that leads
+  // at its start, in the term after it, whose number must never come again.
+  Result<> enter_term(raft::Term term);
+  // For a full disk: written with the first commit that finds room.
+  void enter_term_unwritten(raft::Term term);
   // What that member's core starts with: its state, and the log after it.
   Result<raft::Start> start_of(const Group& group);
   Result<std::vector<raft::Entry>> log_after(raft::Index after, raft::Index upto, size_t max_cost);
@@ -110,6 +112,17 @@ class Database {
   // The part that begins at the cursor; the last one has the end. The cursor moves on.
   Result<SnapshotPart> read_part(SnapshotCursor& cursor);
   Result<std::optional<raft::Staged>> staged();
+
+  // ---- surgery (surgery.h), within atomically() ----
+  // One transaction: whole or not at all.
+  Result<> atomically(const char* commit_point, const std::function<Result<>()>& body) {
+    return in_transaction(commit_point, body);
+  }
+  // A snapshot that is whole and newer than the state and its log is the state now; any other one is gone.
+  Result<> install_staged();
+  Result<> add_rows(const std::vector<Change>& changes);
+  // The file is of this group, with no log; what is older than the revision counts as compacted.
+  Result<> refound(const Group& group, Revision compacted);
 
   Result<Row> read(RowId id, std::string_view key);
   // The rows of all keys in (after, end) that existed at `revision`, at most limit.

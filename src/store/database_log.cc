@@ -44,6 +44,32 @@ Result<> Database::found(Group group) {
   return {};
 }
 
+Result<> Database::enter_term(raft::Term term) {
+  Group g = *group_;
+  g.hard_state = {term, 0};
+  CHECK_OK(in_transaction("store.boot.commit", [&] { return set_blob(kGroup, encode(g)); }));
+  group_ = std::move(g);
+  return {};
+}
+
+void Database::enter_term_unwritten(raft::Term term) {
+  group_->hard_state = {term, 0};
+  unwritten_[kGroup] = encode(*group_);
+}
+
+Result<> Database::add_rows(const std::vector<Change>& changes) {
+  for (const Change& c : changes) CHECK_OK(insert(c));
+  return {};
+}
+
+Result<> Database::refound(const Group& g, Revision compacted) {
+  CHECK_OK(clear_log_from(0));
+  CHECK_OK(unstage());
+  CHECK_OK(set_number("compacted", compacted));
+  group_ = g;
+  return set_blob(kGroup, encode(g));
+}
+
 Result<raft::Start> Database::start_of(const Group& group) {
   raft::Start start{group.hard_state, group.applied, group.membership, group.membership_index, {}, {}};
   TRY(start.staged, staged());

@@ -174,6 +174,24 @@ Result<> Database::check_staged(const SnapshotPart& last, raft::Index point) {
   return fail(Errc::invalid_argument, "a snapshot whose objects are not those that it ends with");
 }
 
+Result<> Database::install_staged() {
+  TRY(const auto ready, staged());
+  if (!ready) return {};
+  TRY(const auto now, group());
+  if (!now) return unstage();
+  const raft::SnapshotMeta& meta = ready->meta;
+  TRY(const raft::Term held, log_term(meta.point.index));
+  if (!ready->complete || meta.point.index <= now->applied.index || held == meta.point.term) return unstage();
+  CHECK_OK(install(meta));
+  Group g = *now;
+  g.applied = meta.point;
+  g.membership = meta.membership;
+  g.membership_index = meta.point.index;
+  g.hard_state.term = std::max(g.hard_state.term, meta.point.term);
+  group_ = g;
+  return set_blob("group", encode(g));
+}
+
 Result<> Database::install(const raft::SnapshotMeta& meta) {
   TRY(const auto ready, staged());
   if (!ready || !ready->complete || ready->meta != meta)

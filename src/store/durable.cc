@@ -72,7 +72,8 @@ Result<> Durable::read_state(Database& db, Index& index, Loaded& out) {
   return {};
 }
 
-Result<Durable::Loaded> Durable::load(Database& db, Index& index, Random& random, const std::string& join) {
+Result<Durable::Loaded> Durable::load(Database& db, Index& index, Random& random, const Options& options) {
+  const std::string& join = options.join_cluster;
   Loaded out;
   CHECK_OK(read_state(db, index, out));
   TRY(std::optional<Group> group, db.group());
@@ -83,11 +84,20 @@ Result<Durable::Loaded> Durable::load(Database& db, Index& index, Random& random
                     "`limpet reset` removes it");
   }
   if (!group) {
-    group = join.empty() ? Group::begin(random, out.newest.index) : Group::wait(random, join);
+    group = join.empty() ? Group::begin(random, out.newest.index) : Group::wait(random, join, options.join_member);
     CHECK_OK(db.found(*group));
   }
   TRY(out.start, db.start_of(*group));
   out.group = std::move(*group);
+  raft::Membership members = out.start.membership;
+  for (const raft::Entry& entry : out.start.tail) {
+    if (entry.kind != raft::EntryKind::membership) continue;
+    TRY(members, raft::decode_membership(*entry.bytes));
+  }
+  if (!members.sole_voter(out.group.self)) return out;
+  // Volatile revisions were counted by starts before they were by terms.
+  TRY(const int64_t starts, db.get_number("boots"));
+  out.enters = std::max(out.start.hard_state.term, static_cast<raft::Term>(std::max<int64_t>(starts, 0))) + 1;
   return out;
 }
 
@@ -99,8 +109,9 @@ raft::Options raft_options(raft::MemberId self, const Options& options, Random& 
   out.heartbeat_ticks = options.heartbeat_ticks;
   out.election_ticks = options.election_ticks;
   out.max_cache_bytes = std::min(out.max_cache_bytes, options.log_bytes);
-  // This side's queue is the bound.
-  out.max_pending_bytes = kMaxQueueBytes;
+  // What one turn proposes always fits; what waits for the others, or twice that for this disk, is bounded by
+  // it beside the queue.
+  out.max_pending_bytes = 2 * kBatchBytes;
   return out;
 }
 }  // namespace

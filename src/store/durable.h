@@ -34,10 +34,14 @@ class Durable final : public Space,
     std::deque<std::pair<Revision, RowId>> garbage;  // row that is history from this revision on, ascending
     Group group;
     raft::Start start;
+    // Not 0: it leads at once, in the term after this one, which is above that of any start before.
+    raft::Term enters = 0;
   };
-  // A file that was never of a group becomes that of a new one, or of one more member of `join`, with the
-  // next transaction.
-  static Result<Loaded> load(Database& db, Index& index, Random& random, const std::string& join);
+  // Its newest row, its keys and what of it is history; `corrupt` when they do not belong together.
+  static Result<> read_state(Database& db, Index& index, Loaded& out);
+  // A file that was never of a group becomes that of a new one, or of one more member of
+  // options.join_cluster, with the next transaction.
+  static Result<Loaded> load(Database& db, Index& index, Random& random, const Options& options);
 
   Durable(loop::Loop& loop, const Options& options, Clock& clock, Random& random,
           std::unique_ptr<Index> index, Loaded loaded, StorageThread& storage,
@@ -120,7 +124,6 @@ class Durable final : public Space,
   void standing(const raft::Standing& standing) override;
   void complaint(const std::string& what) override;
 
-  static Result<> read_state(Database& db, Index& index, Loaded& out);
   static Result<std::shared_ptr<State>> read_again(Database& db, size_t cache_bytes);
   void take_over(State& state);
   void pace();

@@ -17,6 +17,7 @@ constexpr size_t kMaxBarriers = 8192;    // that wait for the next question
 
 Result<> Durable::receive(std::string_view bytes) {
   TRY(raft::Message message, raft::decode_message(bytes));
+  if (message.term > kMaxTerm) return fail(Errc::corrupt, "a message of a term that no group reaches");
   if (fatal_ || closed_) return stopped();
   replica_.core().receive(std::move(message));
   replica_.pump();
@@ -281,7 +282,8 @@ void Durable::take_over(State& state) {
   newest_id_ = state.loaded.newest.id;
   garbage_ = std::move(state.loaded.garbage);
   pins_.clear();
-  hub_.begin_anew(revision_of(newest_id_));
+  hub_.begin_anew(revision_of(newest_id_),
+                  "this server was given a newer state than the one that was watched");
 }
 
 // Whether these were among what the snapshot holds nobody can tell.

@@ -25,11 +25,11 @@ Group Group::begin(Random& random, raft::Index index) {
   return g;
 }
 
-Group Group::wait(Random& random, std::string cluster) {
+Group Group::wait(Random& random, std::string cluster, raft::MemberId self) {
   Group g;
   g.cluster = std::move(cluster);
   g.cluster.resize(kClusterBytes);
-  g.self = random.u64() >> 1 | 1;
+  g.self = self != 0 ? self : random.u64() >> 1 | 1;
   return g;
 }
 

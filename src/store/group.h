@@ -12,6 +12,9 @@
 
 namespace limpet::store {
 
+// The upper half of a volatile revision is the term.
+constexpr raft::Term kMaxTerm = 1u << 30;
+
 struct Group {
   // Random, given to the first member: members of two clusters never take each other for one.
   std::string cluster;  // 16 bytes
@@ -25,8 +28,8 @@ struct Group {
 
   // A new group of one, whose state is what entries up to `index` led to.
   static Group begin(Random& random, raft::Index index);
-  // A member that waits to be told by the leader of this cluster.
-  static Group wait(Random& random, std::string cluster);
+  // A member that waits to be told by the leader of this cluster. self 0: drawn.
+  static Group wait(Random& random, std::string cluster, raft::MemberId self = 0);
 };
 
 // Shape (version 1): version byte, 16 bytes of the cluster, then varints: self, term, vote, applied index and

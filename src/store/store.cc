@@ -19,19 +19,24 @@ namespace {
 
 constexpr size_t kMaxBlob = 1u << 20;
 constexpr int kBackupPages = 64;
-constexpr uint64_t kMaxSkippedBoots = 1 << 16;
+constexpr uint64_t kMaxSkippedTerms = 1 << 16;
 
 class StoreImpl final : public Store {
  public:
   StoreImpl(loop::Loop& loop, Options options, FileLock lock, std::unique_ptr<StorageThread> storage,
-            std::shared_ptr<Durable> durable, int64_t boot, int64_t last_commit)
+            std::shared_ptr<Durable> durable, int64_t last_commit)
       : path_(std::move(options.path)),
         lock_(std::move(lock)),
         storage_(std::move(storage)),
         durable_(std::move(durable)),
-        transient_(loop, boot),
+        transient_(loop),
         last_commit_(last_commit),
         alive_(std::make_shared<char>()) {
+    // Before anybody else hears of it.
+    standing_ = durable_->on_standing([this](const raft::Standing& s) {
+      if (s.role == raft::Role::leader) return transient_.begin(s.term);
+      transient_.end();
+    });
     durable_->start();
     storage_->on_quiet(options.quiet_ms, [this] {
       durable_->shorten_history();
@@ -123,6 +128,7 @@ class StoreImpl final : public Store {
   std::unique_ptr<StorageThread> storage_;
   std::shared_ptr<Durable> durable_;
   Transient transient_;
+  Consensus::Subscription standing_;
   int64_t last_commit_;
   bool backing_up_ = false;
   std::function<void()> on_quiet_;
@@ -181,23 +187,28 @@ Result<std::unique_ptr<Store>> Store::open(loop::Loop& loop, Options options, Cl
   std::unique_ptr<Database> db = std::move(*opened);
   auto index = std::make_unique<Index>(options.cache_bytes);
   SystemRandom random;
-  TRY(Durable::Loaded loaded, Durable::load(*db, *index, random, options.join_cluster));
-  // The term of the volatile space: no revision of before may come again.
-  auto boot = db->next_boot();
-  if (no_room(boot) && reserve->give_up()) boot = db->next_boot();
-  if (no_room(boot)) {
-    log::error("the disk is full: what is there can be read, nothing can be written until there is room",
-               {{"file", options.path}});
-    boot = db->next_boot_unwritten(static_cast<int64_t>(random.below(kMaxSkippedBoots)));
+  TRY(Durable::Loaded loaded, Durable::load(*db, *index, random, options));
+  if (loaded.enters != 0) {
+    auto entered = db->enter_term(loaded.enters);
+    if (no_room(entered) && reserve->give_up()) entered = db->enter_term(loaded.enters);
+    if (no_room(entered)) {
+      log::error("the disk is full: what is there can be read, nothing can be written until there is room",
+                 {{"file", options.path}});
+      // The next start may find no room either, and must not come to the same term.
+      loaded.enters += random.below(kMaxSkippedTerms);
+      db->enter_term_unwritten(loaded.enters);
+      entered = {};
+    }
+    if (!entered) return std::unexpected(entered.error());
+    loaded.start.hard_state = {loaded.enters, 0};
   }
-  if (!boot) return std::unexpected(boot.error());
   made.note();
   const int64_t last_commit = loaded.newest.time;
   TRY(auto storage, StorageThread::start(loop, std::move(db)));
   auto durable = std::make_shared<Durable>(loop, options, clock, random, std::move(index), std::move(loaded),
                                            *storage, std::move(reserve));
   return std::make_unique<StoreImpl>(loop, std::move(options), std::move(lock), std::move(storage),
-                                     std::move(durable), *boot, last_commit);
+                                     std::move(durable), last_commit);
 }
 
 }  // namespace limpet::store

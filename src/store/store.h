@@ -2,7 +2,9 @@
 //
 // A Space is a flat, ordered set of keys with values and revisions. There are two: the durable one (SQLite;
 // an acknowledged commit is on stable storage) and the volatile one (memory of this process; its own revision
-// line, term x 2^32 + counter, so that revisions of an older term are told apart and get `expired`).
+// line, raft term x 2^32 + counter, so that revisions of an older term are told apart and get `expired`). The
+// volatile one is the leader's alone: all of its calls answer `unavailable` on a member that does not lead,
+// its watches get on_lost when the lead is lost, and a new leader begins with nothing in it.
 //
 // Keys are paths without a leading slash: "pods/default/web", "nodes/edge-1", "deployments.apps/default/web".
 // A revision grows by one with each commit that changed something; a key's mod_revision is its
@@ -123,6 +125,7 @@ struct Options {
   size_t log_bytes = 4u << 20;         // of raft log kept in the file for members that are behind
   // Not empty: a new file is that of a member that waits to be told by this cluster's leader; 16 bytes.
   std::string join_cluster = {};
+  uint64_t join_member = 0;  // the id of that member; 0: drawn
   // How time passes for the group; nothing ticks in a group of one.
   int64_t tick_ms = 200;
   uint32_t heartbeat_ticks = 2;

@@ -15,9 +15,39 @@ constexpr size_t kQuietHistoryBytes = 64u << 10;
 constexpr int64_t kHistoryMs = 300'000;
 }  // namespace
 
-Transient::Transient(loop::Loop& loop, int64_t term)
-    : loop_(loop), hub_(loop, {4096, 1u << 20}, term << kTermBits, nullptr), timer_(loop, "store-expire") {
+Transient::Transient(loop::Loop& loop)
+    : loop_(loop), hub_(loop, {4096, 1u << 20}, 0, nullptr), timer_(loop, "store-expire") {
   classes_.push_back(std::make_unique<Class>());
+}
+
+void Transient::begin(raft::Term term) {
+  if (term_ == term) return;
+  end();
+  term_ = term;
+  forget(static_cast<Revision>(term) << kTermBits, "this server leads anew");
+}
+
+void Transient::end() {
+  if (term_ == 0) return;
+  term_ = 0;
+  timer_.stop();
+  forget(hub_.now(), "this server does not lead any more, and what only the leader keeps is gone");
+}
+
+void Transient::forget(Revision revision, const char* why) {
+  for (const auto& c : classes_) {
+    c->by_age.clear();
+    c->bytes = 0;
+  }
+  map_.clear();
+  hub_.begin_anew(revision, why);
+}
+
+Result<> Transient::usable() const {
+  if (stopped_) return fail(Errc::unavailable, "the store is closing");
+  if (term_ == 0)
+    return fail(Errc::unavailable, "only the server that leads keeps events and leases; this one does not lead");
+  return {};
 }
 
 void Transient::shorten_history() {
@@ -63,7 +93,12 @@ Result<> Transient::check(const Txn& txn) const {
 }
 
 void Transient::commit(Txn txn, std::function<void(Result<Committed>)> done) {
-  if (stopped_) return done(fail(Errc::unavailable, "the store is closing"));
+  if (const auto ok = usable(); !ok) return done(std::unexpected(ok.error()));
+  if (txn.term != 0 && txn.term != term_) {
+    return done(fail(Errc::unavailable,
+                     strf("decided in term %llu, and this is term %llu: not written, decide again",
+                          static_cast<unsigned long long>(txn.term), static_cast<unsigned long long>(term_))));
+  }
   if (const auto entry = encode_entry(txn, 0); !entry) return done(std::unexpected(entry.error()));
   if (const auto ok = check(txn); !ok) return done(std::unexpected(ok.error()));
   std::vector<Event> events;
@@ -159,6 +194,7 @@ void Transient::arm() {
 }
 
 void Transient::get(const std::string& key, std::function<void(Result<std::optional<Item>>)> done) {
+  if (term_ == 0) return done(std::unexpected(usable().error()));
   const auto it = map_.find(key);
   if (it == map_.end()) return done(std::optional<Item>());
   done(std::optional<Item>(Item{key, it->second.created, it->second.revision, it->second.value}));
@@ -199,6 +235,7 @@ std::map<std::string, Item> Transient::view_at(const std::string& prefix, Revisi
 
 void Transient::list(const std::string& prefix, const std::string& after, Revision revision, size_t limit,
                      std::function<void(Result<Page>)> done) {
+  if (term_ == 0) return done(std::unexpected(usable().error()));
   limit = limit == 0 ? kPageItems : std::min(limit, kPageItems);
   Page page;
   page.revision = revision == 0 ? hub_.now() : revision;
@@ -230,6 +267,7 @@ int64_t Transient::count(const std::string& prefix) const {
 }
 
 Result<std::unique_ptr<Watch>> Transient::watch(const std::string& prefix, Revision after, Watch::Sink sink) {
+  if (term_ == 0) return std::unexpected(usable().error());
   return hub_.watch(prefix, after, std::move(sink));
 }
 

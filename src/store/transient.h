@@ -1,8 +1,10 @@
 // The volatile space: the same rules in the memory of this process, bounded, for what may be lost with it.
 //
-// Its revisions are term x 2^32 + counter; the term rises at each start, so that a revision of before is told
-// apart. Commits are done when the call returns. Reads at older revisions are answered by undoing the ring's
-// events.
+// Of a group only its leader has one; there is nothing in it when it begins to lead, and nothing is left when
+// it loses the lead. Its revisions are term x 2^32 + counter with the raft term: there is one leader in a
+// term, which comes to no other member and to no later start, so that no revision has two contents and a later
+// leader's are greater. Commits are done when the call returns. Reads at older revisions are answered by
+// undoing the ring's events.
 #pragma once
 
 #include <map>
@@ -11,6 +13,7 @@
 #include <vector>
 
 #include "loop/loop.h"
+#include "raft/types.h"
 #include "store/store.h"
 #include "store/watch_hub.h"
 
@@ -18,7 +21,10 @@ namespace limpet::store {
 
 class Transient final : public Space {
  public:
-  Transient(loop::Loop& loop, int64_t term);
+  explicit Transient(loop::Loop& loop);
+
+  void begin(raft::Term term);
+  void end();
 
   void retain(const std::string& prefix, Retention retention);
   void stop() { stopped_ = true; }
@@ -51,6 +57,8 @@ class Transient final : public Space {
     std::map<uint64_t, Map::iterator> by_age;
     size_t bytes = 0;
   };
+  void forget(Revision revision, const char* why);
+  Result<> usable() const;
   Class& class_of(std::string_view key);
   Result<> check(const Txn& txn) const;
   void put(const std::string& key, std::string value, Revision revision, std::vector<Event>& events);
@@ -66,6 +74,7 @@ class Transient final : public Space {
   std::vector<std::unique_ptr<Class>> classes_;  // the last one is for everything else
   WatchHub hub_;
   uint64_t order_ = 0;
+  raft::Term term_ = 0;  // in which this member leads; 0: it does not
   bool stopped_ = false;
   int64_t shortened_ms_ = 0;
   loop::Timer timer_;

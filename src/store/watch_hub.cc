@@ -78,7 +78,7 @@ void WatchHub::trim(const Limits& limits, uint64_t keep_from) {
   }
 }
 
-void WatchHub::begin_anew(Revision now) {
+void WatchHub::begin_anew(Revision now, const char* why) {
   first_ += ring_.size();
   ring_.clear();
   bytes_ = 0;
@@ -86,7 +86,7 @@ void WatchHub::begin_anew(Revision now) {
   const auto self = self_;
   for (const auto& c : std::vector(cursors_)) {
     if (c->dead) continue;
-    lose(c, Error{Errc::expired, "this server was given a newer state than the one that was watched", 0});
+    lose(c, Error{Errc::expired, why, 0});
     if (!*self) return;
   }
 }

@@ -41,8 +41,9 @@ class WatchHub {
   // Lets go of the oldest events beyond so many bytes, once; but where they cannot be read again, of none
   // that a watcher has yet to be given.
   void shorten(size_t bytes);
-  // Another history takes the place of this one: whoever watches is told that it has lost its own.
-  void begin_anew(Revision now);
+  // Another history takes the place of this one: whoever watches is told, with `why`, that it has lost its
+  // own.
+  void begin_anew(Revision now, const char* why);
   // Nothing at or below this can be read any more.
   void set_compacted(Revision revision) { compacted_ = revision; }
 

@@ -209,8 +209,9 @@ Result<> Session::verify_pinned(const mbedtls_x509_crt& chain) {
     if (sha256_hex(view_of(c->pk_raw.p, c->pk_raw.len)) == config->pin) anchor = c;
   }
   if (anchor == nullptr) {
-    return fail(Errc::unauthenticated,
-                "certificate of " + peer_ + " does not descend from the CA with the hash given");
+    return fail(Errc::unauthenticated, "certificate of " + peer_ +
+                                           " does not descend from the CA with the hash given: it is of "
+                                           "another cluster, or something stands between");
   }
   mbedtls_x509_crt root;
   mbedtls_x509_crt leaf;

@@ -1,6 +1,6 @@
 #!/usr/bin/env python3
-"""The benchmark; called by tests/bench/run.sh in namespaces of its own. The rows are in memory.py, disk.py, timing.py and
-rates.py; docs/performance.md says what they mean."""
+"""The benchmark; called by tests/bench/run.sh in namespaces of its own. The rows are in memory.py, disk.py, timing.py,
+rates.py and clusters.py; docs/performance.md says what they mean."""
 import argparse
 import json
 import os
@@ -12,6 +12,7 @@ import memory  # noqa: F401  (its rows)
 import timing  # noqa: F401
 import disk  # noqa: F401
 import rates  # noqa: F401
+import clusters  # noqa: F401
 from case import Failure, Skip
 
 

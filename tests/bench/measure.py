@@ -193,12 +193,12 @@ class Flash:
 
 # ---- load over TLS ----
 
-def credentials(device):
-    """The files of the administrator's kubeconfig, as options of limpet-bench-load."""
+def credentials(device, host=None):
+    """The files of the administrator's kubeconfig, as options of limpet-bench-load. `host`: instead of the loopback there."""
     with open(device.kubeconfig, encoding="utf-8") as file:
         config = yaml.safe_load(file)
     user, cluster = config["users"][0]["user"], config["clusters"][0]["cluster"]
-    out = ["--connect", cluster["server"].removeprefix("https://")]
+    out = ["--connect", f"{host}:6443" if host else cluster["server"].removeprefix("https://")]
     for option, data in (("--ca", cluster["certificate-authority-data"]), ("--cert", user["client-certificate-data"]),
                          ("--key", user["client-key-data"])):
         path = os.path.join(device.home, "bench" + option[1:])
@@ -208,12 +208,12 @@ def credentials(device):
     return out
 
 
-def load(device, *options, cpu=None):
+def load(device, *options, cpu=None, host=None):
     """What limpet-bench-load says."""
     program = os.path.join(BUILD, "tests", "bench", "limpet-bench-load")
     if not os.path.exists(program):
         raise Missing("limpet-bench-load is not built; build with -Dbench=true")
-    words = (["taskset", "-c", str(cpu)] if cpu is not None else []) + [program, *credentials(device), *map(str, options)]
+    words = (["taskset", "-c", str(cpu)] if cpu is not None else []) + [program, *credentials(device, host), *map(str, options)]
     done = subprocess.run(words, check=False, stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True)
     if done.returncode != 0:
         raise Failure(f"limpet-bench-load: {done.stdout}{done.stderr[-1000:]}")

@@ -11,6 +11,17 @@ from measure import Missing, Ratio, Running, cpu_seconds, load, note, peer_progr
 VALUE_BYTES = 256
 
 
+def etcd_words(url):
+    """The benchmark of etcd with 64 clients and a connection each; a number of puts is to follow."""
+    return [peer_program("etcd-benchmark"), "--endpoints", url, "--conns", "64", "--clients", "64", "put", "--key-size", "64",
+            "--val-size", str(VALUE_BYTES), "--sequential-keys", "--key-space-size", "1000000", "--total"]
+
+
+def etcd_answer(words, puts):
+    text = subprocess.run(words + [str(puts)], check=True, stdout=subprocess.PIPE, stderr=subprocess.STDOUT, text=True).stdout
+    return float(re.search(r"Requests/sec:\s+([0-9.]+)", text).group(1))
+
+
 def etcd_puts():
     """Puts a second of etcd with its own benchmark, 64 clients with a connection each, values of 256 bytes; None when
     either program is missing."""
@@ -25,16 +36,14 @@ def etcd_puts():
                                     "--listen-peer-urls", "http://127.0.0.1:2380"], stdin=subprocess.DEVNULL, stdout=log,
                                    stderr=log)
     try:
-        words = [benchmark, "--endpoints", url, "--conns", "64", "--clients", "64", "put", "--key-size", "64", "--val-size",
-                 str(VALUE_BYTES), "--sequential-keys", "--key-space-size", "1000000", "--total"]
+        words = etcd_words(url)
 
         def warm():
             return subprocess.run(words + ["200"], check=False, stdout=subprocess.DEVNULL,
                                   stderr=subprocess.DEVNULL, timeout=30).returncode == 0
 
         eventually(warm, 30, "etcd answers", every=0.3)
-        text = subprocess.run(words + ["20000"], check=True, stdout=subprocess.PIPE, stderr=subprocess.STDOUT, text=True).stdout
-        return float(re.search(r"Requests/sec:\s+([0-9.]+)", text).group(1))
+        return etcd_answer(words, 20000)
     finally:
         process.terminate()
         process.wait()

@@ -86,7 +86,7 @@ bool Server::until(const std::function<bool()>& condition) {
   return condition();
 }
 
-http::Request Server::request(const Ask& ask) {
+http::Request request_of(const Ask& ask) {
   http::Request r;
   r.method = ask.method;
   r.target = ask.target;
@@ -109,7 +109,7 @@ http::Request Server::request(const Ask& ask) {
   return r;
 }
 
-Server::Open Server::open(Ask ask) {
+Open open_at(loop::Loop& loop, ApiServer& api, const Ask& ask) {
   Open o;
   std::shared_ptr<Answer> a = o.answer;
   client::MemoryExchange::Receiver receiver;
@@ -122,10 +122,12 @@ Server::Open Server::open(Ask ask) {
     a->whole = whole;
     a->over = true;
   };
-  o.exchange = std::make_shared<client::MemoryExchange>(loop, request(ask), std::move(receiver));
-  api->handler()(o.exchange);
+  o.exchange = std::make_shared<client::MemoryExchange>(loop, request_of(ask), std::move(receiver));
+  api.handler()(o.exchange);
   return o;
 }
+
+Open Server::open(Ask ask) { return open_at(loop, *api, ask); }
 
 Answer Server::ask(Ask ask) {
   std::shared_ptr<Answer> answer;
@@ -137,7 +139,7 @@ Answer Server::ask(Ask ask) {
   return std::move(*answer);
 }
 
-std::vector<std::string> Server::Open::lines() const {
+std::vector<std::string> Open::lines() const {
   std::vector<std::string> out;
   size_t at = 0;
   for (size_t nl; (nl = answer->body.find('\n', at)) != std::string::npos; at = nl + 1) {

@@ -39,8 +39,19 @@ struct Ask {
   std::vector<http::Header> headers;
 };
 
+http::Request request_of(const Ask& ask);
+
+// A request whose answer arrives bit by bit.
+struct Open {
+  std::shared_ptr<Answer> answer = std::make_shared<Answer>();
+  std::shared_ptr<client::MemoryExchange> exchange;
+  std::vector<std::string> lines() const;
+};
+Open open_at(loop::Loop& loop, ApiServer& api, const Ask& ask);
+
 class Server {
  public:
+  using Open = test::Open;
   explicit Server(NodeAccess* nodes = nullptr, std::function<void(api::Options&)> change = nullptr,
                   store::Options store_options = {});
   ~Server();
@@ -60,12 +71,6 @@ class Server {
     return ask({.method = "PATCH", .target = target, .body = body, .type = type});
   }
 
-  // A request whose answer arrives bit by bit.
-  struct Open {
-    std::shared_ptr<Answer> answer = std::make_shared<Answer>();
-    std::shared_ptr<client::MemoryExchange> exchange;
-    std::vector<std::string> lines() const;
-  };
   Open open(Ask ask);
   // Turns the loop until the condition holds; false when it never did (a bound on turns, not on time).
   bool until(const std::function<bool()>& condition);
@@ -86,7 +91,6 @@ class Server {
   std::unique_ptr<ApiServer> api;
 
  private:
-  http::Request request(const Ask& ask);
   void start();
   std::string dir_;
   store::Options store_options_;

@@ -1,6 +1,7 @@
 // Service-account tokens: what they are bound to, whom they are for, and what TokenReview says of them.
 #include "api/identity.h"
 #include "fixture.h"
+#include "pki/certificate.h"
 #include "pki/key.h"
 
 namespace limpet::api::test {
@@ -15,7 +16,7 @@ struct Issuer {
   Server s{nullptr, [this](Options& o) {
              auto key = pki::PrivateKey::generate(random);
              REQUIRE(key);
-             auto identity = make_identity(*key->to_pem(), o.issuer, clock, random);
+             auto identity = make_identity({*key->to_pem()}, o.issuer, clock, random);
              REQUIRE(identity);
              o.identity = std::move(*identity);
            }};
@@ -142,6 +143,54 @@ TEST_CASE("a token is bound to nothing else") {
   a = i.request(R"({"boundObjectRef":{"kind":"Pod","apiVersion":"apps/v1","name":"it"}})");
   CHECK(a.status == 400);
   CHECK(a.message() == "cannot bind token to object of type apps/v1, Kind=Pod");
+}
+
+TEST_CASE("while the key is replaced, tokens of the old and the new one are good") {
+  ManualClock clock;
+  SeededRandom random{11};
+  const auto pem = [&] { return pki::PrivateKey::generate(random)->to_pem().value(); };
+  const auto half = [&](const std::string& key) {
+    return pki::to_pem(pki::PrivateKey::from_pem(key, random)->spki(), "PUBLIC KEY");
+  };
+  const std::string old = pem(), next = pem(), stranger = pem();
+  auto keys = std::make_shared<AccountKeys>();
+  CHECK_FALSE(keys->set({}, random));
+  REQUIRE(keys->set({old, half(next)}, random));
+  const Identity server = make_identity(keys, "https://here", clock, random);
+  const auto issue = [&](const Identity& by) {
+    TokenSpec spec;
+    spec.ns = "default";
+    spec.name = "robot";
+    spec.expiration_s = 3600;
+    return by.issue_token(spec)->token;
+  };
+  const auto good = [&](const std::string& token) { return server.verify_token(token, {}).has_value(); };
+  const std::string by_old = issue(server);
+  // Another server that signs with the new one already.
+  const std::string by_next = issue(*make_identity({next, half(old)}, "https://here", clock, random));
+  const std::string by_stranger = issue(*make_identity({stranger}, "https://here", clock, random));
+  CHECK(good(by_old));
+  CHECK(good(by_next));
+  CHECK_FALSE(good(by_stranger));
+
+  // What cannot be read changes nothing.
+  for (const std::vector<std::string>& bad :
+       {std::vector<std::string>{},
+        {"junk"},
+        {half(next)},
+        {next, "junk"},
+        {next, "-----BEGIN PUBLIC KEY-----\nAAAA\n-----END PUBLIC KEY-----\n"}}) {
+    CHECK_FALSE(keys->set(bad, random));
+    CHECK(good(by_old));
+  }
+  REQUIRE(keys->set({next, old}, random));
+  CHECK(good(by_old));
+  CHECK(good(issue(server)));
+  // Dropped: also what was remembered as good a moment ago.
+  REQUIRE(keys->set({next}, random));
+  CHECK_FALSE(good(by_old));
+  CHECK(good(by_next));
+  CHECK_FALSE(make_identity({half(next)}, "https://here", clock, random));
 }
 
 }  // namespace limpet::api::test

@@ -24,10 +24,22 @@ client::Reply failure(int code, const std::string& reason, const std::string& me
   return {code, w.take()};
 }
 
+const char* group_of(std::string_view plural) {
+  if (plural == "leases") return "coordination.k8s.io";
+  return plural == "pods" || plural == "nodes" || plural == "secrets" ? "" : "apps";
+}
+
 const schema::Resource& resource_of(std::string_view plural) {
-  const schema::Resource* r = schema::find_resource(plural == "pods" ? "" : "apps", "v1", plural);
+  const schema::Resource* r = schema::find_resource(group_of(plural), "v1", plural);
   REQUIRE_MESSAGE(r != nullptr, std::string(plural));
   return *r;
+}
+
+// "type=bootstrap.kubernetes.io/token" of the query, the one field selector that is known here.
+bool selected(const std::string& query, json::Cursor object) {
+  const std::string wanted = "fieldSelector=type%3Dbootstrap.kubernetes.io%2Ftoken";
+  return query.find(wanted) == std::string::npos ||
+         object["type"].str_equals("bootstrap.kubernetes.io/token");
 }
 
 std::string_view plural_of(std::string_view key) { return key.substr(0, key.find('/')); }
@@ -58,10 +70,16 @@ std::string FakeApi::put(const std::string& path, const std::string& text) {
   json::Value v = json::parse(text).value();
   const size_t slash = path.find('/'), last = path.rfind('/');
   json::Ref meta = v.ref().ensure_object("metadata");
-  meta.set("namespace", path.substr(slash + 1, last - slash - 1));
-  meta.set("name", path.substr(last + 1));
   const schema::Resource& r = resource_of(plural_of(path));
-  v.ref().set("apiVersion", std::string(r.group().empty() ? "" : "apps/") + "v1");
+  if (r.namespaced()) meta.set("namespace", path.substr(slash + 1, last - slash - 1));
+  meta.set("name", path.substr(last + 1));
+  if (const json::Value before = get(path)) {
+    for (const char* kept : {"uid", "creationTimestamp"})
+      meta.set(kept, before.ref()["metadata"][kept].str());
+    if (const int64_t generation = before.ref()["metadata"]["generation"].integer())
+      meta.set("generation", generation);
+  }
+  v.ref().set("apiVersion", (r.group().empty() ? "" : std::string(r.group()) + "/") + "v1");
   v.ref().set("kind", r.kind());
   const client::Reply reply = store(path, v.ref(), true);
   REQUIRE_MESSAGE(reply.ok(), reply.body);
@@ -149,7 +167,7 @@ client::Reply FakeApi::store(const std::string& key, json::Ref object, bool chec
 
 void FakeApi::tell(const std::string& key, const char* type, const std::string& object) {
   for (const auto& w : watches_) {
-    if (*w->alive && w->resource == plural_of(key))
+    if (*w->alive && w->resource == plural_of(key) && selected(w->query, json::Cursor(object)))
       w->events.push_back(std::string(R"({"type":")") + type + R"(","object":)" + object + "}");
   }
 }
@@ -187,14 +205,14 @@ std::unique_ptr<client::Pending> FakeApi::call(client::Call call,
 std::unique_ptr<client::Pending> FakeApi::stream(client::Call call, Stream stream) {
   auto token = std::make_unique<Token>();
   auto w = std::make_unique<Watch>();
-  *w = {parse(call.path).resource, token->alive, std::move(stream), {}};
+  *w = {parse(call.path).resource, call.query, token->alive, std::move(stream), {}};
   watches_.push_back(std::move(w));
   return token;
 }
 
 client::Reply FakeApi::answer(const client::Call& call) {
   const Address a = parse(call.path);
-  if (call.method == "GET" && a.name.empty()) return list(a);
+  if (call.method == "GET" && a.name.empty()) return list(a, call.query);
   if (call.method == "GET") {
     const auto it = objects_.find(a.key());
     return it == objects_.end() ? failure(404, "NotFound", a.key() + " not found")
@@ -209,10 +227,11 @@ client::Reply FakeApi::answer(const client::Call& call) {
   return erase(a, call);
 }
 
-client::Reply FakeApi::list(const Address& a) const {
+client::Reply FakeApi::list(const Address& a, const std::string& query) const {
   std::string items;
   for (const auto& [key, object] : objects_) {
-    if (key.starts_with(a.resource + "/")) items += (items.empty() ? "" : ",") + object;
+    if (key.starts_with(a.resource + "/") && selected(query, json::Cursor(object)))
+      items += (items.empty() ? "" : ",") + object;
   }
   return {200, R"({"metadata":{"resourceVersion":")" + std::to_string(version_) + R"("},"items":[)" + items +
                    "]}"};
@@ -262,7 +281,8 @@ client::Reply FakeApi::erase(const Address& a, const client::Call& call) {
   if (!uid.empty() && uid != now.ref()["metadata"]["uid"].str())
     return failure(409, "Conflict", "the object has another uid");
   // A pod on a node ends in its own time.
-  if (a.resource == "pods" && !now.ref()["spec"]["nodeName"].str().empty()) {
+  const bool at_once = body.ref()["gracePeriodSeconds"].integer(30) == 0;
+  if (a.resource == "pods" && !at_once && !now.ref()["spec"]["nodeName"].str().empty()) {
     now.ref()["metadata"].set("deletionTimestamp", rfc3339(clock_.wall()));
     now.ref()["metadata"].set("deletionGracePeriodSeconds", 30);
     return store(a.key(), now.ref(), false);

@@ -21,7 +21,8 @@ class FakeApi final : public client::Client {
  public:
   FakeApi(ManualClock& clock, Random& random) : clock_(clock), random_(random) {}
 
-  // ---- as a user of the API would, at once. `path` as in URLs: "pods/d/web", "deployments/d/web".
+  // ---- as a user of the API would, at once. `path` as in URLs: "pods/d/web", "deployments/d/web", and
+  // "nodes//edge" for what has no namespace.
   std::string put(const std::string& path, const std::string& text);  // create or replace; the stored object
   void change(const std::string& path, const std::function<void(json::Ref)>& f);
   void remove(const std::string& path, const std::string& propagation = "Background");
@@ -43,7 +44,7 @@ class FakeApi final : public client::Client {
 
  private:
   struct Watch {
-    std::string resource;
+    std::string resource, query;
     std::shared_ptr<bool> alive;
     Stream stream;
     std::deque<std::string> events;
@@ -54,7 +55,7 @@ class FakeApi final : public client::Client {
   };
   static Address parse(const std::string& path);
   client::Reply answer(const client::Call& call);
-  client::Reply list(const Address& a) const;
+  client::Reply list(const Address& a, const std::string& query) const;
   client::Reply create(const Address& a, const client::Call& call);
   client::Reply patch(const Address& a, const client::Call& call);
   client::Reply erase(const Address& a, const client::Call& call);

@@ -47,11 +47,11 @@ size_t VirtualTiming::alarms() const {
       std::count_if(bells_.begin(), bells_.end(), [](Bell* b) { return b->at_ms >= 0; }));
 }
 
-World::World() = default;
+World::World() { node("own"); }
 World::~World() = default;
 
 void World::start() {
-  manager_ = std::make_unique<Manager>(Context{loop_, timing, random, api, *this});
+  manager_ = std::make_unique<Manager>(Context{loop_, timing, random, api, *this}, nodes);
   manager_->start();
   settle();
 }
@@ -104,7 +104,7 @@ void World::scale(const std::string& path, int replicas) {
 
 void World::pods_ready(const std::string& name, bool ready) {
   api.change("pods/d/" + name, [&](json::Ref pod) {
-    pod["spec"].set("nodeName", "n");
+    pod["spec"].set("nodeName", "own");
     json::Ref status = pod.ensure_object("status");
     status.set("phase", "Running");
     status.set("conditions", json::Value::array());
@@ -136,6 +136,58 @@ void World::finish() {
     run_pods();
     settle();
   } while (api.log.size() != before);
+}
+
+void World::node(const std::string& name, const std::string& ready) {
+  const std::string now = rfc3339(clock.wall());
+  std::string conditions;
+  for (const char* type : {"MemoryPressure", "DiskPressure", "PIDPressure"})
+    conditions += std::string(R"({"type":")") + type + R"(","status":"False"},)";
+  api.put("nodes//" + name, R"({"metadata":{},"status":{"conditions":[)" + conditions +
+                                R"({"type":"Ready","status":")" + ready + R"(","lastHeartbeatTime":")" + now +
+                                R"("}]}})");
+}
+
+void World::renew(const std::string& name) {
+  // The clock of the device is wrong, and stands still.
+  api.put("leases/kube-node-lease/" + name,
+          R"({"metadata":{},"spec":{"holderIdentity":")" + name +
+              R"(","leaseDurationSeconds":40,"renewTime":"1970-01-01T00:00:00.000000Z"}})");
+}
+
+void World::pass_renewing(const std::vector<std::string>& names, int64_t seconds) {
+  for (; seconds > 0; seconds -= 10) {
+    for (const std::string& name : names) renew(name);
+    pass(std::min<int64_t>(seconds, 10) * 1000);
+  }
+}
+
+void World::device_says(const std::string& name, const std::string& ready) {
+  clock.advance_ms(1000);  // the heartbeat is another
+  api.change("nodes//" + name, [&](json::Ref node) {
+    for (json::Ref c : node["status"]["conditions"]) {
+      const bool is_ready = c["type"].str() == "Ready";
+      c.set("status", is_ready ? ready : "False");
+      c.set("lastHeartbeatTime", rfc3339(clock.wall()));
+    }
+  });
+}
+
+void World::pod_on(const std::string& name, const std::string& node, const std::string& tolerations) {
+  api.put("pods/d/" + name, R"({"metadata":{},"spec":{"nodeName":")" + node + R"(",)" +
+                                (tolerations.empty() ? "" : R"("tolerations":)" + tolerations + ",") +
+                                R"("containers":[{"name":"c","image":"i:1"}]},"status":{"phase":"Running",)" +
+                                R"("conditions":[{"type":"Ready","status":"True"}]}})");
+}
+
+std::string World::taints(const std::string& node) {
+  const json::Value o = api.get("nodes//" + node);
+  std::set<std::string> all;
+  for (json::Ref t : o.ref()["spec"]["taints"])
+    all.insert(std::string(t["key"].str()) + ":" + std::string(t["effect"].str()));
+  std::string out;
+  for (const std::string& t : all) out += (out.empty() ? "" : " ") + t;
+  return out;
 }
 
 std::string World::condition(const std::string& path, const std::string& type, const char* field) {

@@ -47,6 +47,7 @@ class World final : public EventSink {
   VirtualTiming timing{clock};
   std::vector<std::string> events;  // "Deployment/web ScalingReplicaSet: Scaled up ..."
 
+  NodeOptions nodes{"own", 40'000};  // before start()
   void start();
   void restart();  // as after a death of the daemon
   void settle();   // until nothing is left to do at this moment
@@ -65,6 +66,15 @@ class World final : public EventSink {
   void pods_ready(const std::string& name, bool ready);
   // Rounds of settle() and run_pods() until nothing changes any more.
   void finish();
+
+  // ---- devices; that of the leader, "own", is there from the beginning
+  void node(const std::string& name, const std::string& ready = "True");  // joins, with all conditions well
+  void renew(const std::string& name);                                    // its lease
+  // Time passes in steps of ten seconds, at each of which these renew their leases.
+  void pass_renewing(const std::vector<std::string>& names, int64_t seconds);
+  void device_says(const std::string& name, const std::string& ready);  // in the status of its node
+  void pod_on(const std::string& name, const std::string& node, const std::string& tolerations = "");
+  std::string taints(const std::string& node);  // "key:Effect key:Effect", ordered
 
   json::Value get(const std::string& path) { return api.get(path); }
   int64_t status(const std::string& path, const char* field) {

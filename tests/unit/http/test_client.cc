@@ -262,3 +262,77 @@ TEST_CASE("WebSocket client against our server") {
   near.reset();
   far.reset();
 }
+
+TEST_CASE("another protocol: the connection is given away, a refusal is told") {
+  std::unique_ptr<loop::Stream> far, near;
+  std::string heard, got, error;
+  Setup s([&](ExchangePtr e) {
+    if (e->request().path == "/no") return e->respond({404, {}, "not here"});
+    if (e->request().path == "/other") return e->respond({200, {}, "plain"});
+    auto taken = e->take_over("limpet-stream", {});
+    REQUIRE(taken);
+    far = std::move(*taken);
+    far->set_events({.on_read =
+                         [&](std::string_view b) {
+                           heard += b;
+                           far->write("answer");
+                         },
+                     .on_eof = {},
+                     .on_error = {},
+                     .on_drain = {}});
+    far->read_start();
+  });
+  const auto done = [&](Result<std::unique_ptr<loop::Stream>> r) {
+    if (!r) {
+      error = r.error().message;
+      return;
+    }
+    near = std::move(*r);
+    near->set_events(
+        {.on_read = [&](std::string_view b) { got += b; }, .on_eof = {}, .on_error = {}, .on_drain = {}});
+    near->read_start();
+    near->write("question");
+  };
+  auto call = s.client->upgrade(request("/"), "limpet-stream", done);
+  CHECK(s.f.until([&] { return got == "answer"; }));
+  CHECK(heard == "question");
+  for (const char* path : {"/no", "/other"}) {
+    error.clear();
+    Response refusal;
+    auto refused =
+        s.client->upgrade(request(path), "limpet-stream", done, [&](Response r) { refusal = std::move(r); });
+    CHECK(s.f.until([&] { return !error.empty(); }));
+    CHECK(refusal.body == (std::string(path) == "/no" ? "not here" : "plain"));
+  }
+  near.reset();
+  far.reset();
+}
+
+TEST_CASE("a server that speaks before it was asked gets no stream") {
+  Setup s([](ExchangePtr e) { e->respond({200, {}, "unused"}); });
+  std::unique_ptr<loop::Stream> far;
+  s.dialer.other_end = [&](std::unique_ptr<loop::Stream> stream) { far = std::move(stream); };
+  for (const char* answer : {"HTTP/1.1 101 X\r\nConnection: Upgrade\r\nUpgrade: limpet-stream\r\n\r\nearly",
+                             "HTTP/1.1 101 X\r\nConnection: Upgrade\r\nUpgrade: other\r\n\r\n",
+                             "HTTP/1.1 101 X\r\nUpgrade: limpet-stream\r\n\r\n"}) {
+    CAPTURE(answer);
+    bool failed = false;
+    auto call = s.client->upgrade(request("/"), "limpet-stream",
+                                  [&](Result<std::unique_ptr<loop::Stream>> r) { failed = !r; });
+    REQUIRE(s.f.until([&] { return far != nullptr; }));
+    far->write(answer);
+    CHECK(s.f.until([&] { return failed; }));
+    call.reset();
+    far.reset();
+  }
+}
+
+TEST_CASE("idle connections can be closed at once") {
+  Setup s([](ExchangePtr e) { e->respond({200, {}, "ok"}); });
+  CHECK(s.fetch(request("/"))->body == "ok");
+  REQUIRE(s.client->idle_connections() == 1);
+  s.client->drop_idle();
+  CHECK(s.client->idle_connections() == 0);
+  CHECK(s.fetch(request("/"))->body == "ok");
+  CHECK(s.dialer.dials == 2);
+}

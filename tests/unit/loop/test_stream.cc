@@ -2,6 +2,8 @@
 // anywhere.
 #include <doctest/doctest.h>
 #include <fcntl.h>
+#include <netinet/in.h>
+#include <netinet/tcp.h>
 #include <pty.h>
 #include <sys/socket.h>
 #include <sys/stat.h>
@@ -242,6 +244,43 @@ TEST_CASE("TCP: listen on any port, connect by address and by name") {
       server.reset();
       client.reset();
     }
+  }
+  CHECK(settled(loop));
+}
+
+TEST_CASE("keep-alive of a TCP stream: the defaults, and times of its owner's") {
+  Loop loop;
+  {
+    std::unique_ptr<Stream> server, client;
+    auto listener =
+        Listener::tcp(loop, "127.0.0.1", 0, [&](std::unique_ptr<Stream> s) { server = std::move(s); });
+    REQUIRE(listener);
+    Connect connect;
+    connect.tcp(loop, "127.0.0.1", (*listener)->port(), 5000, [&](Result<std::unique_ptr<Stream>> r) {
+      REQUIRE(r);
+      client = std::move(*r);
+    });
+    REQUIRE(loop.run_until([&] { return server && client; }, 5000));
+    const auto option = [](const Stream& s, int level, int name) {
+      int value = -1;
+      socklen_t size = sizeof value;
+      CHECK(getsockopt(s.fd(), level, name, &value, &size) == 0);
+      return value;
+    };
+    for (const Stream* s : {server.get(), client.get()}) {
+      CHECK(option(*s, SOL_SOCKET, SO_KEEPALIVE) == 1);
+      CHECK(option(*s, IPPROTO_TCP, TCP_KEEPIDLE) == 120);
+      CHECK(option(*s, IPPROTO_TCP, TCP_USER_TIMEOUT) == 0);
+    }
+    const KeepAlive keep{.idle_s = 15, .interval_s = 5, .count = 4};
+    CHECK(keep.limit_s() == 35);
+    set_keep_alive(*client, keep);
+    CHECK(option(*client, IPPROTO_TCP, TCP_KEEPIDLE) == 15);
+    CHECK(option(*client, IPPROTO_TCP, TCP_KEEPINTVL) == 5);
+    CHECK(option(*client, IPPROTO_TCP, TCP_KEEPCNT) == 4);
+    CHECK(option(*client, IPPROTO_TCP, TCP_USER_TIMEOUT) == 35'000);
+    Pair local(loop);
+    set_keep_alive(*local.a, keep);  // not TCP: nothing happens
   }
   CHECK(settled(loop));
 }

@@ -358,6 +358,15 @@ TEST_CASE("with no API the device starts from its record; what was deleted meanw
   w.api.down = true;
   w.start_daemon();
   REQUIRE(w.until([&] { return w.runtime.started.size() == 4; }));  // two before, two now
+  // Who asks the device hears how it is, though the API cannot be told.
+  const auto told = [&] {
+    const auto object = json::parse(w.worker("web")->object());
+    const json::Ref status = object->ref()["status"];
+    return object->ref()["metadata"]["name"].str() == "web" && status["phase"].str() == "Running" &&
+           status["containerStatuses"].at(0)["restartCount"].integer() == 1 &&
+           status["containerStatuses"].at(0)["state"]["running"].is_object();
+  };
+  CHECK(w.until(told));
   w.api.remove("pods", "old");
   w.api.down = false;
   CHECK(w.gone("u2"));

@@ -79,8 +79,9 @@ class Cluster {
   bool reconfigure(const raft::Membership& wanted) {
     return until([&] {
       const size_t n = leader();
-      const raft::Membership now = consensus(n).status().membership;
-      if (now == wanted) return true;
+      // What is not agreed on yet goes with its leader.
+      const raft::Status now = consensus(n).status();
+      if (now.membership == wanted) return now.commit >= now.membership_index;
       (void)consensus(n).reconfigure(wanted);
       return false;
     });

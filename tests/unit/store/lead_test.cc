@@ -1,8 +1,8 @@
 // What a store says to whoever writes and reads while the lead of its group comes and goes.
 #include <doctest/doctest.h>
 
-#include "base/failpoint.h"
 #include "cluster.h"
+#include "stalled_disk.h"
 
 using namespace limpet;
 using namespace limpet::store;
@@ -25,17 +25,6 @@ bool says(const Answer& answer, Errc code, const std::string& words) {
 }
 
 size_t other_than(const Cluster& c, size_t n) { return (n + 1) % c.size(); }
-
-// The disk of one store waits until this goes: nobody else in these tests saves a blob.
-class StalledDisk {
- public:
-  StalledDisk(Cluster& c, size_t n) {
-    failpoint::arm("store.blob.commit=pause");
-    c.store(n).save("stall", "x", [](const Result<>&) {});
-  }
-  ~StalledDisk() { failpoint::arm(""); }
-  StalledDisk(const StalledDisk&) = delete;
-};
 
 }  // namespace
 

@@ -192,7 +192,7 @@ TEST_CASE("a damaged log, a damaged record and one of another kind are named") {
   }
 }
 
-TEST_CASE("a store knows its group again, and does not write to be started") {
+TEST_CASE("a store knows its group again, and writes its term and nothing else to be started") {
   TempDir dir;
   const std::string path = dir / "state.db";
   const auto group_of = [&] {
@@ -208,17 +208,19 @@ TEST_CASE("a store knows its group again, and does not write to be started") {
   h.must_open();
   h.turn();
   h.close();
-  CHECK(group_of() == first);  // its term is not worth a write until something is
+  Group second = first;
+  ++second.hard_state.term;
+  CHECK(group_of() == second);  // the next one, in which it leads, is not worth a write until something is
   h.must_open();
   h.must_put("a", "1");
   h.close();
-  CHECK(group_of().hard_state == raft::HardState{2, first.self});
-  CHECK(group_of().applied == raft::SnapshotPoint{3, 2});
+  CHECK(group_of().hard_state == raft::HardState{5, first.self});
+  CHECK(group_of().applied == raft::SnapshotPoint{3, 5});
   h.must_open();
   h.must_put("a", "2");
   h.must_put("a", "3");
   h.close();
-  CHECK(group_of().applied == raft::SnapshotPoint{6, 3});
+  CHECK(group_of().applied == raft::SnapshotPoint{6, 7});
   CHECK(group_of().self == first.self);
   CHECK(group_of().cluster == first.cluster);
 }

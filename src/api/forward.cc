@@ -1,0 +1,188 @@
+#include "api/forward.h"
+
+#include <algorithm>
+#include <utility>
+
+#include "api/remote_user.h"
+
+namespace limpet::api {
+namespace {
+
+constexpr size_t kQueueBound = 256 * 1024;
+constexpr int64_t kAgainMs = 100;  // from one try to reach a leader to the next
+
+// Of an answer, what is of the connection and what the transport sets itself (RFC 9110 section 7.6.1).
+bool of_connection(std::string_view name) {
+  for (std::string_view n : {"Connection", "Keep-Alive", "Transfer-Encoding", "Content-Length", "Upgrade",
+                             "TE", "Trailer", "Proxy-Authenticate", "Date"}) {
+    if (http::same_text(name, n)) return true;
+  }
+  return false;
+}
+
+class Forward final : public Session {
+  // Before its use, since its type is deduced.
+  template <class F>
+  auto guarded(F f) {
+    return [weak = weak_from_this(), this, f = std::move(f)](auto&&... args) mutable {
+      std::shared_ptr<Session> keep = weak.lock();
+      if (keep && phase_ != Phase::over) f(std::forward<decltype(args)>(args)...);
+    };
+  }
+
+ public:
+  Forward(CallPtr call, std::function<void(CallPtr)> lead)
+      : call_(std::move(call)), lead_(std::move(lead)), timer_(call_->core.loop, "forward") {}
+
+  void start() {
+    call_->on_gone(guarded([this] { done(); }));
+    call_->listen();
+    deadline_ms_ = call_->core.loop.now_ms() + call_->core.options.leader_wait_ms;
+    attempt();
+  }
+
+  void stop() override {
+    if (phase_ == Phase::over) return;
+    broken("the server is shutting down");
+  }
+
+  // What is under way to a leader of before: a watch of what was in its memory is over; an answer may still
+  // come, and is waited for a little.
+  void leadership_changed() override {
+    if (phase_ == Phase::waiting) return attempt();
+    if (cluster().term() == term_) return;
+    if (phase_ == Phase::answering && watch()) return broken("");
+    if (!timer_.active()) {
+      timer_.start(call_->core.options.leader_wait_ms, [this] {
+        broken("another server leads now, and the one that was asked does not answer");
+      });
+    }
+  }
+
+ private:
+  enum class Phase { waiting, asked, answering, over };
+
+  ClusterAccess& cluster() { return *call_->core.cluster; }
+  bool watch() const { return call_->info.verb == "watch"; }
+
+  void attempt() {
+    timer_.stop();
+    if (cluster().leading()) {
+      CallPtr call = call_;
+      auto lead = std::move(lead_);
+      done();
+      return lead(std::move(call));
+    }
+    if (!cluster().leader_known()) return wait("no server leads the cluster now");
+    phase_ = Phase::asked;
+    term_ = cluster().term();
+    ForwardEvents events;
+    events.on_head = guarded([this](int code, const http::Headers& h) { head(code, h); });
+    events.on_body = guarded([this](std::string_view bytes) { body(bytes); });
+    events.on_end = guarded([this](Result<> end) { ended(std::move(end)); });
+    forwarding_ = cluster().forward(forwarded_request(*call_), std::move(events));
+  }
+
+  void wait(const std::string& why) {
+    phase_ = Phase::waiting;
+    forwarding_.reset();
+    int64_t left = deadline_ms_ - call_->core.loop.now_ms();
+    if (left <= 0) return fail(status::unavailable(why, 1));
+    timer_.start(std::min(left, kAgainMs), [this] { attempt(); });
+  }
+
+  void head(int code, const http::Headers& from_leader) {
+    phase_ = Phase::answering;
+    http::Headers h;
+    for (const http::Header& one : from_leader.list()) {
+      if (!of_connection(one.name)) h.add(one.name, one.value);
+    }
+    if (!call_->relay(code, std::move(h))) return done();
+    call_->exchange().on_drain(guarded([this] {
+      if (std::exchange(paused_, false) && forwarding_) forwarding_->pause(false);
+    }));
+  }
+
+  void body(std::string_view bytes) {
+    if (bytes.empty()) return;
+    whole_line_ = bytes.back() == '\n';
+    call_->exchange().write(bytes);
+    if (phase_ != Phase::answering || paused_ || call_->exchange().write_queue_size() <= kQueueBound) return;
+    paused_ = true;
+    forwarding_->pause(true);
+  }
+
+  void ended(Result<> end) {
+    if (!end) {
+      bool certain = phase_ == Phase::asked && end.error().code == Errc::unavailable;
+      if (certain) return wait("the leader cannot be reached: " + end.error().message);
+      return broken(end.error().message);
+    }
+    if (phase_ != Phase::answering) return broken("the leader gave no answer");
+    call_->exchange().end();
+    done();
+  }
+
+  // No more will come of it.
+  void broken(const std::string& why) {
+    if (phase_ == Phase::answering) {
+      // An event that was cut is no end in good order.
+      watch() && whole_line_ ? call_->exchange().end() : call_->exchange().abort();
+      return done();
+    }
+    if (phase_ == Phase::asked && !call_->info.read_only())
+      return fail(status::timeout(why + "; the outcome is unknown"));
+    fail(status::unavailable(why, 1));
+  }
+
+  void fail(const Status& s) {
+    ++call_->core.metrics.forward_failures;
+    CallPtr call = call_;
+    done();
+    call->fail(s);
+  }
+
+  void done() {
+    phase_ = Phase::over;
+    timer_.stop();
+    forwarding_.reset();
+    call_->core.finish(this);
+  }
+
+  CallPtr call_;
+  std::function<void(CallPtr)> lead_;
+  loop::Timer timer_;
+  std::unique_ptr<Forwarding> forwarding_;
+  Phase phase_ = Phase::waiting;
+  uint64_t term_ = 0;  // in which it was sent
+  int64_t deadline_ms_ = 0;
+  bool paused_ = false, whole_line_ = true;
+};
+
+}  // namespace
+
+http::Request forwarded_request(const Call& call) {
+  const http::Request& from = call.request();
+  http::Request r;
+  r.method = from.method;
+  r.target = from.target;
+  r.path = from.path;
+  r.query = from.query;
+  for (std::string_view name : {"Accept", "Content-Type", "User-Agent"}) {
+    for (std::string_view value : from.headers.all(name))
+      r.headers.add(std::string(name), std::string(value));
+  }
+  write_remote_user(r.headers, call.user);
+  r.body = from.body;
+  return r;
+}
+
+void forward(const CallPtr& call, std::function<void(CallPtr)> lead) {
+  ++call->core.metrics.forwarded;
+  call->resource = schema::find_resource(call->info.group, call->info.version, call->info.resource);
+  auto session = std::make_shared<Forward>(call, std::move(lead));
+  call->core.keep(session);
+  session->start();
+}
+
+}  // namespace limpet::api

@@ -1,0 +1,158 @@
+#include "cluster/join.h"
+
+#include <algorithm>
+#include <charconv>
+
+#include "pki/device.h"
+#include "pki/key.h"
+
+namespace limpet::cluster {
+
+namespace {
+
+struct Version {
+  int major = 0;
+  int minor = 0;
+};
+
+// MAJOR.MINOR, and whatever follows after another dot.
+std::optional<Version> parse_version(std::string_view text) {
+  Version out;
+  const char* end = text.data() + text.size();
+  const auto major = std::from_chars(text.data(), end, out.major);
+  if (major.ec != std::errc() || major.ptr == end || *major.ptr != '.') return {};
+  const auto minor = std::from_chars(major.ptr + 1, end, out.minor);
+  if (minor.ec != std::errc() || minor.ptr == end || *minor.ptr != '.') return {};
+  return out.major >= 0 && out.minor >= 0 ? std::optional(out) : std::nullopt;
+}
+
+// Its public half, when it is a key that limpet makes and the request was signed with it.
+Result<std::string> requested_key(std::string_view csr_pem) {
+  if (csr_pem.size() > max_csr) return fail(Errc::too_large, "the certificate request is too large");
+  TRY(const pki::Request request, pki::parse_request(csr_pem));
+  Result<pki::PublicKey> key = pki::PublicKey::from_der(request.spki);
+  if (!key) return fail(Errc::invalid_argument, "certificate request: " + key.error().message);
+  return request.spki;
+}
+
+std::string joined_text(const std::vector<std::string>& list) {
+  std::string out;
+  for (const std::string& one : list) out += (out.empty() ? "" : ", ") + one;
+  return out;
+}
+
+std::unexpected<Error> held(const Device& holder) {
+  return fail(Errc::already_exists,
+              "the name " + holder.name + " is held by " +
+                  (holder.role == Role::server ? "a server" : "an agent") +
+                  (holder.addresses.empty() ? "" : " at " + joined_text(holder.addresses)) +
+                  " that joined at " + rfc3339({holder.joined_at, 0}) +
+                  ": give this device another nodeName, or remove that one (limpet node "
+                  "remove " +
+                  holder.name + ")");
+}
+
+// Whether the name is this device's already; an error when it is another's.
+Result<bool> is_again(const std::optional<Device>& holder, const JoinRequest& request,
+                      std::string_view spki) {
+  if (!holder) return false;
+  const bool same_key = holder->spki == spki;
+  if (holder->state == DeviceState::revoked && same_key) {
+    return fail(Errc::permission_denied, "the key of this device was revoked: remove its identity (" +
+                                             request.name + ") before it can join again");
+  }
+  if (holder->state != DeviceState::active) return false;
+  if (!same_key || holder->role != request.role) return held(*holder);
+  return true;
+}
+
+// A store file that was copied would make two members of one.
+Result<> check_member(const JoinRequest& request, const std::vector<Device>& servers) {
+  for (const Device& one : servers) {
+    if (one.member == request.member && one.name != request.name) {
+      return fail(Errc::already_exists, "the store of this device is a copy of that of " + one.name +
+                                            ": remove it (dataDir) before the device joins");
+    }
+  }
+  return {};
+}
+
+Result<std::string> certify(const pki::Authority& authority, std::string_view spki, const pki::DeviceId& id,
+                            const pki::Moment& moment, Random& random) {
+  TRY(const pki::Certificate ca, pki::parse_certificate(authority.certificate_pem));
+  return pki::issue(authority, spki, pki::device_subject(id), pki::device_names(id), pki::Use::peer,
+                    pki::leaf_validity(ca.validity(), moment), random);
+}
+
+Result<std::vector<std::string>> trusted_hashes(std::string_view ca_pem) {
+  TRY(const std::vector<pki::Certificate> list, pki::parse_bundle(ca_pem));
+  std::vector<std::string> out;
+  for (const pki::Certificate& one : list) out.push_back(one.spki_sha256());
+  return out;
+}
+
+Device device_from(const JoinRequest& request, std::string spki, int64_t joined_at) {
+  Device out;
+  out.name = request.name;
+  out.role = request.role;
+  out.member = request.member;
+  out.addresses = request.addresses;
+  out.api_port = request.api_port;
+  out.joined_at = joined_at;
+  out.spki = std::move(spki);
+  out.version = request.version;
+  return out;
+}
+
+}  // namespace
+
+Result<> check_versions(std::string_view device, std::string_view cluster) {
+  const std::optional<Version> theirs = parse_version(device), ours = parse_version(cluster);
+  if (!theirs || !ours) return fail(Errc::invalid_argument, "the version of limpet is not MAJOR.MINOR.PATCH");
+  if (theirs->major == ours->major && std::abs(theirs->minor - ours->minor) <= 1) return {};
+  const bool newer = theirs->major != ours->major ? theirs->major > ours->major : theirs->minor > ours->minor;
+  return fail(Errc::unsupported,
+              "the device runs limpet " + std::string(device) + " and the cluster " + std::string(cluster) +
+                  ", which may be one minor version apart: upgrade the " + (newer ? "cluster" : "device"));
+}
+
+Result<Admission> admit(const JoinRequest& request, const Token& token, json::Ref secret,
+                        const std::optional<Device>& holder, const Cluster& cluster,
+                        const pki::Moment& moment, Random& random) {
+  TRY(const std::vector<std::string> trusted, trusted_hashes(cluster.ca_pem));
+  TRY(std::string spki, requested_key(request.csr_pem));
+  // Who shows no good token hears nothing of names.
+  const Result<bool> again = is_again(holder, request, spki);
+  CHECK_OK(check_token(token, secret, trusted, request.role, again.value_or(false), moment.believed));
+  if (!again) return std::unexpected(again.error());
+  CHECK_OK(check_versions(request.version, cluster.version));
+  CHECK_OK(pki::check_node_name(request.name));
+  if (request.role == Role::server) CHECK_OK(check_member(request, cluster.servers));
+
+  Admission out;
+  TRY(out.answer.certificate_pem,
+      certify(*cluster.authority, spki, {request.name, request.role == Role::server}, moment, random));
+  out.answer.cluster_id = cluster.id;
+  out.answer.ca_pem = cluster.ca_pem;
+  for (const Device& one : cluster.servers)
+    out.answer.servers.push_back({one.name, one.member, one.addresses, one.api_port});
+  if (request.role == Role::server) out.answer.keys = cluster.keys;
+  out.device = device_from(request, std::move(spki), *again ? holder->joined_at : moment.believed.seconds);
+  out.takes_use = !*again;
+  if (*again && holder->member != request.member) out.replaces = holder->member;
+  return out;
+}
+
+Result<std::string> renew(const Device& device, std::string_view csr_pem, const pki::Authority& authority,
+                          const pki::Moment& moment, Random& random) {
+  if (device.state != DeviceState::active)
+    return fail(Errc::permission_denied, "the device " + device.name + " is not of this cluster any more");
+  TRY(const std::string spki, requested_key(csr_pem));
+  if (spki != device.spki) {
+    return fail(Errc::permission_denied,
+                "the certificate of " + device.name + " is renewed for the key with which it joined only");
+  }
+  return certify(authority, spki, {device.name, device.role == Role::server}, moment, random);
+}
+
+}  // namespace limpet::cluster

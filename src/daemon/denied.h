@@ -1,0 +1,30 @@
+// Certificates that are refused everywhere: those of devices that left the cluster or were revoked, by their
+// key.
+//
+// A live copy of limpet/denied/SHA-256 (of the SubjectPublicKeyInfo, in hex). A device that is let in again
+// with the same key is taken off.
+#pragma once
+
+#include <string>
+#include <string_view>
+
+#include "daemon/mirror.h"
+#include "pki/certificate.h"
+
+namespace limpet::daemon {
+
+std::string denied_key(std::string_view spki_sha256);
+
+class Denied {
+ public:
+  // `changed` as Mirror's.
+  Denied(loop::Loop& loop, store::Space& space, loop::Task changed);
+  bool has(const pki::Certificate& certificate) const {
+    return !mirror_.items().empty() && mirror_.items().contains(denied_key(certificate.spki_sha256()));
+  }
+
+ private:
+  Mirror mirror_;
+};
+
+}  // namespace limpet::daemon

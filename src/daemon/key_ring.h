@@ -1,0 +1,46 @@
+// The keys that every server of the cluster holds, in the store (cluster/keys.h) and in the files of this
+// one.
+//
+// A device alone keeps them in its files only. With the first device that is let in they go into the store,
+// sealed with a data key that is wrapped for each server. Loop thread.
+#pragma once
+
+#include <functional>
+#include <optional>
+#include <string>
+#include <vector>
+
+#include "base/result.h"
+#include "cluster/keys.h"
+#include "daemon/part.h"
+#include "store/store.h"
+
+namespace limpet::daemon {
+
+class KeyRing {
+ public:
+  explicit KeyRing(Device& device) : device_(device), alive_(std::make_shared<char>()) {}
+  KeyRing(const KeyRing&) = delete;
+
+  struct Prepared {
+    cluster::DataKey data_key;
+    // To be committed with what the keys are wanted for: nothing, or the keys for the first time, which fails
+    // when somebody else was faster.
+    std::vector<store::Op> ops;
+  };
+  // `corrupt`: what is in the store cannot be opened with this device's key.
+  void prepare(std::function<void(Result<Prepared>)> done);
+  // The data key may be another one, or readable now.
+  void forget() { known_.reset(); }
+
+ private:
+  Result<Prepared> first_time();
+  Result<Prepared> open(const std::vector<store::Item>& wraps);
+  Result<pki::PrivateKey> own_key() const;
+
+  Device& device_;
+  std::optional<cluster::DataKey> known_;
+  std::shared_ptr<char> alive_;
+};
+
+}  // namespace limpet::daemon

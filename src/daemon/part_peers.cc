@@ -1,0 +1,267 @@
+// The other devices of the cluster: port 6444, the messages of the raft group, what is forwarded to the
+// leader.
+#include <algorithm>
+
+#include "api/server.h"
+#include "base/log.h"
+#include "daemon/cluster_link.h"
+#include "daemon/cluster_service.h"
+#include "daemon/denied.h"
+#include "daemon/leadership.h"
+#include "daemon/member_records.h"
+#include "daemon/names.h"
+#include "daemon/parts.h"
+#include "daemon/place.h"
+#include "http/server.h"
+#include "peer/address.h"
+#include "peer/peers.h"
+#include "store/store.h"
+#include "tls/tls.h"
+
+namespace limpet::daemon {
+namespace {
+
+constexpr int64_t settle_ms = 1'000;  // addresses come in bursts
+constexpr int64_t drain_ms = 2'000;
+constexpr size_t forwarded_connections = 64;
+
+class PeersPart final : public Part {
+ public:
+  explicit PeersPart(Device& device) : device_(device) {}
+  const char* name() const override { return "peers"; }
+
+  Result<> start() override {
+    engine_ = std::make_unique<tls::Engine>(device_.loop, device_.clock);
+    TRY(peers_,
+        peer::Peers::make(device_.loop, *engine_, device_.clock, device_.random, options(), callbacks()));
+    store::Consensus& group = device_.store->consensus();
+    group.on_message([this](raft::MemberId to, std::string bytes) { peers_->send(to, std::move(bytes)); });
+    records_ = std::make_unique<MemberRecords>(device_.loop, device_.store->durable(),
+                                               [this] { records_changed(); });
+    denied_ = std::make_unique<Denied>(device_.loop, device_.store->durable(), [this] { peers_->recheck(); });
+    link_ = std::make_unique<ClusterLink>(device_.loop, group, *peers_);
+    link_->on_change([this] {
+      if (device_.api) device_.api->leadership_changed();
+    });
+    forwarded_ = std::make_unique<http::Server>(device_.loop, server_options(), [this](http::ExchangePtr e) {
+      if (!device_.api || !device_.cluster_service) return;  // 500: not served yet
+      device_.cluster_service->servers_over(device_.api->handler())(std::move(e));
+    });
+    work_ = device_.leadership->follow({[this](uint64_t term) { lead(term); }, [this] { term_ = 0; }});
+    watch_addresses();
+    peers_->set_members(device_.seeds);
+    device_.tls = engine_.get();
+    device_.peers = peers_.get();
+    device_.members = records_.get();
+    device_.denied = denied_.get();
+    device_.cluster = link_.get();
+    log::info("listening for other devices",
+              {{"address", strf("%s:%d", device_.config.listen.peers_address.c_str(), peers_->port())}});
+    return {};
+  }
+
+  void stop(loop::Task done) override {
+    device_.cluster = nullptr;
+    device_.members = nullptr;
+    device_.denied = nullptr;
+    device_.peers = nullptr;
+    device_.tls = nullptr;
+    address_watch_.reset();
+    work_.reset();
+    forwarded_->shutdown(drain_ms, [this, done] {
+      device_.loop.defer([this, done] {
+        if (device_.store) device_.store->consensus().on_message({});
+        forwarded_.reset();
+        link_.reset();
+        records_.reset();
+        denied_.reset();
+        peers_->stop();
+        peers_.reset();
+        engine_.reset();
+        done();
+      });
+    });
+  }
+
+ private:
+  peer::Credentials credentials() const {
+    const pki::Identity& id = device_.identity;
+    return {.certificate_pem = id.peer_pem, .key_pem = id.peer_key_pem, .ca_pem = id.ca_pem};
+  }
+
+  std::vector<std::string> addresses() const {
+    return {
+        peer::Address{device_address(device_.config), static_cast<uint16_t>(device_.config.listen.peers_port)}
+            .text()};
+  }
+
+  peer::PeersOptions options() const {
+    const Config& c = device_.config;
+    peer::PeersOptions o;
+    o.self = device_.store->consensus().self();
+    o.cluster = device_.store->consensus().cluster();
+    o.name = device_.node_name;
+    o.listen_address = c.listen.peers_address;
+    o.port = static_cast<uint16_t>(c.listen.peers_port);
+    o.addresses = addresses();
+    o.software = "limpet " LIMPET_VERSION;
+    o.credentials = credentials();
+    o.timing = c.cluster.profile == "metered" ? peer::Timing::metered() : peer::Timing::lan();
+    return o;
+  }
+
+  peer::PeersCallbacks callbacks() {
+    peer::PeersCallbacks c;
+    c.on_raft = [this](peer::MemberId from, std::string_view bytes) { received(from, bytes); };
+    c.on_unreachable = [this](peer::MemberId id) {
+      if (device_.store) device_.store->consensus().unreachable(id);
+    };
+    c.judge = [this](const peer::Caller& caller) { return judge(caller); };
+    c.on_stream = [this](peer::Caller caller, std::unique_ptr<loop::Stream> stream) {
+      serve(caller, std::move(stream));
+    };
+    c.on_learned = [this](const peer::Member& member) { learned(member.id, member.addresses); };
+    return c;
+  }
+
+  http::ServerOptions server_options() const {
+    http::ServerOptions o;
+    o.max_connections = forwarded_connections;
+    o.clock = &device_.clock;
+    return o;
+  }
+
+  void received(peer::MemberId from, std::string_view bytes) {
+    if (!device_.store) return;
+    if (auto taken = device_.store->consensus().receive(bytes);
+        !taken && taken.error().code != Errc::unavailable)
+      log::warning("a message of another server cannot be read, passing over it",
+                   {{"from", strf("%llx", static_cast<unsigned long long>(from))}, {"error", taken.error()}});
+  }
+
+  // A server that has just joined knows nobody yet, and believes who has a server's certificate of its
+  // cluster.
+  std::optional<peer::Refusal> judge(const peer::Caller& caller) const {
+    if (denied_ && denied_->has(caller.certificate)) {
+      return peer::Refusal{
+          peer::Reason::denied,
+          strf("%s was removed from this cluster: it has to join again", caller.about.name.c_str())};
+    }
+    if (!peer::between_servers(caller.kind) || !records_ || records_->all().empty()) return std::nullopt;
+    const MemberRecord* record = records_->find(caller.about.member);
+    if (!record)
+      return peer::Refusal{
+          peer::Reason::unknown_member,
+          strf("%s is not a member of this cluster, as far as %s knows: if it was removed, it "
+               "has to join again with an empty dataDir",
+               caller.about.name.c_str(), device_.node_name.c_str())};
+    if (record->device.name == caller.about.name) return std::nullopt;
+    return peer::Refusal{peer::Reason::name, strf("this member is %s, not %s", record->device.name.c_str(),
+                                                  caller.about.name.c_str())};
+  }
+
+  void serve(const peer::Caller& caller, std::unique_ptr<loop::Stream> stream) {
+    if (caller.kind != peer::Kind::api) {
+      if (device_.take_node_stream) device_.take_node_stream(caller, std::move(stream));
+      return;  // else it closes
+    }
+    if (!forwarded_) return;
+    http::Peer from;
+    from.kind = http::Peer::Kind::forwarded;
+    from.address = caller.address;
+    from.client_certificate_der = caller.certificate.der;
+    forwarded_->serve(std::move(stream), std::move(from));
+  }
+
+  // ---- who is there ----
+
+  void records_changed() {
+    if (!device_.peers || records_->all().empty()) return;
+    std::vector<peer::Member> members;
+    for (const auto& [id, record] : records_->all())
+      members.push_back({id, record.device.name, record.device.addresses});
+    peers_->set_members(members);
+    peers_->recheck();
+    tell_roll();
+    if (term_ != 0) keep_own_record();
+    if (device_.members_changed) device_.members_changed();
+    settle_in();
+  }
+
+  // The servers, for the agents.
+  void tell_roll() {
+    device_.roll.clear();
+    for (const auto& [id, record] : records_->all()) {
+      device_.roll.push_back(
+          {id, record.device.name, record.device.addresses, static_cast<uint16_t>(record.device.api_port)});
+    }
+    if (device_.roll_changed) device_.roll_changed();
+  }
+
+  // The state of the cluster is here, and with it who this server is.
+  void settle_in() {
+    if (device_.member == 0 || records_->find(device_.member) == nullptr) return;
+    auto place = read_place(device_.config.data_dir);
+    if (!place || !*place) return;
+    (*place)->member = 0;
+    if (auto written = write_place(device_.config.data_dir, **place); !written) {
+      log::warning("cluster.json is not brought up to date, going on", {{"error", written.error()}});
+    } else {
+      device_.member = 0;
+    }
+  }
+
+  void lead(uint64_t term) {
+    term_ = term;
+    keep_own_record();
+  }
+
+  // Others learn this server's addresses from its hello; the record is for those who begin.
+  void keep_own_record() { learned(device_.store->consensus().self(), addresses()); }
+
+  void learned(raft::MemberId id, std::vector<std::string> addresses) {
+    const MemberRecord* record = term_ != 0 ? records_->find(id) : nullptr;
+    if (!record || record->device.addresses == addresses) return;
+    cluster::Device changed = record->device;
+    changed.addresses = std::move(addresses);
+    store::Txn txn;
+    txn.term = term_;
+    txn.ops.push_back({store::Op::Type::put, cluster::member_key(id), encode(changed), record->revision});
+    txn.ops.push_back(
+        {store::Op::Type::put, cluster::device_key(changed.name), encode(changed), std::nullopt});
+    log::notice("a server is reachable elsewhere",
+                {{"server", changed.name}, {"at", changed.addresses.empty() ? "" : changed.addresses[0]}});
+    // What fails is learned again with the next hello.
+    device_.store->durable().commit(std::move(txn), [](Result<store::Committed>) {});
+  }
+
+  void watch_addresses() {
+    auto watch = AddressWatch::make(device_.loop, AddressWatch::Of::addresses_and_routes, settle_ms, [this] {
+      if (auto told = peers_->set_addresses(addresses()); !told)
+        log::warning("other servers are not told of a new address, going on", {{"error", told.error()}});
+      if (term_ != 0) keep_own_record();
+    });
+    if (watch) {
+      address_watch_ = std::move(*watch);
+    } else {
+      log::warning("other servers are not told of a new address, going on", {{"error", watch.error()}});
+    }
+  }
+
+  Device& device_;
+  std::unique_ptr<tls::Engine> engine_;
+  std::unique_ptr<peer::Peers> peers_;
+  std::unique_ptr<MemberRecords> records_;
+  std::unique_ptr<Denied> denied_;
+  std::unique_ptr<ClusterLink> link_;
+  std::unique_ptr<http::Server> forwarded_;
+  std::unique_ptr<AddressWatch> address_watch_;
+  std::unique_ptr<Leadership::Follower> work_;
+  uint64_t term_ = 0;  // leads in it
+};
+
+}  // namespace
+
+std::unique_ptr<Part> make_peers_part(Device& device) { return std::make_unique<PeersPart>(device); }
+
+}  // namespace limpet::daemon

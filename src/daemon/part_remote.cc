@@ -1,0 +1,102 @@
+// The API as an agent sees it: HTTPS to any of the servers, with the device's certificate.
+#include "base/log.h"
+#include "client/remote.h"
+#include "daemon/local_api.h"
+#include "daemon/parts.h"
+#include "daemon/server_roll.h"
+#include "daemon/tls_dialer.h"
+#include "http/client.h"
+
+namespace limpet::daemon {
+namespace {
+
+constexpr uint16_t api_port = 6443;  // of a server, until one tells it
+
+class RemotePart final : public Part {
+ public:
+  explicit RemotePart(Device& device) : device_(device) {}
+  const char* name() const override { return "servers"; }
+
+  Result<> start() override {
+    device_.roll = load_roll(device_.paths.roll_file);
+    if (device_.roll.empty()) {  // until a server tells more than the join did
+      for (const peer::Member& m : device_.seeds)
+        device_.roll.push_back({m.id, m.name, m.addresses, api_port});
+    }
+    engine_ = std::make_unique<tls::Engine>(device_.loop, device_.clock);
+    TRY(context_, tls::ClientContext::make(*engine_, tls_options()));
+    const bool metered = device_.config.cluster.profile == "metered";
+    dialer_ = std::make_unique<TlsDialer>(*context_, metered ? keep_alive_metered : keep_alive_lan);
+    client_ = std::make_unique<client::RemoteClient>(device_.loop, *dialer_, device_.random);
+    CHECK_OK(use_servers());
+    device_.client = client_.get();
+    device_.tls = engine_.get();
+    device_.certificate_renewed = [this] { renewed(); };
+    device_.roll_changed = [this] { (void)use_servers(); };
+    if (device_.local) device_.local->describe("servers", [this](json::Writer& w) { describe(w); });
+    return {};
+  }
+
+  void stop(loop::Task done) override {
+    device_.client = nullptr;
+    device_.certificate_renewed = nullptr;
+    device_.tls = nullptr;
+    device_.roll_changed = nullptr;
+    if (device_.local) device_.local->describe("servers", {});
+    client_.reset();
+    // Calls that ended in this turn let go of the dialer in the next.
+    device_.loop.defer([this, done] {
+      dialer_.reset();
+      context_.reset();
+      engine_.reset();
+      done();
+    });
+  }
+
+ private:
+  tls::ClientOptions tls_options() const {
+    tls::ClientOptions o;
+    o.ca_pem = device_.identity.ca_pem;
+    o.certificate_pem = device_.identity.peer_pem;
+    o.key_pem = device_.identity.peer_key_pem;
+    return o;
+  }
+
+  Result<> use_servers() {
+    std::vector<client::Server> configured;
+    for (const std::string& text : device_.servers) {
+      TRY(const http::Url url, http::parse_url("https://" + text));
+      configured.push_back({url.origin.host, url.origin.port});
+    }
+    client_->set_servers(configured, api_servers(device_.roll));
+    return {};
+  }
+
+  // Connections of before end, so that the servers see the new certificate; on an error they go on with the
+  // old.
+  void renewed() {
+    if (auto taken = context_->replace(tls_options()); !taken)
+      return log::error("the new certificate cannot be used", {{"error", taken.error()}});
+    client_->reconnect();
+  }
+
+  // Of `limpet status`: which server is in use, or why none is.
+  void describe(json::Writer& w) const {
+    w.begin_object().field("inUse", client_->server()).field("problem", client_->last_error());
+    w.key("known").begin_array();
+    for (const peer::ServerEntry& s : device_.roll) w.string(s.name);
+    w.end_array().end_object();
+  }
+
+  Device& device_;
+  std::unique_ptr<tls::Engine> engine_;
+  std::unique_ptr<tls::ClientContext> context_;
+  std::unique_ptr<TlsDialer> dialer_;
+  std::unique_ptr<client::RemoteClient> client_;
+};
+
+}  // namespace
+
+std::unique_ptr<Part> make_remote_part(Device& device) { return std::make_unique<RemotePart>(device); }
+
+}  // namespace limpet::daemon

@@ -1,0 +1,204 @@
+#include "daemon/place.h"
+
+#include <fcntl.h>
+#include <sys/stat.h>
+#include <unistd.h>
+
+#include <cerrno>
+#include <charconv>
+
+#include "base/atomic_file.h"
+#include "base/json.h"
+#include "base/log.h"
+#include "base/tree.h"
+#include "base/unique_fd.h"
+
+namespace limpet::daemon {
+namespace {
+
+constexpr size_t max_file = 64u << 10;
+constexpr size_t cluster_bytes = 16;
+constexpr int hex = 16;
+
+std::string to_hex(std::string_view bytes) {
+  std::string out;
+  for (const char c : bytes) out += strf("%02x", static_cast<unsigned char>(c));
+  return out;
+}
+
+bool from_hex(std::string_view text, std::string& out) {
+  if (text.size() % 2 != 0) return false;
+  for (size_t i = 0; i < text.size(); i += 2) {
+    unsigned value = 0;
+    const auto [end, wrong] = std::from_chars(text.data() + i, text.data() + i + 2, value, hex);
+    if (wrong != std::errc() || end != text.data() + i + 2) return false;
+    out += static_cast<char>(value);
+  }
+  return true;
+}
+
+bool member_of(const std::string& text, raft::MemberId& out) {
+  const auto [end, wrong] = std::from_chars(text.data(), text.data() + text.size(), out, hex);
+  return wrong == std::errc() && end == text.data() + text.size();
+}
+
+std::string member_text(raft::MemberId id) { return strf("%016llx", static_cast<unsigned long long>(id)); }
+
+void strings(json::Writer& w, const char* key, const std::vector<std::string>& list) {
+  w.key(key).begin_array();
+  for (const std::string& s : list) w.string(s);
+  w.end_array();
+}
+
+std::vector<std::string> strings(json::Cursor list) {
+  std::vector<std::string> out;
+  list.each([&](std::string_view, json::Cursor s) {
+    out.push_back(s.str());
+    return true;
+  });
+  return out;
+}
+
+Result<std::optional<std::string>> read_if_there(const std::string& path) {
+  auto text = read_file(path, max_file);
+  if (text) return std::optional<std::string>(std::move(*text));
+  if (text.error().code == Errc::not_found) return std::optional<std::string>();
+  return std::unexpected(text.error());
+}
+
+bool exists(const std::string& path) {
+  struct stat st{};
+  return lstat(path.c_str(), &st) == 0;
+}
+
+Result<> sync_directory(const std::string& path) {
+  const UniqueFd fd(open(path.c_str(), O_RDONLY | O_DIRECTORY | O_CLOEXEC));
+  if (fd.get() < 0) return fail_errno(errno, "open " + path);
+  if (fsync(fd.get()) != 0) return fail_errno(errno, "sync " + path);
+  return {};
+}
+
+// Over what is there, a directory with all that it holds included.
+Result<> move_over(const std::string& from, const std::string& to) {
+  CHECK_OK(remove_tree(to));
+  if (rename(from.c_str(), to.c_str()) != 0) return fail_errno(errno, "rename " + from + " to " + to);
+  return {};
+}
+
+}  // namespace
+
+std::string encode(const Place& place) {
+  json::Writer w;
+  w.begin_object().field("version", 1).field("cluster", to_hex(place.cluster));
+  w.field("role", place.agent ? "agent" : "server");
+  if (place.member != 0) w.field("member", member_text(place.member));
+  w.key("servers").begin_array();
+  for (const peer::Member& server : place.servers) {
+    w.begin_object().field("member", member_text(server.id)).field("name", server.name);
+    strings(w, "addresses", server.addresses);
+    w.end_object();
+  }
+  w.end_array();
+  strings(w, "api", place.api);
+  w.end_object();
+  return w.take();
+}
+
+Result<Place> decode_place(std::string_view text) {
+  CHECK_OK(json::validate(text));
+  const json::Cursor object(text);
+  if (object["version"].integer() != 1)
+    return fail(Errc::unsupported, "cluster.json is of another version of limpet");
+  Place place;
+  place.agent = object["role"].str() == "agent";
+  if (!from_hex(object["cluster"].str(), place.cluster) || place.cluster.size() != cluster_bytes)
+    return fail(Errc::corrupt, "cluster.json names no cluster");
+  if (object["member"] && !member_of(object["member"].str(), place.member))
+    return fail(Errc::corrupt, "cluster.json names no member");
+  bool good = true;
+  object["servers"].each([&](std::string_view, json::Cursor server) {
+    peer::Member m;
+    good = good && member_of(server["member"].str(), m.id);
+    m.name = server["name"].str();
+    m.addresses = strings(server["addresses"]);
+    place.servers.push_back(std::move(m));
+    return good;
+  });
+  if (!good) return fail(Errc::corrupt, "cluster.json names a server without an id");
+  place.api = strings(object["api"]);
+  return place;
+}
+
+Result<std::optional<Place>> read_place(const std::string& data_dir) {
+  TRY(const std::optional<std::string> text, read_if_there(data_dir + "/cluster.json"));
+  if (!text) return std::optional<Place>();
+  auto place = decode_place(*text);
+  if (!place) return std::unexpected(std::move(place).error().with("read " + data_dir + "/cluster.json"));
+  return std::optional<Place>(std::move(*place));
+}
+
+Result<> write_place(const std::string& data_dir, const Place& place) {
+  return write_file_atomic(data_dir + "/cluster.json", encode(place), 0600, "daemon.place");
+}
+
+Result<std::optional<JoinOrder>> read_order(const std::string& data_dir) {
+  TRY(const std::optional<std::string> text, read_if_there(data_dir + "/join.json"));
+  if (!text) return std::optional<JoinOrder>();
+  if (!json::validate(*text))
+    return fail(Errc::corrupt, data_dir + "/join.json is damaged: remove it and run `limpet join` again");
+  const json::Cursor object(*text);
+  return std::optional<JoinOrder>(
+      JoinOrder{object["url"].str(), object["token"].str(), object["role"].str() == "agent"});
+}
+
+Result<> write_order(const std::string& data_dir, const JoinOrder& order) {
+  json::Writer w;
+  w.begin_object().field("url", order.url).field("token", order.token);
+  w.field("role", order.agent ? "agent" : "server").end_object();
+  return write_file_atomic(data_dir + "/join.json", w.take(), 0600, "daemon.join_order");
+}
+
+std::string role_of(const std::string& data_dir, const std::string& configured) {
+  const auto name = [](bool agent) { return std::string(agent ? "agent" : "server"); };
+  for (const std::string& directory : {data_dir + "/joining", data_dir}) {
+    if (const auto place = read_place(directory); place && *place) return name((*place)->agent);
+  }
+  if (const auto order = read_order(data_dir); order && *order) return name((*order)->agent);
+  return configured;
+}
+
+std::string join_directory(const std::string& data_dir) { return data_dir + "/join"; }
+
+Result<> stage_join(const std::string& data_dir, const Place& place, const pki::Joined& joined,
+                    Random& random) {
+  const std::string making = join_directory(data_dir), made = data_dir + "/joining";
+  CHECK_OK(pki::install_joined(making + "/pki", joined, random));
+  CHECK_OK(write_place(making, place));
+  CHECK_OK(sync_directory(making));
+  CHECK_OK(move_over(making, made));
+  return sync_directory(data_dir);
+}
+
+Result<bool> finish_join(const std::string& data_dir) {
+  const std::string staged = data_dir + "/joining";
+  if (!exists(staged)) return false;
+  // In this order: as long as the directory is there, a start that was cut does all of it again.
+  for (const char* old : {"/limpet.db", "/limpet.db-wal", "/limpet.db-shm", "/limpet.db.made"})
+    CHECK_OK(remove_tree(data_dir + old));
+  if (exists(staged + "/pki")) {
+    // What node.db holds is sealed with it, and the pods of before are still to be ended properly.
+    const std::string seal_key = data_dir + "/pki/device.key";
+    if (exists(seal_key) && rename(seal_key.c_str(), (staged + "/pki/device.key").c_str()) != 0)
+      return fail_errno(errno, "move " + seal_key);
+    CHECK_OK(move_over(staged + "/pki", data_dir + "/pki"));
+  }
+  if (exists(staged + "/cluster.json"))
+    CHECK_OK(move_over(staged + "/cluster.json", data_dir + "/cluster.json"));
+  CHECK_OK(remove_tree(data_dir + "/join.json"));
+  CHECK_OK(sync_directory(data_dir));
+  CHECK_OK(remove_tree(staged));
+  CHECK_OK(sync_directory(data_dir));
+  return true;
+}
+
+}  // namespace limpet::daemon

@@ -1,0 +1,33 @@
+// Whether a hello fits the certificate and this device. Pure; internal.
+#pragma once
+
+#include <optional>
+#include <string>
+#include <string_view>
+
+#include "peer/directory.h"
+#include "peer/wire.h"
+#include "pki/certificate.h"
+
+namespace limpet::peer {
+
+constexpr std::string_view kNodePrefix = "system:node:";
+constexpr std::string_view kNodesGroup = "system:nodes";
+constexpr std::string_view kServersGroup = "limpet:servers";
+
+// The name that the certificate of a server is for, beside its own: an agent's never is.
+inline std::string server_name(const std::string& device) { return device + ".servers.limpet"; }
+
+bool in_group(const pki::Certificate& certificate, std::string_view group);
+
+struct Local {
+  MemberId self = 0;
+  std::string name;
+  std::string cluster;
+};
+
+// Nothing: what can be checked here is right. The texts are read on both devices.
+std::optional<Refusal> check(const Local& local, const Directory& directory, const Hello& hello,
+                             const pki::Certificate& certificate);
+
+}  // namespace limpet::peer

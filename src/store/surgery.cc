@@ -1,0 +1,132 @@
+#include "store/surgery.h"
+
+#include <sys/stat.h>
+
+#include "base/failpoint.h"
+#include "store/data_dir_lock.h"
+#include "store/database.h"
+#include "store/durable.h"
+
+namespace limpet::store {
+namespace {
+
+constexpr size_t kCheckpointBytes = 1u << 20;
+constexpr size_t kPageRows = 200;
+
+struct Plan {
+  bool keep_log = false;
+  bool new_cluster = false;
+  int64_t time = 0;
+  raft::MemberId self = 0;
+  std::string cluster;  // the new one
+};
+
+// Every row with its checksum, and every page.
+Result<> check_whole(Database& db) {
+  CHECK_OK(db.quick_check());
+  TRY(const Newest newest, db.newest());
+  const Revision last = revision_of(newest.id);
+  for (Revision after = 0; after < last;) {
+    TRY(const Database::History page, db.history(after, last, "", kPageRows));
+    after = page.upto;
+  }
+  return {};
+}
+
+void put_into(Index& index, const Batch& batch) {
+  for (const Change& c : batch.changes) {
+    if (c.deleted) {
+      index.erase(c.key);
+    } else {
+      index.put(c.key, c.id, c.created, static_cast<uint32_t>(c.value->size()), nullptr);
+    }
+  }
+}
+
+Result<raft::Entry> origin_entry(const Plan& plan, raft::MemberId before, raft::SnapshotPoint at) {
+  const std::string what =
+      strf("{\"kind\":\"%s\",\"seconds\":%lld,\"from\":\"%016llx\",\"to\":\"%016llx\"}",
+           plan.keep_log ? "recover" : "restore", static_cast<long long>(plan.time),
+           static_cast<unsigned long long>(before), static_cast<unsigned long long>(plan.self));
+  TRY(std::string bytes, encode_entry({{{Op::Type::put, kOriginKey, what, std::nullopt}}}, plan.time));
+  return raft::Entry{at.index, at.term, raft::EntryKind::normal, share(std::move(bytes))};
+}
+
+Result<Group> group_of(Database& db, const Newest& newest, Random& random) {
+  TRY(auto group, db.group());
+  // A file of before groups were known has rows.
+  if (!group && newest.id != 0) group = Group::begin(random, newest.index);
+  if (!group || group->applied.index == 0) {
+    return fail(Errc::invalid_argument,
+                db.path() + ": there is no state in it: this server waited to be told by a cluster");
+  }
+  return std::move(*group);
+}
+
+// Within the transaction.
+Result<> refound(Database& db, const Plan& plan, Random& random, Refounded& out) {
+  if (plan.keep_log) CHECK_OK(db.install_staged());
+  Index index(0);
+  Durable::Loaded state;
+  CHECK_OK(Durable::read_state(db, index, state));
+  TRY(Group group, group_of(db, state.newest, random));
+  TRY(raft::Start start, db.start_of(group));
+  Batch log;
+  if (plan.keep_log) log.entries = std::move(start.tail);
+  CHECK_OK(evaluate(log, index, revision_of(state.newest.id)));
+  put_into(index, log);
+  if (LIMPET_FAILPOINT("store.surgery.log")) return fail(Errc::io, "failpoint store.surgery.log");
+
+  raft::Index last = group.applied.index;
+  if (!log.entries.empty()) last = log.entries.back().index;
+  out = {plan.new_cluster ? plan.cluster : group.cluster, group.self, plan.self, 0, log.entries.size()};
+  group.cluster = out.cluster;
+  group.self = plan.self;
+  group.hard_state = {group.hard_state.term + kTermJump, 0};
+  group.applied = {last + 1, group.hard_state.term};
+  group.membership = {{plan.self}, {}, {}};
+  group.membership_index = group.applied.index;
+  if (group.hard_state.term > kMaxTerm)
+    return fail(Errc::unsupported, db.path() + ": its term is higher than that of any group");
+
+  Batch origin;
+  TRY(raft::Entry entry, origin_entry(plan, out.before, group.applied));
+  origin.entries.push_back(std::move(entry));
+  CHECK_OK(evaluate(origin, index, log.revision + kRevisionJump - 1));
+  out.revision = origin.revision;
+  CHECK_OK(db.add_rows(log.changes));
+  CHECK_OK(db.add_rows(origin.changes));
+  CHECK_OK(db.refound(group, out.revision));
+  if (LIMPET_FAILPOINT("store.surgery.written")) return fail(Errc::io, "failpoint store.surgery.written");
+  return {};
+}
+
+Result<Refounded> operate(const std::string& path, Plan plan, Random& random) {
+  struct stat st{};
+  if (stat(path.c_str(), &st) != 0 || st.st_size == 0) return fail(Errc::not_found, path + " is not there");
+  TRY(const FileLock lock, FileLock::acquire(path + ".lock", path));
+  TRY(const auto db, Database::open(path, kCheckpointBytes));
+  if (LIMPET_FAILPOINT("store.surgery.opened")) return fail(Errc::io, "failpoint store.surgery.opened");
+  CHECK_OK(check_whole(*db));
+  const Group fresh = Group::begin(random, 0);
+  plan.self = fresh.self;
+  plan.cluster = fresh.cluster;
+  Refounded out;
+  CHECK_OK(db->atomically("store.surgery.commit", [&] { return refound(*db, plan, random, out); }));
+  if (LIMPET_FAILPOINT("store.surgery.close")) return fail(Errc::io, "failpoint store.surgery.close");
+  CHECK_OK(db->close());
+  return out;
+}
+
+}  // namespace
+
+Result<Refounded> recover_database(const std::string& path, int64_t wall_seconds, Random& random) {
+  return operate(path, {true, false, wall_seconds, 0, ""}, random);
+}
+
+Result<Refounded> restore_database(const std::string& path, bool new_cluster, int64_t wall_seconds,
+                                   Random& random) {
+  return operate(path, {false, new_cluster, wall_seconds, 0, ""}, random);
+}
+
+}  // namespace limpet::store
