@@ -3,11 +3,9 @@
 #include "api/cluster_access.h"
 #include "api/server.h"
 #include "base/log.h"
-#include "base/sha256.h"
 #include "client/in_process.h"
 #include "cluster/token.h"
 #include "daemon/cluster_status.h"
-#include "daemon/denied.h"
 #include "daemon/leadership.h"
 #include "daemon/local_api.h"
 #include "daemon/member_records.h"
@@ -48,7 +46,7 @@ std::string secrets_path(std::string_view id = {}) {
 }  // namespace
 
 // A request on its way to the leader, with a small answer.
-struct ClusterService::Relay : std::enable_shared_from_this<Relay> {
+struct ClusterService::Relay {
   http::ExchangePtr exchange;
   std::function<void()> otherwise;
   std::unique_ptr<api::Forwarding> forwarding;
@@ -56,9 +54,6 @@ struct ClusterService::Relay : std::enable_shared_from_this<Relay> {
   http::Response answer;
 
   void ended(const Result<>& end) {
-    const auto self = shared_from_this();
-    limit.reset();
-    forwarding.reset();
     if (end) return exchange->respond(std::move(answer));
     if (end.error().code == Errc::unavailable) return otherwise();
     exchange->respond(
@@ -67,10 +62,12 @@ struct ClusterService::Relay : std::enable_shared_from_this<Relay> {
 };
 
 ClusterService::ClusterService(Device& device, loop::Task joined)
-    : device_(device), keys_(device), joins_(device, keys_, std::move(joined)) {
-  client_ = std::make_unique<client::InProcessClient>(device_.loop, device_.api->handler(), "limpet-admin",
-                                                      std::vector<std::string>{"system:masters"});
-}
+    : device_(device),
+      keys_(device),
+      joins_(device, keys_, std::move(joined)),
+      client_(std::make_unique<client::InProcessClient>(device.loop, device.api->handler(), "limpet-admin",
+                                                        std::vector<std::string>{"system:masters"})),
+      departures_(device, *client_) {}
 
 ClusterService::~ClusterService() = default;
 
@@ -80,8 +77,7 @@ http::Handler ClusterService::local() {
 
 http::Handler ClusterService::public_over(http::Handler api) {
   return [this, api = std::move(api)](http::ExchangePtr e) {
-    if (!e->request().path.starts_with(base)) return api(std::move(e));
-    if (below(e->request()) != "join") return e->respond(unknown(e->request()));
+    if (!e->request().path.starts_with(base) || below(e->request()) != "join") return api(std::move(e));
     serve_leader(std::move(e));
   };
 }
@@ -90,8 +86,7 @@ http::Handler ClusterService::servers_over(http::Handler api) {
   return [this, api = std::move(api)](http::ExchangePtr e) {
     if (!e->request().path.starts_with(base)) return api(std::move(e));
     const std::string_view path = below(e->request());
-    if (path != "join" && path != "cluster" && !is(path, "cluster/nodes"))
-      return e->respond(unknown(e->request()));
+    if (path != "join" && path != "cluster" && !is(path, "cluster/nodes")) return api(std::move(e));
     serve_leader(std::move(e));
   };
 }
@@ -128,12 +123,14 @@ void ClusterService::relay(http::ExchangePtr exchange, int64_t wait_ms, std::fun
   if (from.peer.kind == http::Peer::Kind::forwarded || !device_.cluster->leader_known() ||
       device_.cluster->leading())
     return otherwise();
-  auto r = std::make_shared<Relay>();
-  r->exchange = exchange;
-  r->otherwise = std::move(otherwise);
+  const uint64_t id = next_call_++;
+  Relay& r = *(relays_[id] = std::make_unique<Relay>());
+  r.exchange = exchange;
+  r.otherwise = std::move(otherwise);
   if (wait_ms > 0) {
-    r->limit.emplace(device_.loop, "leader's answer");
-    r->limit->start(wait_ms, [r] { r->ended(fail(Errc::unavailable, "the leader does not answer")); });
+    r.limit.emplace(device_.loop, "leader's answer");
+    r.limit->start(wait_ms,
+                   [this, id] { relayed(id, fail(Errc::unavailable, "the leader does not answer")); });
   }
   http::Request request;
   request.method = from.method;
@@ -142,15 +139,25 @@ void ClusterService::relay(http::ExchangePtr exchange, int64_t wait_ms, std::fun
   for (const char* header : {"Authorization", "Content-Type"}) {
     if (from.headers.has(header)) request.headers.add(header, std::string(from.headers.get(header)));
   }
-  r->forwarding = device_.cluster->forward(
+  http::Response& answer = r.answer;
+  r.forwarding = device_.cluster->forward(
       std::move(request), {.on_head =
-                               [r](int status, const http::Headers& headers) {
-                                 r->answer.status = status;
-                                 r->answer.headers.set("Content-Type",
-                                                       std::string(headers.get("Content-Type")));
+                               [&answer](int code, const http::Headers& headers) {
+                                 answer.status = code;
+                                 answer.headers.set("Content-Type", std::string(headers.get("Content-Type")));
                                },
-                           .on_body = [r](std::string_view bytes) { r->answer.body += bytes; },
-                           .on_end = [r](Result<> end) { r->ended(end); }});
+                           .on_body = [&answer](std::string_view bytes) { answer.body += bytes; },
+                           .on_end = [this, id](Result<> end) { relayed(id, end); }});
+}
+
+// Nothing of it comes any more; it lives until the end of this call.
+void ClusterService::relayed(uint64_t id, const Result<>& end) {
+  const auto it = relays_.find(id);
+  if (it == relays_.end()) return;
+  const std::shared_ptr<Relay> relay = std::move(it->second);
+  relays_.erase(it);
+  device_.loop.defer([relay] {});
+  relay->ended(end);
 }
 
 void ClusterService::status(http::ExchangePtr e) { e->respond(local_json(cluster_status(device_))); }
@@ -161,64 +168,10 @@ void ClusterService::nodes(http::ExchangePtr e, std::string_view rest) {
   if (!rest.empty()) rest.remove_prefix(1);
   constexpr std::string_view revoke = "/revoke";
   const std::string& method = e->request().method;
-  if (method == "DELETE" && !rest.empty()) return leave(std::move(e), std::string(rest), false);
+  if (method == "DELETE" && !rest.empty()) return departures_.leave(std::move(e), std::string(rest), false);
   if (method == "POST" && rest.ends_with(revoke))
-    return leave(std::move(e), std::string(rest.substr(0, rest.size() - revoke.size())), true);
+    return departures_.leave(std::move(e), std::string(rest.substr(0, rest.size() - revoke.size())), true);
   e->respond(unknown(e->request()));
-}
-
-void ClusterService::leave(http::ExchangePtr e, const std::string& name, bool revoke) {
-  if (name == device_.node_name) {
-    // A leader that took itself out could not tell anybody that it is done.
-    for (const raft::PeerStatus& p : device_.store->consensus().status().peers) {
-      if (!p.active || !device_.store->consensus().transfer(p.id)) continue;
-      return e->respond(
-          local_failure(503, "ServiceUnavailable",
-                        name + " leads the cluster and hands over to another server: try again"));
-    }
-    return e->respond(local_failure(409, "Conflict", name + " leads the cluster, and no other server could"));
-  }
-  const auto here = std::weak_ptr<char>(alive_);
-  device_.store->durable().get(
-      cluster::device_key(name), [this, here, e, name, revoke](Result<std::optional<store::Item>> found) {
-        if (here.expired()) return;
-        if (!found) return e->respond(refusal_of(found.error()));
-        if (!*found)
-          return e->respond(local_failure(404, "NotFound", "no device " + name + " joined this cluster"));
-        auto device = cluster::decode_device(*(*found)->value);
-        if (!device) return e->respond(refusal_of(device.error()));
-        store::Txn txn;
-        txn.term = device_.leadership->term();
-        device->state = revoke ? cluster::DeviceState::revoked : cluster::DeviceState::removed;
-        txn.ops.push_back(
-            {store::Op::Type::put, cluster::device_key(name), encode(*device), (*found)->mod_revision});
-        json::Writer denied;
-        denied.begin_object().field("name", name).field("at", rfc3339(device_.clock.wall())).end_object();
-        txn.ops.push_back(
-            {store::Op::Type::put, denied_key(sha256_hex(device->spki)), denied.take(), std::nullopt});
-        if (device->member != 0)
-          txn.ops.push_back({store::Op::Type::remove, cluster::member_key(device->member), "", std::nullopt});
-        device_.store->durable().commit(std::move(txn),
-                                        [this, here, e, name, revoke](Result<store::Committed> done) {
-                                          if (here.expired()) return;
-                                          if (!done) return e->respond(refusal_of(done.error()));
-                                          left(e, name, revoke);
-                                        });
-      });
-}
-
-// It is no member any more; what Kubernetes knows of it goes too, its pods with it.
-void ClusterService::left(const http::ExchangePtr& exchange, const std::string& name, bool revoke) {
-  log::notice(revoke ? "a device was revoked" : "a device was removed", {{"device", name}});
-  client::Call call;
-  call.method = "DELETE";
-  call.path = "/api/v1/nodes/" + http::percent_encode(name);
-  api_call(exchange, std::move(call), [name, revoke](const http::ExchangePtr& e, const client::Reply& reply) {
-    if (!reply.ok() && reply.status != 404)
-      return e->respond(local_failure(reply.status, "InternalError", reply.error().message));
-    e->respond(local_json(message(name + (revoke ? " is revoked: its certificate is refused from now on"
-                                                 : " has left the cluster; its name is free"))));
-  });
 }
 
 void ClusterService::api_call(http::ExchangePtr exchange, client::Call call,

@@ -15,7 +15,7 @@
 #include <string>
 
 #include "client/client.h"
-#include "daemon/group_keeper.h"
+#include "daemon/departures.h"
 #include "daemon/join_service.h"
 #include "daemon/joiner.h"
 #include "daemon/key_ring.h"
@@ -31,6 +31,9 @@ class ClusterService {
   ~ClusterService();
   ClusterService(const ClusterService&) = delete;
 
+  // Of the servers' records.
+  void members_changed() { departures_.members_changed(); }
+
   http::Handler local();                          // below /limpet/v1/cluster and /limpet/v1/tokens
   http::Handler public_over(http::Handler api);   // port 6443
   http::Handler servers_over(http::Handler api);  // port 6444
@@ -40,10 +43,9 @@ class ClusterService {
   void serve_local(http::ExchangePtr exchange);
   void serve_leader(http::ExchangePtr exchange);
   void relay(http::ExchangePtr exchange, int64_t wait_ms, std::function<void()> otherwise);
+  void relayed(uint64_t id, const Result<>& end);
   void status(http::ExchangePtr exchange);
   void nodes(http::ExchangePtr exchange, std::string_view rest);
-  void leave(http::ExchangePtr exchange, const std::string& name, bool revoke);
-  void left(const http::ExchangePtr& exchange, const std::string& name, bool revoke);
   void tokens(http::ExchangePtr exchange, std::string_view rest);
   void create_token(http::ExchangePtr exchange);
   void list_tokens(http::ExchangePtr exchange);
@@ -56,9 +58,11 @@ class ClusterService {
   KeyRing keys_;
   JoinService joins_;
   std::unique_ptr<client::Client> client_;
+  Departures departures_;
   std::unique_ptr<Joiner> joiner_;
   uint64_t next_call_ = 0;
   std::map<uint64_t, std::unique_ptr<client::Pending>> calls_;
+  std::map<uint64_t, std::unique_ptr<Relay>> relays_;
   std::shared_ptr<char> alive_ = std::make_shared<char>();
 };
 

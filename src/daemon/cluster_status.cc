@@ -11,7 +11,7 @@
 namespace limpet::daemon {
 namespace {
 
-constexpr int64_t contact_counts_s = 10;
+constexpr int64_t lan_contact_s = 5, metered_contact_s = 60;
 
 struct Row {
   raft::MemberId id = 0;
@@ -63,7 +63,7 @@ class View {
     }
     for (const raft::MemberId id : status_.membership.all()) {
       const bool voter = has(status_.membership.voters, id);
-      const bool known = rows_.contains(id) || rows_.empty() || id == group_.self();
+      const bool known = is_wanted(id);
       rows_[id].role = !known                                 ? "leaving"
                        : voter                                ? "voter"
                        : has(status_.membership.learners, id) ? "learner"
@@ -101,12 +101,22 @@ class View {
     }
   }
 
+  // A cluster of one that nobody joined has no records.
+  bool is_wanted(raft::MemberId id) const {
+    const MemberRecord* record = device_.members->find(id);
+    return record ? record->device.state == cluster::DeviceState::active : device_.members->all().empty();
+  }
+
   std::string name_of(raft::MemberId id) const {
     const auto row = rows_.find(id);
     return row == rows_.end() ? "" : row->second.name;
   }
 
-  bool in_contact(const Row& row) const { return row.contact_s >= 0 && row.contact_s < contact_counts_s; }
+  // Heartbeats come every half second, or every ten.
+  bool in_contact(const Row& row) const {
+    const int64_t limit = device_.config.cluster.profile == "metered" ? metered_contact_s : lan_contact_s;
+    return row.contact_s >= 0 && row.contact_s < limit;
+  }
 
   void write_health(json::Writer& w) const {
     const size_t voters = status_.membership.voters.size();
@@ -118,9 +128,14 @@ class View {
     }
     const bool leader = status_.standing.leader != 0;
     const bool full = there == voters;
+    const bool leads = status_.standing.role == raft::Role::leader;
     std::string text;
     if (voters == 0) {
       text = "this server waits to be told by the leader";
+    } else if (!leads) {
+      // Servers that follow hear of the leader alone.
+      text = leader ? "the leader, " + name_of(status_.standing.leader) + ", could not be asked"
+                    : std::string("no leader is known here: nothing can be written");
     } else if (there < majority || !leader) {
       text = strf("no writes: %zu of %zu voters are in contact, %zu are needed%s", there, voters, majority,
                   leader ? "" : ", and no leader is known");
@@ -129,7 +144,7 @@ class View {
     } else {
       text = strf("%zu of %zu voters are in contact: %zu may be lost", there, voters, there - majority);
     }
-    const bool ok = voters != 0 && leader && there >= majority && (full || there > majority);
+    const bool ok = leads && voters != 0 && leader && there >= majority && (full || there > majority);
     w.key("health").begin_object().field("ok", ok).field("message", text).end_object();
   }
 

@@ -1,7 +1,7 @@
 #include "daemon/group_keeper.h"
 
 #include "base/log.h"
-#include "cluster/voters.h"
+#include "daemon/departures.h"
 #include "daemon/member_records.h"
 #include "store/store.h"
 
@@ -10,16 +10,41 @@ namespace {
 constexpr int64_t every_ms = 1'000;
 }  // namespace
 
-GroupKeeper::GroupKeeper(Device& device) : device_(device), timer_(device.loop, "group") { look(); }
+GroupKeeper::GroupKeeper(Device& device, uint64_t term)
+    : device_(device), term_(term), timer_(device.loop, "group") {
+  look();
+}
 
+// From the store itself: a live copy may be a moment behind, and whoever is missing there is no server that
+// left.
 void GroupKeeper::look() {
-  // A cluster of one has no records, and nothing to look at.
-  if (!device_.members->known() || device_.members->all().empty()) return;
-  timer_.start(every_ms, [this] { look(); });
+  device_.store->durable().list(std::string(members_prefix), "", 0, 0,
+                                [this, here = std::weak_ptr<char>(alive_)](Result<store::Page> page) {
+                                  if (here.expired() || !page) return;
+                                  std::vector<cluster::Device> records;
+                                  for (const store::Item& item : page->items) {
+                                    auto device = cluster::decode_device(*item.value);
+                                    // One that a newer limpet wrote is nobody to decide about, and so is the
+                                    // rest.
+                                    if (!device) return;
+                                    records.push_back(std::move(*device));
+                                  }
+                                  // A cluster of one has no records, and nothing to look at.
+                                  if (records.empty()) return;
+                                  timer_.start(every_ms, [this] { look(); });
+                                  decide(records);
+                                });
+}
+
+void GroupKeeper::decide(const std::vector<cluster::Device>& records) {
+  const raft::Membership membership = device_.store->consensus().status().membership;
+  for (const cluster::Device& device : records) {
+    if (device.state != cluster::DeviceState::active && !membership.has(device.member)) forget(device);
+  }
   cluster::VoterOptions options;
   options.most_voters = static_cast<size_t>(device_.config.cluster.voters);
   options.replace_after_s = device_.config.cluster.replace_lost_after_ms / 1000;
-  const auto change = cluster::wanted_change(group(), options);
+  const auto change = cluster::wanted_change(group(records), options);
   if (!change) return;
   store::Consensus& consensus = device_.store->consensus();
   if (change->transfer_to != 0) {
@@ -33,12 +58,21 @@ void GroupKeeper::look() {
   }
 }
 
-cluster::Group GroupKeeper::group() {
+void GroupKeeper::forget(const cluster::Device& device) {
+  device_.store->durable().commit(forget_member(device, term_, device_.clock.wall()),
+                                  [name = device.name](Result<store::Committed> done) {
+                                    if (done) log::notice("a server has left the group", {{"device", name}});
+                                  });
+}
+
+cluster::Group GroupKeeper::group(const std::vector<cluster::Device>& records) {
   const raft::Status status = device_.store->consensus().status();
   const raft::MemberId self = device_.store->consensus().self();
   cluster::Group g{.membership = status.membership, .leader = self, .last = status.last, .members = {}};
   std::map<raft::MemberId, cluster::GroupMember> members;
-  for (const auto& [id, record] : device_.members->all()) members[id] = {.id = id};
+  for (const cluster::Device& device : records) {
+    members[device.member] = {.id = device.member, .wanted = device.state == cluster::DeviceState::active};
+  }
   for (const raft::MemberId id : status.membership.all()) {
     members.try_emplace(id, cluster::GroupMember{.id = id, .wanted = false});
   }

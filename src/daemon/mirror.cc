@@ -43,7 +43,10 @@ struct Mirror::Impl : std::enable_shared_from_this<Impl> {
     if (page->more && !last.empty()) return this->page(last, page->revision);
     store::Watch::Sink sink;
     sink.on_events = [this](std::span<const store::Event> events) { take(events); };
-    sink.on_lost = [this](Error) { later(); };
+    sink.on_lost = [this](Error) {
+      known = false;
+      later();
+    };
     auto made = space.watch(prefix, page->revision, std::move(sink));
     if (!made) return later();
     watch = std::move(*made);

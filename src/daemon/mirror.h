@@ -20,7 +20,7 @@ class Mirror {
   ~Mirror();
   Mirror(const Mirror&) = delete;
 
-  bool known() const;  // the first list is here
+  bool known() const;  // all that there was is here, and what comes is followed
   // By key.
   const std::map<std::string, store::Item>& items() const;
 

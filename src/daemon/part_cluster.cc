@@ -4,6 +4,7 @@
 
 #include "api/server.h"
 #include "daemon/cluster_service.h"
+#include "daemon/group_keeper.h"
 #include "daemon/leadership.h"
 #include "daemon/local_api.h"
 #include "daemon/parts.h"
@@ -23,7 +24,7 @@ class ClusterPart final : public Part {
     device_.cluster_service = service_.get();
     device_.members_changed = [this] { look(); };
     work_ = device_.leadership->follow(
-        {[this](uint64_t) { keeper_.emplace(device_); }, [this] { keeper_.reset(); }});
+        {[this](uint64_t term) { keeper_.emplace(device_, term); }, [this] { keeper_.reset(); }});
     return {};
   }
 
@@ -39,6 +40,7 @@ class ClusterPart final : public Part {
 
  private:
   void look() {
+    service_->members_changed();
     if (keeper_) keeper_->look();
   }
 

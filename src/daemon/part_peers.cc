@@ -1,6 +1,7 @@
 // The other devices of the cluster: port 6444, the messages of the raft group, what is forwarded to the
 // leader.
 #include <algorithm>
+#include <map>
 
 #include "api/server.h"
 #include "base/log.h"
@@ -8,6 +9,7 @@
 #include "daemon/cluster_service.h"
 #include "daemon/denied.h"
 #include "daemon/leadership.h"
+#include "daemon/local_api.h"
 #include "daemon/member_records.h"
 #include "daemon/names.h"
 #include "daemon/parts.h"
@@ -23,7 +25,8 @@ namespace {
 
 constexpr int64_t settle_ms = 1'000;  // addresses come in bursts
 constexpr int64_t drain_ms = 2'000;
-constexpr size_t forwarded_connections = 64;
+constexpr size_t forwarded_connections = 256;
+constexpr size_t most_strangers = 16;
 
 class PeersPart final : public Part {
  public:
@@ -44,12 +47,13 @@ class PeersPart final : public Part {
       if (device_.api) device_.api->leadership_changed();
     });
     forwarded_ = std::make_unique<http::Server>(device_.loop, server_options(), [this](http::ExchangePtr e) {
-      if (!device_.api || !device_.cluster_service) return;  // 500: not served yet
+      if (!device_.api || !device_.cluster_service)
+        return e->respond(not_serving(503, "this server is starting or stopping"));
       device_.cluster_service->servers_over(device_.api->handler())(std::move(e));
     });
     work_ = device_.leadership->follow({[this](uint64_t term) { lead(term); }, [this] { term_ = 0; }});
     watch_addresses();
-    peers_->set_members(device_.seeds);
+    set_members();
     device_.tls = engine_.get();
     device_.peers = peers_.get();
     device_.members = records_.get();
@@ -128,36 +132,67 @@ class PeersPart final : public Part {
     http::ServerOptions o;
     o.max_connections = forwarded_connections;
     o.clock = &device_.clock;
+    o.error_response = not_serving;
     return o;
+  }
+
+  // Of a forwarded request that came to no handler: certainly not done.
+  static http::Response not_serving(int status, std::string_view message) {
+    http::Response response =
+        local_failure(status, status == 503 ? "ServiceUnavailable" : "BadRequest", std::string(message));
+    if (status == 503) response.headers.set("Retry-After", "1");
+    return response;
   }
 
   void received(peer::MemberId from, std::string_view bytes) {
     if (!device_.store) return;
-    if (auto taken = device_.store->consensus().receive(bytes);
+    if (auto taken = device_.store->consensus().receive(bytes, from);
         !taken && taken.error().code != Errc::unavailable)
       log::warning("a message of another server cannot be read, passing over it",
                    {{"from", strf("%llx", static_cast<unsigned long long>(from))}, {"error", taken.error()}});
   }
 
-  // A server that has just joined knows nobody yet, and believes who has a server's certificate of its
-  // cluster.
-  std::optional<peer::Refusal> judge(const peer::Caller& caller) const {
+  // Who has a server's certificate of this cluster that was not denied is believed to be a member, also when
+  // the records here do not say so yet: a server that was away while others joined learns of them from them
+  // alone. Raft itself counts nobody who is not of the group.
+  std::optional<peer::Refusal> judge(const peer::Caller& caller) {
     if (denied_ && denied_->has(caller.certificate)) {
       return peer::Refusal{
           peer::Reason::denied,
           strf("%s was removed from this cluster: it has to join again", caller.about.name.c_str())};
     }
-    if (!peer::between_servers(caller.kind) || !records_ || records_->all().empty()) return std::nullopt;
+    if (!peer::between_servers(caller.kind) || !records_ || caller.about.member == 0) return std::nullopt;
     const MemberRecord* record = records_->find(caller.about.member);
-    if (!record)
-      return peer::Refusal{
-          peer::Reason::unknown_member,
-          strf("%s is not a member of this cluster, as far as %s knows: if it was removed, it "
-               "has to join again with an empty dataDir",
-               caller.about.name.c_str(), device_.node_name.c_str())};
+    if (!record) {
+      meet(caller.about);
+      return std::nullopt;
+    }
     if (record->device.name == caller.about.name) return std::nullopt;
     return peer::Refusal{peer::Reason::name, strf("this member is %s, not %s", record->device.name.c_str(),
                                                   caller.about.name.c_str())};
+  }
+
+  // It needs a way back: what it is sent goes over a connection of our own.
+  void meet(const peer::About& about) {
+    if (strangers_.contains(about.member) || strangers_.size() >= most_strangers) return;
+    const auto told = [&](const peer::Member& seed) { return seed.id == about.member; };
+    if (records_->all().empty() && std::any_of(device_.seeds.begin(), device_.seeds.end(), told)) return;
+    strangers_[about.member] = {about.member, about.name, about.addresses};
+    device_.loop.defer([this, here = std::weak_ptr<char>(alive_)] {
+      if (!here.expired() && device_.peers) set_members();
+    });
+  }
+
+  void set_members() {
+    std::vector<peer::Member> members;
+    for (const auto& [id, record] : records_->all()) {
+      members.push_back({id, record.device.name, record.device.addresses});
+      strangers_.erase(id);
+    }
+    if (records_->all().empty()) members = device_.seeds;
+    for (const auto& [id, member] : strangers_) members.push_back(member);
+    peers_->set_members(members);
+    peers_->recheck();
   }
 
   void serve(const peer::Caller& caller, std::unique_ptr<loop::Stream> stream) {
@@ -177,11 +212,7 @@ class PeersPart final : public Part {
 
   void records_changed() {
     if (!device_.peers || records_->all().empty()) return;
-    std::vector<peer::Member> members;
-    for (const auto& [id, record] : records_->all())
-      members.push_back({id, record.device.name, record.device.addresses});
-    peers_->set_members(members);
-    peers_->recheck();
+    set_members();
     tell_roll();
     if (term_ != 0) keep_own_record();
     if (device_.members_changed) device_.members_changed();
@@ -257,7 +288,9 @@ class PeersPart final : public Part {
   std::unique_ptr<http::Server> forwarded_;
   std::unique_ptr<AddressWatch> address_watch_;
   std::unique_ptr<Leadership::Follower> work_;
-  uint64_t term_ = 0;  // leads in it
+  std::map<peer::MemberId, peer::Member> strangers_;  // members that the records here do not name yet
+  uint64_t term_ = 0;                                 // leads in it
+  std::shared_ptr<char> alive_ = std::make_shared<char>();
 };
 
 }  // namespace

@@ -153,6 +153,11 @@ void Acceptor::pause_raft(bool paused) {
   }
 }
 
+bool Acceptor::answer(MemberId to, const std::string& message) {
+  const auto lane = lanes_.find(to);
+  return lane != lanes_.end() && lane->second.incoming && lane->second.incoming->answer(message);
+}
+
 void Acceptor::recheck() {
   for (auto& [member, lane] : lanes_) {
     if (!lane.incoming) continue;
@@ -194,6 +199,8 @@ void Acceptor::fill(PeerStats& stats) const {
   const Lane& lane = it->second;
   stats.messages_in = lane.counts.messages;
   stats.bytes_in = lane.counts.bytes;
+  stats.messages_out = lane.counts.answers;
+  stats.bytes_out = lane.counts.answer_bytes;
   stats.last_contact_ms = lane.counts.last_ms;
   stats.incoming = lane.incoming != nullptr;
   stats.incoming_connects = lane.connects;

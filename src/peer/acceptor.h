@@ -28,6 +28,8 @@ class Acceptor {
   Result<> listen(const Credentials& credentials);
   Result<> replace(const Credentials& credentials);
   void pause_raft(bool paused);
+  // As Incoming::answer().
+  bool answer(MemberId to, const std::string& message);
   void recheck();
   // Of the members that went: what was counted for them.
   void forget_others(const Directory& directory);

@@ -37,7 +37,22 @@ void Incoming::pause(bool paused) {
   });
 }
 
+bool Incoming::answer(const std::string& message) {
+  constexpr size_t most_bytes = 1024;
+  constexpr int64_t soon_ms = 100;
+  if (!stream_ || !owes_ || message.size() > most_bytes || stream_->write_queue_size() != 0 ||
+      core_.loop.now_ms() - counts_.last_ms > soon_ms)
+    return false;
+  owes_ = false;
+  std::string bytes = frame(FrameType::raft, message);
+  ++counts_.answers;
+  counts_.answer_bytes += bytes.size();
+  stream_->write(std::move(bytes));
+  return true;
+}
+
 void Incoming::arrived(std::string_view bytes) {
+  owes_ = true;
   counts_.bytes += bytes.size();
   counts_.last_ms = core_.loop.now_ms();
   reader_.add(bytes);

@@ -74,15 +74,37 @@ void Link::up(Greeted greeted) {
   if (core_.log.admit("up " + greeted.about.name, core_.loop.now_ms())) {
     log::info("connected to a server", {{"device", greeted.about.name}, {"address", greeted.address}});
   }
-  const auto speaks = [this] { broke({Errc::corrupt, "it sent bytes where only this device may send", 0}); };
-  if (!greeted.received.empty()) return speaks();
+  reader_ = FrameReader(Kind::raft);
   stream_->set_events(
-      {.on_read = [speaks](std::string_view) { speaks(); },
+      {.on_read = [this](std::string_view bytes) { arrived(bytes); },
        .on_eof = [this] { broke({Errc::unavailable, "the other side closed the connection", 0}); },
        .on_error = [this](Error error) { broke(std::move(error)); },
        .on_drain = [this] { stall_.stop(); }});
-  stream_->read_start();
+  if (!paused_) stream_->read_start();
   core_.directory.learn(greeted.about, "");
+  if (!greeted.received.empty()) arrived(greeted.received);
+}
+
+void Link::pause(bool paused) {
+  if (std::exchange(paused_, paused) == paused || !stream_) return;
+  paused ? stream_->read_stop() : stream_->read_start();
+}
+
+// What is in the reader when the owner pauses is short, and passed on all the same.
+void Link::arrived(std::string_view bytes) {
+  stats_.last_contact_ms = core_.loop.now_ms();
+  stats_.bytes_in += bytes.size();
+  reader_.add(bytes);
+  const std::weak_ptr alive(alive_);
+  while (stream_) {
+    const Result<std::optional<Frame>> next = reader_.next();
+    if (!next) return broke(next.error());
+    if (!*next) return;
+    ++stats_.messages_in;
+    if (LIMPET_FAILPOINT("peer.receive")) continue;
+    core_.callbacks.on_raft(member_, (*next)->payload);
+    if (alive.expired()) return;
+  }
 }
 
 void Link::send(std::string message) {
@@ -105,7 +127,6 @@ void Link::send(std::string message) {
 
 void Link::flush() {
   if (!stream_ || out_.empty()) return;
-  stats_.last_contact_ms = core_.loop.now_ms();
   written_ += out_.size();
   stream_->write(std::exchange(out_, {}));
   if (stream_->write_queue_size() == 0 || stall_.active()) return;
@@ -201,8 +222,10 @@ void Link::fill(PeerStats& stats) const {
   stats.state = state_;
   stats.queued = queued();
   if (attempt_) stats.address = attempt_->address();
-  stats.messages_in = before.messages_in;
-  stats.bytes_in = before.bytes_in;
+  stats.messages_in += before.messages_in;
+  stats.bytes_in += before.bytes_in;
+  stats.messages_out += before.messages_out;
+  stats.bytes_out += before.bytes_out;
   stats.incoming = before.incoming;
   stats.incoming_connects = before.incoming_connects;
   stats.last_contact_ms = std::max(before.last_contact_ms, stats_.last_contact_ms);

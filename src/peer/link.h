@@ -1,4 +1,5 @@
-// One outgoing raft connection to one member: made, kept, made again. Internal; owned by Peers::Impl.
+// One outgoing raft connection to one member: made, kept, made again. What comes back on it are answers of
+// that member (incoming.h). Internal; owned by Peers::Impl.
 #pragma once
 
 #include <memory>
@@ -25,6 +26,8 @@ class Link {
   void heard(uint64_t session);
   // Closes and dials anew at once.
   void restart(const std::string& why);
+  void pause(bool paused);  // the reading of answers
+  bool empty() const { return queued() == 0; }
   void fill(PeerStats& stats) const;
 
  private:
@@ -38,6 +41,7 @@ class Link {
   uint64_t drained() const;
   void watch_queue();
   void lost();
+  void arrived(std::string_view bytes);
   size_t queued() const { return out_.size() + (stream_ ? stream_->write_queue_size() : 0); }
   template <class F>
   void later(bool& asked, F f);
@@ -50,6 +54,8 @@ class Link {
   loop::Timer stall_;
   std::unique_ptr<Attempt> attempt_;
   std::unique_ptr<tls::Stream> stream_;
+  FrameReader reader_{Kind::raft};
+  bool paused_ = false;
   std::string out_;  // frames of this turn of the loop: they go out together
   uint64_t peer_session_ = 0;
   uint64_t written_ = 0;  // into stream_

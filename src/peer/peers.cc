@@ -213,12 +213,15 @@ void Peers::recheck() {
 
 void Peers::pause_raft(bool paused) {
   if (impl_->acceptor) impl_->acceptor->pause_raft(paused);
+  for (auto& [id, link] : impl_->links) link->pause(paused);
 }
 
 void Peers::send(MemberId to, std::string message) {
   LIMPET_ASSERT(message.size() <= kMaxRaft);
   const auto it = impl_->links.find(to);
-  if (it != impl_->links.end()) it->second->send(std::move(message));
+  if (it == impl_->links.end()) return;
+  if (it->second->empty() && impl_->acceptor && impl_->acceptor->answer(to, message)) return;
+  it->second->send(std::move(message));
 }
 
 std::unique_ptr<Dial> Peers::dial(Target target, DialDone done) {

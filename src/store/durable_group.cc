@@ -15,8 +15,13 @@ constexpr size_t kMaxBarriers = 8192;    // that wait for the next question
 
 // ---- for whoever carries the messages ----
 
-Result<> Durable::receive(std::string_view bytes) {
+Result<> Durable::receive(std::string_view bytes, raft::MemberId from) {
   TRY(raft::Message message, raft::decode_message(bytes));
+  if (from != 0 && message.from != from) {
+    return fail(Errc::corrupt, strf("a message of member %llx came from member %llx",
+                                    static_cast<unsigned long long>(message.from),
+                                    static_cast<unsigned long long>(from)));
+  }
   if (message.term > kMaxTerm) return fail(Errc::corrupt, "a message of a term that no group reaches");
   if (fatal_ || closed_) return stopped();
   replica_.core().receive(std::move(message));

@@ -50,8 +50,7 @@ TEST_CASE("what keeps a link down stands in its status, and it is tried again") 
                Reason::none},
            Row{"a version not offered", b, encode(Answer{2, {2, 3, "b", "", 1, {}}, std::nullopt}),
                "it answers in a version of the peer protocol that this device did not offer", Reason::none},
-           Row{"too talkative", b, yes(2, "b") + "and more", "it sent bytes where only this device may send",
-               Reason::none},
+           Row{"too talkative", b, yes(2, "b") + "and more", "a frame claims", Reason::none},
        }) {
     CAPTURE(row.what);
     Device a(site, 1, "a");
@@ -232,6 +231,42 @@ TEST_CASE("a device that dials us is dialled at once, whatever the back-off") {
   REQUIRE(site.until([&] { return a.to(2).incoming; }));
   CHECK(a.to(2).next_attempt_ms < planned);
   require_up(site, a, 2);
+}
+
+// A pure acknowledgement of TCP costs as much on the way as a short answer.
+TEST_CASE("an answer goes back on the connection on which the message came, once, when it is short") {
+  Site site;
+  std::vector<std::string> answers{"short", "second of one message", std::string(2000, 'l')};
+  Device* back = nullptr;
+  std::vector<std::string> heard;
+  PeersOptions deaf = site.options(1, "a");
+  deaf.listen = false;  // so that nobody has a connection to it but those that it makes
+  Device a(site, deaf);
+  Device b(site, 2, "b");
+  back = &b;
+  b.on_raft = [&](MemberId from, std::string_view) {
+    for (const std::string& answer : answers) back->peers->send(from, answer);
+  };
+  a.on_raft = [&](MemberId from, std::string_view message) {
+    CHECK(from == 2);
+    heard.emplace_back(message);
+  };
+  a.peers->set_members({b.member()});
+  b.peers->set_members({{1, "a", {"127.0.0.1:1"}}});
+  require_up(site, a, 2);
+  for (size_t round = 1; round <= 3; round++) {
+    a.peers->send(2, "message");
+    REQUIRE(site.until([&] { return heard.size() == round; }));
+    site.settle();
+    CHECK(heard.size() == round);
+    CHECK(heard.back() == "short");
+  }
+  answers = {std::string(2000, 'l')};
+  a.peers->send(2, "message");
+  REQUIRE(site.until([&] { return b.to(1).messages_in == 4; }));
+  site.settle();
+  CHECK(heard.size() == 3);
+  CHECK(a.to(2).messages_in == 3);
 }
 
 TEST_CASE("messages of one turn go out together") {

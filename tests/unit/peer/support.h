@@ -86,6 +86,7 @@ struct Site {
 struct Device {
   Site& site;
   PeersOptions options;
+  std::function<void(MemberId, std::string_view)> on_raft;  // beside got
   std::vector<std::pair<MemberId, std::string>> got;
   std::map<MemberId, int> unreachable;
   std::vector<Member> learned;
@@ -98,7 +99,10 @@ struct Device {
 
   void start() {
     PeersCallbacks callbacks;
-    callbacks.on_raft = [this](MemberId from, std::string_view bytes) { got.emplace_back(from, bytes); };
+    callbacks.on_raft = [this](MemberId from, std::string_view bytes) {
+      got.emplace_back(from, bytes);
+      if (on_raft) on_raft(from, bytes);
+    };
     callbacks.on_unreachable = [this](MemberId id) { ++unreachable[id]; };
     callbacks.judge = [this](const Caller& caller) { return judge(caller); };
     callbacks.on_stream = [this](Caller caller, std::unique_ptr<loop::Stream> stream) {
