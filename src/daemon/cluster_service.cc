@@ -1,6 +1,7 @@
 #include "daemon/cluster_service.h"
 
 #include "api/cluster_access.h"
+#include "api/node_authz.h"
 #include "api/server.h"
 #include "base/log.h"
 #include "base/sha256.h"
@@ -32,6 +33,10 @@ http::Response unknown(const http::Request& request) {
 // The path below /limpet/v1/.
 std::string_view below(const http::Request& request) {
   return std::string_view(request.path).substr(std::min(base.size(), request.path.size()));
+}
+
+bool of_the_api(const http::Request& request) {
+  return !request.path.starts_with(base) || request.path == api::kHeartbeatPath;
 }
 
 bool is(std::string_view path, std::string_view name) {
@@ -76,7 +81,7 @@ http::Handler ClusterService::local() {
 
 http::Handler ClusterService::public_over(http::Handler api) {
   return [this, api = std::move(api)](http::ExchangePtr e) {
-    if (!e->request().path.starts_with(base)) return api(std::move(e));
+    if (of_the_api(e->request())) return api(std::move(e));
     if (below(e->request()) != "join") return e->respond(unknown(e->request()));
     serve_leader(std::move(e));
   };
@@ -84,7 +89,7 @@ http::Handler ClusterService::public_over(http::Handler api) {
 
 http::Handler ClusterService::servers_over(http::Handler api) {
   return [this, api = std::move(api)](http::ExchangePtr e) {
-    if (!e->request().path.starts_with(base)) return api(std::move(e));
+    if (of_the_api(e->request())) return api(std::move(e));
     const std::string_view path = below(e->request());
     if (path != "join" && path != "cluster" && !is(path, "cluster/nodes"))
       return e->respond(unknown(e->request()));
