@@ -1,7 +1,5 @@
 #include "api/node_graph_feed.h"
 
-#include "store/consensus.h"
-
 namespace limpet::api {
 namespace {
 
@@ -80,7 +78,9 @@ void NodeGraphFeed::on_event(const store::Event& e) {
 
 void NodeGraphFeed::catch_up(std::function<void(Result<>)> f) {
   if (!alive_) return f(fail(Errc::unavailable, "the server is shutting down"));
-  core_.store.consensus().barrier([this, alive = std::weak_ptr<int>(alive_), f = std::move(f)](Result<> r) {
+  // Alone, the state here is all there is.
+  if (core_.single()) return wait(core_.store.durable().revision(), std::move(f));
+  core_.cluster->barrier([this, alive = std::weak_ptr<int>(alive_), f = std::move(f)](Result<> r) {
     if (alive.expired()) return f(fail(Errc::unavailable, "the server is shutting down"));
     if (!r) return f(std::unexpected(r.error()));
     wait(core_.store.durable().revision(), f);

@@ -514,4 +514,56 @@ TEST_CASE("a token bound to what is still to come here is good, and one whose ob
   for (const Ask& ask : {read, at_once}) CHECK(c.b->ask(ask).status == 401);
 }
 
+TEST_CASE("a device is believed by a server that is behind the one it heard of its pod from") {
+  Cluster c;
+  REQUIRE(c.a->ask({.method = "POST",
+                    .target = "/api/v1/namespaces/default/secrets",
+                    .body = R"({"apiVersion":"v1","kind":"Secret","metadata":{"name":"s"}})"})
+              .status == 201);
+  REQUIRE(c.until([&] { return c.caught_up(); }));
+  const Ask read{
+      .target = "/api/v1/namespaces/default/secrets/s", .user = "system:node:n", .groups = {"system:nodes"}};
+  Ask other = read;
+  other.user = "system:node:other";
+  CHECK(c.b->ask(read).status == 403);
+  c.lag(true);
+  REQUIRE(c.a->ask({.method = "POST",
+                    .target = "/api/v1/namespaces/default/pods",
+                    .body = pod("p", "",
+                                R"(,"nodeName":"n","volumes":[{"name":"v","secret":{"secretName":"s"}}])")})
+              .status == 201);
+  auto one = c.b->open(read), two = c.b->open(other);
+  c.turns(20);
+  CHECK_FALSE(one.answer->over);  // neither refused
+  CHECK_FALSE(two.answer->over);
+  c.lag(false);
+  REQUIRE(c.until([&] { return one.answer->over && two.answer->over; }));
+  CHECK(one.answer->status == 200);
+  CHECK(two.answer->status == 403);
+}
+
+TEST_CASE("heartbeats and leases are in the memory of the leader, whoever is asked") {
+  Cluster c;
+  REQUIRE(c.b->ask({.method = "POST",
+                    .target = "/api/v1/nodes",
+                    .body = R"({"apiVersion":"v1","kind":"Node","metadata":{"name":"n"}})"})
+              .status == 201);
+  const Ask beat{.method = "POST",
+                 .target = "/limpet/v1/heartbeat",
+                 .user = "system:node:n",
+                 .groups = {"system:nodes"}};
+  const std::string lease = "/apis/coordination.k8s.io/v1/namespaces/kube-node-lease/leases/n";
+  CHECK(c.b->ask(beat).status == 204);
+  const std::string renewed = c.a->get(lease).json()["spec"]["renewTime"].str();
+  CHECK_FALSE(renewed.empty());
+  CHECK(c.b->get(lease).json()["spec"]["renewTime"].str() == renewed);
+  Ask stranger = beat;
+  stranger.groups = {"people"};
+  CHECK(c.b->ask(stranger).status == 403);  // judged by the leader
+  c.b->line = Line::refused;
+  c.a->sever();
+  c.turns(5);
+  CHECK(c.b->ask(beat).status == 503);
+}
+
 }  // namespace limpet::api::test
