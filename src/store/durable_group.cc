@@ -35,8 +35,7 @@ void Durable::unreachable(raft::MemberId peer) {
 
 Result<> Durable::reconfigure(const raft::Membership& wanted) {
   if (fatal_ || draining_) return stopped();
-  if (LIMPET_FAILPOINT("store.reconfigure"))
-    return fail(Errc::unavailable, "failpoint store.reconfigure");
+  if (LIMPET_FAILPOINT("store.reconfigure")) return fail(Errc::unavailable, "failpoint store.reconfigure");
   const auto index = replica_.core().reconfigure(wanted);
   replica_.pump();
   pace();

@@ -170,8 +170,8 @@ class Cluster {
 
   Options shape;  // of those that are added
   std::set<raft::MemberId> cut;
-  std::set<raft::MemberId> deaf;   // what is sent to it is lost
-  std::map<size_t, size_t> sent;   // messages, by the place of their body in raft::Body
+  std::set<raft::MemberId> deaf;  // what is sent to it is lost
+  std::map<size_t, size_t> sent;  // messages, by the place of their body in raft::Body
   size_t sent_bytes = 0;
   std::vector<std::string> fatal;
 

@@ -1,19 +1,17 @@
 // Killed at every named place of the store, a group has all that it acknowledged when it is started again.
 //
-// Each run is a child process that dies by SIGKILL at the first hit of one name; what it was told is in a file
-// that the parent reads. A name that is never reached fails the test, as does one that docs/failpoints.md does
-// not list.
+// Each run is a process that dies by SIGKILL at one hit of one name; what it was told is in a file that is
+// read afterwards. Hits are the first one and some spread over the scenario. A name that is never reached, or
+// never after something was acknowledged, fails the test, as does one that docs/failpoints.md does not list.
 #include <doctest/doctest.h>
 #include <fcntl.h>
 #include <signal.h>
-#include <sys/stat.h>
 #include <sys/wait.h>
 #include <unistd.h>
 
 #include <filesystem>
-#include <fstream>
+#include <iostream>
 #include <map>
-#include <regex>
 #include <set>
 #include <sstream>
 
@@ -36,24 +34,38 @@ std::string source() {
   return root;
 }
 
-// Name -> what reaches it: "group" is the scenario below, anything else the test file that does.
+// What is between `text` from `at` on and the next `end`.
+std::string upto(const std::string& text, size_t at, char end) {
+  return text.substr(at, text.find(end, at) - at);
+}
+
+// Name -> what reaches it: "group" is the scenario below, anything else a test file.
 std::map<std::string, std::string> listed() {
   std::map<std::string, std::string> out;
   std::istringstream text(read_file(source() + "/docs/failpoints.md"));
-  const std::regex row(R"(^\| `(store\.[a-z._]+)` \|.*\| `?([a-z_.]+)`? \|$)");
-  std::smatch m;
   for (std::string line; std::getline(text, line);) {
-    if (std::regex_match(line, m, row)) CHECK(out.emplace(m[1], m[2]).second);
+    if (!line.starts_with("| `")) continue;
+    REQUIRE(line.ends_with(" |"));
+    line.resize(line.size() - 2);
+    std::string by = line.substr(line.rfind("| ") + 2);
+    std::erase(by, '`');
+    const std::string name = upto(line, 3, '`');
+    CAPTURE(name);
+    CHECK(out.emplace(name, by).second);
   }
   return out;
 }
 
 std::set<std::string> in_source() {
   std::set<std::string> out;
-  const std::regex named(R"re((?:LIMPET_FAILPOINT|in_transaction|atomically)\("(store\.[a-z._]+)")re");
-  for (const auto& file : std::filesystem::directory_iterator(source() + "/src/store")) {
-    const std::string text = read_file(file.path());
-    for (std::sregex_iterator it(text.begin(), text.end(), named), end; it != end; ++it) out.insert((*it)[1]);
+  for (const char* room : {"store", "peer"}) {
+    for (const auto& file : std::filesystem::directory_iterator(source() + "/src/" + room)) {
+      const std::string text = read_file(file.path());
+      for (const std::string word : {"LIMPET_FAILPOINT(\"", "in_transaction(\"", "atomically(\""}) {
+        for (size_t at = text.find(word); at != std::string::npos; at = text.find(word, at + 1))
+          out.insert(upto(text, at + word.size(), '"'));
+      }
+    }
   }
   return out;
 }
@@ -160,6 +172,7 @@ class Scenario {
   int count_ = 0;
 };
 
+// Key -> the number of the last write that was acknowledged; "left": the group was given up for one of it.
 std::map<std::string, int> read_told(const std::string& dir) {
   std::map<std::string, int> out;
   std::istringstream text(read_file(dir + "/told"));
@@ -168,64 +181,130 @@ std::map<std::string, int> read_told(const std::string& dir) {
   return out;
 }
 
-// Whoever has a file is started again.
-void check_kept(const std::string& dir) {
-  auto told = read_told(dir);
+// Whoever has a file is started again. What was lost; nothing: "".
+std::string lost(const std::string& dir, std::map<std::string, int> told) {
   const bool left = told.erase("left") != 0;
   if (left) {
     SeededRandom random(2);
-    REQUIRE(recover_database(dir + "/0.db", 1'700'000'000, random));
+    const auto recovered = recover_database(dir + "/0.db", 1'700'000'000, random);
+    if (!recovered) return "all: " + recovered.error().message;
   }
   Cluster c(shape(), dir);
   for (size_t n = 1; !left && std::filesystem::exists(dir + strf("/%zu.db", n)); ++n)
     c.start(c.add(c.consensus(0).cluster()));
+  const auto after = c.write({put("after", "x")});
+  if (!after) return "the use of the group: " + after.error().message;
   const size_t leader = c.leader();
-  while (!c.barrier(leader)) {
-  }
   for (const auto& [key, n] : told) {
-    CAPTURE(key);
-    CHECK(atoi(c.value(leader, key).c_str()) >= n);
+    const std::string is = upto(c.value(leader, key), 0, ' ');
+    if (atoi(is.c_str()) < n) return key + strf(" %d, it is ", n) + is;
   }
-  CHECK(c.write({put("after", "x")}));
-  CHECK(c.fatal.empty());
+  return c.fatal.empty() ? "" : "a store: " + c.fatal.front();
 }
 
-// The signal that ended it; 0: none did.
-int run_child(const std::string& dir, const std::string& armed) {
+// In a process of its own. A check that fails in it says so on its own, and it does not end well.
+pid_t start_process(const std::function<void()>& body) {
+  std::cout.flush();
   const pid_t child = fork();
   REQUIRE(child >= 0);
-  if (child == 0) {
-    failpoint::arm(armed);
-    Scenario(dir).run();
-    _exit(0);
+  if (child != 0) return child;
+  int code = 0;
+  try {
+    body();
+  } catch (...) {
+    code = 1;
   }
+  std::cout.flush();
+  _exit(code);
+}
+
+int status_of(pid_t child) {
   int status = 0;
   REQUIRE(waitpid(child, &status, 0) == child);
-  return WIFSIGNALED(status) ? WTERMSIG(status) : 0;
+  return status;
 }
+
+std::map<std::string, uint64_t> hits_of_a_run() {
+  TempDir dir;
+  const int status = status_of(start_process([&] {
+    failpoint::arm("");
+    Scenario(dir.path()).run();
+    std::string lines;
+    for (const auto& [name, hits] : failpoint::hits())
+      lines += name + strf(" %llu\n", (unsigned long long)hits);
+    write_file(dir / "hits", lines);
+  }));
+  REQUIRE(status == 0);
+  std::map<std::string, uint64_t> out;
+  std::istringstream text(read_file(dir / "hits"));
+  std::string name;
+  for (uint64_t n; text >> name >> n;) out[name] = n;
+  return out;
+}
+
+// Kills a run at one hit of it. No two runs are equal: only the first hit must be reached.
+// Whether something had been acknowledged by then.
+bool kill_at(const std::string& name, uint64_t hit) {
+  CAPTURE(name);
+  CAPTURE(hit);
+  TempDir dir;
+  const int status = status_of(start_process([&] {
+    failpoint::arm(name + strf("=kill@%llu", (unsigned long long)hit));
+    Scenario(dir.path()).run();
+  }));
+  const bool killed = WIFSIGNALED(status) && WTERMSIG(status) == SIGKILL;
+  REQUIRE((killed || (hit > 1 && status == 0)));
+  const auto told = read_told(dir.path());
+  REQUIRE(lost(dir.path(), told) == "");
+  return killed && !told.empty();
+}
+
+void kill_at_some(const std::string& name, uint64_t hits) {
+  CAPTURE(name);
+  failpoint::arm("");
+  bool acknowledged = false;
+  for (const uint64_t hit : std::set<uint64_t>{1, 2, hits / 4, hits / 2, hits / 4 * 3}) {
+    if (hit > 0) acknowledged |= kill_at(name, hit);
+  }
+  REQUIRE_MESSAGE(acknowledged, "nothing was acknowledged when it was killed");
+}
+
+constexpr size_t kAtOnce = 4;
 
 }  // namespace
 
-TEST_CASE("every failpoint of the store is listed, and no other") {
-  const auto names = listed();
-  CHECK(names.size() >= 40);
+TEST_CASE("every failpoint of the store and of the connections to peers is listed, and no other") {
   std::set<std::string> rows;
-  for (const auto& [name, by] : names) {
+  for (const auto& [name, by] : listed()) {
     rows.insert(name);
     if (by == "group") continue;
     CAPTURE(name);
     CAPTURE(by);
-    CHECK(read_file(source() + "/tests/unit/store/" + by).find(name) != std::string::npos);
+    CHECK(read_file(source() + "/tests/unit/" + by).find(name) != std::string::npos);
   }
   CHECK(rows == in_source());
 }
 
 TEST_CASE("killed at any failpoint, a group has all that it acknowledged") {
+  const auto hits = hits_of_a_run();
+  // No thread of this process is there when it forks: what runs stores are its children.
+  std::map<pid_t, std::string> running;
+  const auto reap = [&] {
+    int status = 0;
+    const pid_t child = waitpid(-1, &status, 0);
+    REQUIRE(running.contains(child));
+    CHECK_MESSAGE(status == 0, running[child]);
+    running.erase(child);
+  };
+  size_t names = 0;
   for (const auto& [name, by] : listed()) {
     if (by != "group") continue;
+    ++names;
     CAPTURE(name);
-    TempDir dir;
-    CHECK(run_child(dir.path(), name + "=kill@1") == SIGKILL);
-    check_kept(dir.path());
+    REQUIRE(hits.contains(name));
+    if (running.size() == kAtOnce) reap();
+    running[start_process([&, n = name] { kill_at_some(n, hits.at(n)); })] = name;
   }
+  while (!running.empty()) reap();
+  CHECK(names >= 40);
 }
