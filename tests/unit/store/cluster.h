@@ -149,7 +149,11 @@ class Cluster {
     REQUIRE(until([&] { return out.has_value(); }));
     return *out;
   }
-  bool until(const std::function<bool()>& done) { return loop_.run_until(done, 60000); }
+  // False when it never was, or a store has stopped without which the test does not go on.
+  bool until(const std::function<bool()>& done) {
+    const auto stopped = [this] { return !goes_on_without && !fatal.empty(); };
+    return loop_.run_until([&] { return stopped() || done(); }, 60000) && !stopped();
+  }
 
   Store& store(size_t n) { return *members_[n].store; }
   const Options& options(size_t n) const { return members_[n].options; }
@@ -173,7 +177,8 @@ class Cluster {
   std::set<raft::MemberId> deaf;  // what is sent to it is lost
   std::map<size_t, size_t> sent;  // messages, by the place of their body in raft::Body
   size_t sent_bytes = 0;
-  std::vector<std::string> fatal;
+  std::vector<std::string> fatal;  // of the stores that stopped
+  bool goes_on_without = true;
 
  private:
   struct Member {

@@ -39,33 +39,49 @@ std::string upto(const std::string& text, size_t at, char end) {
   return text.substr(at, text.find(end, at) - at);
 }
 
-// Name -> what reaches it: "group" is the scenario below, anything else a test file.
-std::map<std::string, std::string> listed() {
-  std::map<std::string, std::string> out;
+struct Row {
+  std::string error;  // what it leads to
+  std::string by;     // "group" is the scenario below, anything else a test file
+};
+
+std::map<std::string, Row> listed() {
+  std::map<std::string, Row> out;
   std::istringstream text(read_file(source() + "/docs/failpoints.md"));
   for (std::string line; std::getline(text, line);) {
     if (!line.starts_with("| `")) continue;
-    REQUIRE(line.ends_with(" |"));
-    line.resize(line.size() - 2);
-    std::string by = line.substr(line.rfind("| ") + 2);
-    std::erase(by, '`');
-    const std::string name = upto(line, 3, '`');
-    CAPTURE(name);
-    CHECK(out.emplace(name, by).second);
+    CAPTURE(line);
+    std::erase(line, '`');
+    std::vector<std::string> cells;
+    for (size_t at = 2; at < line.size(); at = line.find('|', at) + 2) {
+      cells.push_back(upto(line, at, '|'));
+      REQUIRE(cells.back().ends_with(' '));
+      cells.back().pop_back();
+    }
+    REQUIRE(cells.size() == 4);
+    CHECK(out.emplace(cells[0], Row{cells[2], cells[3]}).second);
   }
   return out;
+}
+
+void find_names(const std::string& text, std::set<std::string>& out) {
+  for (const std::string call :
+       {"LIMPET_FAILPOINT(", "in_transaction(", "atomically(", "write_file_atomic("}) {
+    for (size_t at = text.find(call); at != std::string::npos; at = text.find(call, at + 1)) {
+      const std::string arguments = upto(text, at + call.size(), ';');
+      const size_t name = std::min(arguments.find("\"store."), arguments.find("\"peer."));
+      if (name == std::string::npos) continue;
+      const std::string found = upto(arguments, name + 1, '"');
+      out.insert(found);
+      if (call.starts_with("write_file")) out.insert({found + ".rename", found + ".synced"});
+    }
+  }
 }
 
 std::set<std::string> in_source() {
   std::set<std::string> out;
   for (const char* room : {"store", "peer"}) {
-    for (const auto& file : std::filesystem::directory_iterator(source() + "/src/" + room)) {
-      const std::string text = read_file(file.path());
-      for (const std::string word : {"LIMPET_FAILPOINT(\"", "in_transaction(\"", "atomically(\""}) {
-        for (size_t at = text.find(word); at != std::string::npos; at = text.find(word, at + 1))
-          out.insert(upto(text, at + word.size(), '"'));
-      }
-    }
+    for (const auto& file : std::filesystem::directory_iterator(source() + "/src/" + room))
+      find_names(read_file(file.path()), out);
   }
   return out;
 }
@@ -98,7 +114,9 @@ Options shape() {
 // Everything that a store does: alone, as one of three, one that was away, and as the only one that is left.
 class Scenario {
  public:
-  explicit Scenario(const std::string& dir) : dir_(dir), told_(dir + "/told"), c_(shape(), dir) {}
+  explicit Scenario(const std::string& dir) : dir_(dir), told_(dir + "/told"), c_(shape(), dir) {
+    c_.goes_on_without = false;
+  }
 
   void run() {
     alone();
@@ -106,6 +124,7 @@ class Scenario {
     fall_behind();
     end();
   }
+  bool stopped() const { return !c_.fatal.empty(); }
 
  private:
   void write(int times, size_t bytes = 300) {
@@ -148,7 +167,7 @@ class Scenario {
     REQUIRE(c_.until([&] { return c_.has_all(away); }));
     // By a snapshot.
     c_.stop(away);
-    write(40, 2000);
+    write(10, 40000);  // several parts
     c_.start(away);
     REQUIRE(c_.until([&] { return c_.has_all(away); }));
     write(5);
@@ -224,17 +243,34 @@ int status_of(pid_t child) {
   return status;
 }
 
-std::map<std::string, uint64_t> hits_of_a_run() {
-  TempDir dir;
-  const int status = status_of(start_process([&] {
-    failpoint::arm("");
-    Scenario(dir.path()).run();
+enum class End { whole, failed, stopped };
+
+// A run in a process of its own, which may be killed.
+pid_t start_run(const std::string& dir, const std::string& armed) {
+  return start_process([&] {
+    failpoint::arm(armed);
+    End end = End::whole;
+    {
+      Scenario scenario(dir);
+      try {
+        scenario.run();
+      } catch (...) {
+        end = End::failed;
+      }
+      if (scenario.stopped()) end = End::stopped;
+    }
     std::string lines;
     for (const auto& [name, hits] : failpoint::hits())
       lines += name + strf(" %llu\n", (unsigned long long)hits);
-    write_file(dir / "hits", lines);
-  }));
-  REQUIRE(status == 0);
+    write_file(dir + "/hits", lines);
+    std::cout.flush();
+    _exit(static_cast<int>(end));
+  });
+}
+
+std::map<std::string, uint64_t> hits_of_a_run() {
+  TempDir dir;
+  REQUIRE(status_of(start_run(dir.path(), "")) == 0);
   std::map<std::string, uint64_t> out;
   std::istringstream text(read_file(dir / "hits"));
   std::string name;
@@ -245,13 +281,9 @@ std::map<std::string, uint64_t> hits_of_a_run() {
 // Kills a run at one hit of it. No two runs are equal: only the first hit must be reached.
 // Whether something had been acknowledged by then.
 bool kill_at(const std::string& name, uint64_t hit) {
-  CAPTURE(name);
   CAPTURE(hit);
   TempDir dir;
-  const int status = status_of(start_process([&] {
-    failpoint::arm(name + strf("=kill@%llu", (unsigned long long)hit));
-    Scenario(dir.path()).run();
-  }));
+  const int status = status_of(start_run(dir.path(), name + strf("=kill@%llu", (unsigned long long)hit)));
   const bool killed = WIFSIGNALED(status) && WTERMSIG(status) == SIGKILL;
   REQUIRE((killed || (hit > 1 && status == 0)));
   const auto told = read_told(dir.path());
@@ -259,14 +291,29 @@ bool kill_at(const std::string& name, uint64_t hit) {
   return killed && !told.empty();
 }
 
-void kill_at_some(const std::string& name, uint64_t hits) {
+// Of a run in which one hit of it is an error. What the checks of the scenario say of that is of no interest.
+void fail_at(const std::string& name, const std::string& error, uint64_t hit) {
+  CAPTURE(hit);
+  TempDir dir;
+  const int status = status_of(start_process([&] {
+    REQUIRE(freopen("/dev/null", "w", stdout));
+    _exit(WEXITSTATUS(status_of(start_run(dir.path(), name + strf("=error@%llu", (unsigned long long)hit)))));
+  }));
+  REQUIRE(WIFEXITED(status));
+  const bool stopped = static_cast<End>(WEXITSTATUS(status)) == End::stopped;
+  REQUIRE(stopped == (error == "stops"));
+  REQUIRE(lost(dir.path(), read_told(dir.path())) == "");
+}
+
+void try_at_some(const std::string& name, const std::string& error, uint64_t hits) {
   CAPTURE(name);
   failpoint::arm("");
   bool acknowledged = false;
-  for (const uint64_t hit : std::set<uint64_t>{1, 2, hits / 4, hits / 2, hits / 4 * 3}) {
+  for (const uint64_t hit : std::set<uint64_t>{1, 2, hits / 4, hits / 2, hits / 4 * 3, hits}) {
     if (hit > 0) acknowledged |= kill_at(name, hit);
   }
   REQUIRE_MESSAGE(acknowledged, "nothing was acknowledged when it was killed");
+  fail_at(name, error, 1);
 }
 
 constexpr size_t kAtOnce = 4;
@@ -275,18 +322,27 @@ constexpr size_t kAtOnce = 4;
 
 TEST_CASE("every failpoint of the store and of the connections to peers is listed, and no other") {
   std::set<std::string> rows;
-  for (const auto& [name, by] : listed()) {
+  for (const auto& [name, row] : listed()) {
     rows.insert(name);
-    if (by == "group") continue;
+    if (row.by == "group") continue;
     CAPTURE(name);
-    CAPTURE(by);
-    CHECK(read_file(source() + "/tests/unit/" + by).find(name) != std::string::npos);
+    CAPTURE(row.by);
+    CHECK(read_file(source() + "/tests/unit/" + row.by).find(name) != std::string::npos);
   }
-  CHECK(rows == in_source());
+  for (const std::string& name : in_source()) {
+    CAPTURE(name);
+    CHECK(rows.erase(name) == 1);
+  }
+  CHECK(rows.empty());
 }
 
 TEST_CASE("killed at any failpoint, a group has all that it acknowledged") {
   const auto hits = hits_of_a_run();
+  const auto rows = listed();
+  for (const auto& [name, n] : hits) {
+    CAPTURE(name);
+    CHECK((rows.contains(name) || !name.starts_with("store.")));
+  }
   // No thread of this process is there when it forks: what runs stores are its children.
   std::map<pid_t, std::string> running;
   const auto reap = [&] {
@@ -297,13 +353,13 @@ TEST_CASE("killed at any failpoint, a group has all that it acknowledged") {
     running.erase(child);
   };
   size_t names = 0;
-  for (const auto& [name, by] : listed()) {
-    if (by != "group") continue;
+  for (const auto& [name, row] : rows) {
+    if (row.by != "group") continue;
     ++names;
     CAPTURE(name);
     REQUIRE(hits.contains(name));
     if (running.size() == kAtOnce) reap();
-    running[start_process([&, n = name] { kill_at_some(n, hits.at(n)); })] = name;
+    running[start_process([&, n = name, e = row.error] { try_at_some(n, e, hits.at(n)); })] = name;
   }
   while (!running.empty()) reap();
   CHECK(names >= 40);
