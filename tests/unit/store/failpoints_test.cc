@@ -306,7 +306,6 @@ void fail_at(const std::string& name, const std::string& error, uint64_t hit) {
 }
 
 void try_at_some(const std::string& name, const std::string& error, uint64_t hits) {
-  CAPTURE(name);
   failpoint::arm("");
   bool acknowledged = false;
   for (const uint64_t hit : std::set<uint64_t>{1, 2, hits / 4, hits / 2, hits / 4 * 3, hits}) {
@@ -356,9 +355,9 @@ TEST_CASE("killed at any failpoint, a group has all that it acknowledged") {
   for (const auto& [name, row] : rows) {
     if (row.by != "group") continue;
     ++names;
+    if (running.size() == kAtOnce) reap();
     CAPTURE(name);
     REQUIRE(hits.contains(name));
-    if (running.size() == kAtOnce) reap();
     running[start_process([&, n = name, e = row.error] { try_at_some(n, e, hits.at(n)); })] = name;
   }
   while (!running.empty()) reap();
