@@ -169,9 +169,11 @@ void Raft::entries_read(EntriesRead read) {
   if (peer->next - 1 != read.after) return replicate(read.peer, *peer, false);
   if (read.after_term == 0) return begin_snapshot(read.peer, *peer);
   if (peer->waiting) return;
-  // Asked for to find out whether what fills the window was lost: that takes the term alone. A peer whose disk
-  // stands still would otherwise be sent an entry more with each look.
-  if (peer->window.full(options_.max_window_messages, options_.max_window_bytes)) read.entries.clear();
+  // Asked for to find out whether what fills the window was lost: that takes the term alone. A peer whose
+  // disk stands still would otherwise be sent an entry more with each look.
+  if (peer->window.full(options_.max_window_messages, options_.max_window_bytes) &&
+      !PLANTED("reading_ignores_window"))
+    read.entries.clear();
   send_append(read.peer, *peer, read.after, read.after_term, std::move(read.entries));
   if (peer->state == ProgressState::replicate) replicate(read.peer, *peer, false);
 }

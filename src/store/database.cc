@@ -128,6 +128,7 @@ Result<> Database::in_transaction(const char* commit_point, const std::function<
 }
 
 Result<> Database::insert(const Change& c) {
+  if (LIMPET_FAILPOINT("store.apply.row")) return fail(Errc::io, "failpoint store.apply.row");
   TRY(sqlite3_stmt * raw, statement(kInsertRow));
   {
     Statement s(raw);

@@ -4,6 +4,7 @@
 #include <tuple>
 
 #include "base/assert.h"
+#include "base/failpoint.h"
 #include "raft/raft.h"
 #include "store/database.h"
 #include "store/hash.h"
@@ -82,9 +83,11 @@ Result<> Database::write_log(const Transaction& t) {
   if (t.base) CHECK_OK(begin_log(*t.base));
   if (!t.log && !log_empty_) CHECK_OK(clear_log_from(0));
   if (!t.log || t.append.empty()) return {};
+  if (LIMPET_FAILPOINT("store.log.append")) return fail(Errc::io, "failpoint store.log.append");
   if (!log_empty_) CHECK_OK(clear_log_from(t.append.front().index));
   for (const raft::Entry& entry : t.append)
     CHECK_OK(put_log(entry.index, entry.term, entry.kind, *entry.bytes));
+  if (LIMPET_FAILPOINT("store.log.appended")) return fail(Errc::io, "failpoint store.log.appended");
   return {};
 }
 
@@ -104,10 +107,12 @@ Result<> Database::put_log(raft::Index index, raft::Term term, raft::EntryKind k
 // The entry that the log begins after is there without its bytes, for its term.
 Result<> Database::begin_log(const raft::SnapshotPoint& point) {
   if (!log_empty_) CHECK_OK(clear_log_from(0));
+  if (LIMPET_FAILPOINT("store.log.begin")) return fail(Errc::io, "failpoint store.log.begin");
   return put_log(point.index, point.term, raft::EntryKind::normal, "");
 }
 
 Result<> Database::clear_log_from(raft::Index position) {
+  if (LIMPET_FAILPOINT("store.log.clear")) return fail(Errc::io, "failpoint store.log.clear");
   TRY(sqlite3_stmt * sum, statement("SELECT total(length(entry)) FROM log WHERE position >= ?"));
   {
     Statement s(sum);
@@ -153,6 +158,7 @@ Result<> Database::compact_log(const raft::SnapshotPoint& applied, uint64_t keep
   if (freed == 0) return {};
   const auto before = std::tuple(group_, log_bytes_);
   const auto done = in_transaction("store.log.compact", [&]() -> Result<> {
+    if (LIMPET_FAILPOINT("store.log.shorten")) return fail(Errc::io, "failpoint store.log.shorten");
     // A start must not need what goes: the state that it finds is this one.
     Group g = *group_;
     // Later entries may have been applied since this was asked for.
@@ -172,7 +178,10 @@ Result<> Database::compact_log(const raft::SnapshotPoint& applied, uint64_t keep
 Result<> Database::write_group(const Transaction& t) {
   if (!group_) return {};
   Group g = *group_;
-  if (t.hard_state) g.hard_state = *t.hard_state;
+  if (t.hard_state) {
+    if (LIMPET_FAILPOINT("store.group.term")) return fail(Errc::io, "failpoint store.group.term");
+    g.hard_state = *t.hard_state;
+  }
   if (t.base) g.applied = *t.base;
   if (t.install) {
     g.applied = t.install->point;
@@ -189,6 +198,7 @@ Result<> Database::write_group(const Transaction& t) {
     }
   }
   if (g == *group_) return {};
+  if (LIMPET_FAILPOINT("store.group.write")) return fail(Errc::io, "failpoint store.group.write");
   group_ = std::move(g);
   return set_blob(kGroup, encode(*group_));
 }

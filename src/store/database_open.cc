@@ -213,6 +213,7 @@ Result<> Database::checkpoint() {
   syncs_ += 2;
   if (rc == SQLITE_OK) {
     wal_pages_ = 0;
+    if (LIMPET_FAILPOINT("store.checkpoint.done")) return fail(Errc::io, "failpoint store.checkpoint.done");
     return {};
   }
   auto e = error(rc, "checkpoint");
@@ -221,6 +222,7 @@ Result<> Database::checkpoint() {
 }
 
 Result<> Database::close() {
+  if (LIMPET_FAILPOINT("store.close")) return fail(Errc::io, "failpoint store.close");
   backup_end();
   Result<> done = broken_ ? Result<>() : checkpoint();
   for (const auto& [text, s] : statements_) sqlite3_finalize(s);
@@ -253,6 +255,7 @@ uint64_t Database::file_bytes() {
 Result<> Database::backup_begin(const std::string& to) {
   if (backup_) return fail(Errc::unavailable, "a backup is under way already");
   backup_path_ = to;
+  if (LIMPET_FAILPOINT("store.backup.begin")) return fail(Errc::io, "failpoint store.backup.begin");
   const std::string partial = to + ".partial";
   unlink(partial.c_str());
   // Made first, with its mode: it holds what the database holds.
@@ -270,6 +273,7 @@ Result<> Database::backup_begin(const std::string& to) {
 
 Result<bool> Database::backup_step(int pages) {
   if (!backup_) return fail(Errc::cancelled, "no backup is under way");
+  if (LIMPET_FAILPOINT("store.backup.step")) return fail(Errc::io, "failpoint store.backup.step");
   const int rc = sqlite3_backup_step(backup_, pages);
   if (rc == SQLITE_OK) return false;
   const std::string partial = backup_path_ + ".partial";

@@ -93,6 +93,7 @@ Result<std::optional<SnapshotEnd>> Database::snapshot_end(Revision revision) {
 // ---- into the file ----
 
 Result<> Database::unstage() {
+  if (LIMPET_FAILPOINT("store.stage.drop")) return fail(Errc::io, "failpoint store.stage.drop");
   CHECK_OK(exec("DROP TABLE IF EXISTS staged_rows; DROP TABLE IF EXISTS staged_versions"));
   return remove_blob(kStaged);
 }
@@ -124,12 +125,15 @@ Result<> Database::stage(const raft::SnapshotChunk& chunk) {
   auto part = decode_part(*chunk.bytes);
   if (!part) return fail(Errc::invalid_argument, "a part of a snapshot: " + part.error().message);
   if (chunk.cursor.empty()) {
+    if (LIMPET_FAILPOINT("store.stage.begin")) return fail(Errc::io, "failpoint store.stage.begin");
     CHECK_OK(unstage());
     CHECK_OK(make_staged("rows"));
     CHECK_OK(make_staged("versions"));
   }
   for (const SnapshotRow& row : part->rows) CHECK_OK(stage_row(row, {}));
+  if (LIMPET_FAILPOINT("store.stage.rows")) return fail(Errc::io, "failpoint store.stage.rows");
   if (chunk.last) CHECK_OK(check_staged(*part, chunk.meta.point.index));
+  if (LIMPET_FAILPOINT("store.stage.checked")) return fail(Errc::io, "failpoint store.stage.checked");
   return set_blob(kStaged, encode(raft::Staged{chunk.meta, chunk.next, chunk.last}));
 }
 
@@ -196,6 +200,7 @@ Result<> Database::install(const raft::SnapshotMeta& meta) {
   TRY(const auto ready, staged());
   if (!ready || !ready->complete || ready->meta != meta)
     return fail(Errc::corrupt, path_ + ": the snapshot that was staged is not there");
+  if (LIMPET_FAILPOINT("store.snapshot.swap")) return fail(Errc::io, "failpoint store.snapshot.swap");
   CHECK_OK(
       exec("DROP TABLE rows; DROP TABLE versions; ALTER TABLE staged_rows RENAME TO rows; "
            "ALTER TABLE staged_versions RENAME TO versions"));

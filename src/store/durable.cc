@@ -84,7 +84,8 @@ Result<Durable::Loaded> Durable::load(Database& db, Index& index, Random& random
                     "`limpet reset` removes it");
   }
   if (!group) {
-    group = join.empty() ? Group::begin(random, out.newest.index) : Group::wait(random, join, options.join_member);
+    group = join.empty() ? Group::begin(random, out.newest.index)
+                         : Group::wait(random, join, options.join_member);
     CHECK_OK(db.found(*group));
   }
   TRY(out.start, db.start_of(*group));
@@ -204,6 +205,10 @@ void Durable::propose_some() {
     if (alone_ > 0) --alone_;
     // The lead may have gone and come back while it waited for the disk.
     const auto fits = fits_term(proposal.only_in);
+    if (LIMPET_FAILPOINT("store.propose")) {
+      proposal.done(fail(Errc::unavailable, "failpoint store.propose"));
+      continue;
+    }
     const auto index = fits ? replica_.core().propose(proposal.bytes) : std::unexpected(fits.error());
     if (!index) {
       proposal.done(std::unexpected(index.error()));
@@ -274,6 +279,7 @@ void Durable::written(Written w, const Replica::Done& done) {
   stats_.fsyncs = w.syncs;
   stats_.commit_ms_max = std::max(stats_.commit_ms_max, w.ms);
   if (fatal_) return;
+  if (LIMPET_FAILPOINT("store.written")) return fatal(Error{Errc::io, "failpoint store.written", 0});
   installing_ = false;
   const bool ok = w.outcome.has_value();
   const Errc code = ok ? Errc::io : w.outcome.error().code;
@@ -298,6 +304,7 @@ void Durable::applied() {
     if (LIMPET_FAILPOINT("store.ack.before")) return fatal(Error{Errc::io, "failpoint store.ack.before", 0});
   }
   answer(*batch);
+  if (LIMPET_FAILPOINT("store.ack.after")) return fatal(Error{Errc::io, "failpoint store.ack.after", 0});
   settle_waiting();
   settle_reads();
   pace();

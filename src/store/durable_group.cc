@@ -1,6 +1,7 @@
 // The durable space as a member of a raft group: what its replica asks of it that is not the writing of
 // batches.
 #include "base/assert.h"
+#include "base/failpoint.h"
 #include "base/log.h"
 #include "raft/codec.h"
 #include "store/durable.h"
@@ -24,6 +25,7 @@ Result<> Durable::receive(std::string_view bytes, raft::MemberId from) {
   }
   if (message.term > kMaxTerm) return fail(Errc::corrupt, "a message of a term that no group reaches");
   if (fatal_ || closed_) return stopped();
+  if (LIMPET_FAILPOINT("store.message.receive")) return {};  // lost
   replica_.core().receive(std::move(message));
   replica_.pump();
   pace();  // it may have led alone until now
@@ -38,6 +40,7 @@ void Durable::unreachable(raft::MemberId peer) {
 
 Result<> Durable::reconfigure(const raft::Membership& wanted) {
   if (fatal_ || draining_) return stopped();
+  if (LIMPET_FAILPOINT("store.reconfigure")) return fail(Errc::unavailable, "failpoint store.reconfigure");
   const auto index = replica_.core().reconfigure(wanted);
   replica_.pump();
   pace();
@@ -97,7 +100,8 @@ void Durable::ask_soon() {
 
 void Durable::ask() {
   if (fatal_ || closed_) return;
-  const auto id = replica_.core().read();
+  auto id = replica_.core().read();
+  if (LIMPET_FAILPOINT("store.barrier.ask")) id = fail(Errc::unavailable, "failpoint store.barrier.ask");
   if (!id) {
     for (const Barrier& done : std::exchange(barriers_, {})) done(std::unexpected(id.error()));
     return;
@@ -131,6 +135,7 @@ void Durable::pace() {
 // ---- for the replica ----
 
 void Durable::send(raft::Message message) {
+  if (LIMPET_FAILPOINT("store.message.send")) return;  // lost
   if (on_message_) on_message_(message.to, raft::encode(message));
 }
 
@@ -140,6 +145,7 @@ void Durable::standing(const raft::Standing& standing) {
   if (leads && (!led || standing_.term != standing.term)) leads_since_ms_ = loop_.now_ms();
   standing_ = standing;
   lost_ticks_ = 0;
+  if (LIMPET_FAILPOINT("store.lead.told")) return fatal(Error{Errc::io, "failpoint store.lead.told", 0});
   if (!leads) lost_lead();
   for (const auto& weak : std::vector(on_standing_)) {
     if (const auto f = weak.lock()) (*f)(standing);
@@ -182,8 +188,9 @@ void Durable::complaint(const std::string& what) { log::warning("raft", {{"compl
 void Durable::read_done(const raft::ReadDone& read) {
   if (asking_ != read.id) return;
   asking_.reset();
+  const bool refused = LIMPET_FAILPOINT("store.barrier.confirm");
   for (Barrier& done : std::exchange(asking_for_, {})) {
-    if (read.index == 0) {
+    if (read.index == 0 || refused) {
       done(fail(Errc::unavailable, "no leader confirmed the read; try again"));
     } else {
       confirmed_.emplace(read.index, Confirmed{std::move(done), loop_.now_ms() + kConfirmedMs});
@@ -220,6 +227,7 @@ void Durable::read_entries(const raft::EntriesWanted& wanted) {
       weak_from_this(),
       [wanted](Database& db) -> Result<raft::EntriesRead> {
         raft::EntriesRead out{wanted.peer, wanted.after, 0, {}};
+        if (LIMPET_FAILPOINT("store.log.read")) return fail(Errc::io, "failpoint store.log.read");
         TRY(const raft::Term term, db.log_term(wanted.after));
         if (term == 0) return out;
         TRY(out.entries, db.log_after(wanted.after, wanted.upto, wanted.max_bytes));
@@ -259,6 +267,7 @@ void Durable::read_chunk(const raft::ChunkWanted& wanted) {
       weak_from_this(),
       [cursor](Database& db) -> Result<Read> {
         Read out{{}, cursor};
+        if (LIMPET_FAILPOINT("store.chunk.read")) return fail(Errc::io, "failpoint store.chunk.read");
         TRY(out.part, db.read_part(out.next));
         return out;
       },
@@ -276,6 +285,7 @@ void Durable::read_chunk(const raft::ChunkWanted& wanted) {
 // ---- installing ----
 
 Result<std::shared_ptr<Durable::State>> Durable::read_again(Database& db, size_t cache_bytes) {
+  if (LIMPET_FAILPOINT("store.snapshot.reread")) return fail(Errc::io, "failpoint store.snapshot.reread");
   auto out = std::make_shared<State>();
   out->index = std::make_unique<Index>(cache_bytes);
   CHECK_OK(read_state(db, *out->index, out->loaded));

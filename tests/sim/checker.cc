@@ -31,11 +31,25 @@ void Checker::has_vote(MemberId id, Index commit, const std::map<Index, Membersh
   throw Breach(strf("member %llu leads and has no vote", (ull)id));
 }
 
-void Checker::sends(const Status& leader) {
+void Checker::sends(const Status& leader, const Options& options, const Contents& disk) {
   for (const PeerStatus& peer : leader.peers) {
-    if (peer.next > peer.match) continue;
-    throw Breach(strf("member %llu is to be sent entry %llu, and has acknowledged %llu", (ull)peer.id,
-                      (ull)peer.next, (ull)peer.match));
+    if (peer.next <= peer.match) {
+      throw Breach(strf("member %llu is to be sent entry %llu, and has acknowledged %llu", (ull)peer.id,
+                        (ull)peer.next, (ull)peer.match));
+    }
+    if (peer.state != ProgressState::replicate) continue;  // next says where to ask
+    size_t under_way = 0, largest = options.max_message_bytes;
+    for (Index i = peer.match + 1; i < peer.next; ++i) {
+      const Entry* entry = disk.entry(i);
+      if (!entry) continue;  // not there yet, or not any more
+      under_way += entry->cost();
+      largest = std::max(largest, entry->cost());
+    }
+    if (under_way > options.max_window_messages * largest) {
+      throw Breach(
+          strf("member %llu has acknowledged %llu and was sent %zu bytes after that, more than a window",
+               (ull)peer.id, (ull)peer.match, under_way));
+    }
   }
 }
 

@@ -16,8 +16,9 @@ class Checker {
   // (thesis 4.2.2). `memberships` are those of its log.
   void has_vote(raft::MemberId id, raft::Index commit,
                 const std::map<raft::Index, raft::Membership>& memberships);
-  // A leader sends nothing that was acknowledged to it.
-  void sends(const raft::Status& leader);
+  // A leader sends nothing that was acknowledged to it, and to nobody more than a window of what was not.
+  // `disk` is the leader's own.
+  void sends(const raft::Status& leader, const raft::Options& options, const Contents& disk);
   // Log matching: the same index and term, the same entry and the same one before it. Of what is stable or
   // was sent: a term that was neither may begin again.
   void stored(const raft::Entry& entry, raft::Term previous_term);

@@ -86,7 +86,8 @@ void Member::pump() {
 void Member::trace(const Batch& batch) {
   outside_.trace(id(), to_string(batch));
   note_log(batch);
-  if (raft().standing().role == Role::leader && !batch.messages.empty()) checker_.sends(raft().status());
+  if (raft().standing().role == Role::leader && !batch.messages.empty())
+    checker_.sends(raft().status(), shape_.options, disk_.live());
 }
 
 void Member::complaint(const std::string& what) { throw Breach("a complaint: " + what); }

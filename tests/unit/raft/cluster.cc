@@ -213,7 +213,12 @@ void Cluster::perform(MemberId id, Batch batch) {
     EntriesRead read{wanted.peer, wanted.after, 0, {}};
     if (const auto term = n.live.term(wanted.after); term && n.live.entry(wanted.after + 1)) {
       read.after_term = *term;
-      for (Index i = wanted.after + 1; i <= wanted.upto; ++i) read.entries.push_back(*n.live.entry(i));
+      size_t cost = 0;
+      for (Index i = wanted.after + 1; i <= wanted.upto && (i == wanted.after + 1 || cost < wanted.max_bytes);
+           ++i) {
+        read.entries.push_back(*n.live.entry(i));
+        cost += read.entries.back().cost();
+      }
     }
     n.core->entries_read(std::move(read));
   }

@@ -21,19 +21,25 @@ namespace limpet::store::test {
 class Cluster {
  public:
   explicit Cluster(size_t log_bytes = 4u << 20) {
+    dir_ = std::make_unique<TempDir>();
+    place_ = dir_->path();
     shape.log_bytes = log_bytes;
     shape.history_revisions = 1000;
     shape.tick_ms = 5;
     // The loop waits for nothing in these tests; whoever wants to see it sets it lower.
     shape.unknown_ticks = 100000;
     start(add(""));
-    const size_t first = 0;
-    REQUIRE(until([&] { return leads(first); }));
+    REQUIRE(until([&] { return leads(0); }));
+  }
+  // In a directory that stays, with what is there.
+  Cluster(const Options& of_each, const std::string& dir) : shape(of_each), place_(dir) {
+    add("");
+    start(0);
   }
 
   size_t add(const std::string& join) {
     Options o = shape;
-    o.path = dir_ / strf("%zu.db", members_.size());
+    o.path = place_ + strf("/%zu.db", members_.size());
     o.join_cluster = join;
     members_.push_back({o, nullptr, 0});
     return members_.size() - 1;
@@ -143,7 +149,11 @@ class Cluster {
     REQUIRE(until([&] { return out.has_value(); }));
     return *out;
   }
-  bool until(const std::function<bool()>& done) { return loop_.run_until(done, 60000); }
+  // False when it never was, or a store has stopped without which the test does not go on.
+  bool until(const std::function<bool()>& done) {
+    const auto stopped = [this] { return !goes_on_without && !fatal.empty(); };
+    return loop_.run_until([&] { return stopped() || done(); }, 60000) && !stopped();
+  }
 
   Store& store(size_t n) { return *members_[n].store; }
   const Options& options(size_t n) const { return members_[n].options; }
@@ -164,10 +174,11 @@ class Cluster {
 
   Options shape;  // of those that are added
   std::set<raft::MemberId> cut;
-  std::set<raft::MemberId> deaf;   // what is sent to it is lost
-  std::map<size_t, size_t> sent;   // messages, by the place of their body in raft::Body
+  std::set<raft::MemberId> deaf;  // what is sent to it is lost
+  std::map<size_t, size_t> sent;  // messages, by the place of their body in raft::Body
   size_t sent_bytes = 0;
-  std::vector<std::string> fatal;
+  std::vector<std::string> fatal;  // of the stores that stopped
+  bool goes_on_without = true;
 
  private:
   struct Member {
@@ -175,7 +186,8 @@ class Cluster {
     std::unique_ptr<Store> store;
     raft::MemberId id = 0;
   };
-  TempDir dir_;
+  std::unique_ptr<TempDir> dir_;
+  std::string place_;
   ManualClock clock_;
   loop::Loop loop_;
   std::vector<Member> members_;
