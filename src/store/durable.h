@@ -70,6 +70,9 @@ class Durable final : public Space,
   Result<> transfer(raft::MemberId to) override;
   void barrier(std::function<void(Result<>)> done) override;
 
+  // As Store::read_state; the term is that of the group.
+  void read_state(const std::string& next, std::function<void(Result<StatePart>)> done);
+
   // The older part of what is kept in memory for watches goes: it is in the file.
   void shorten_history();
   void fill_stats(Stats& stats) const;

@@ -5,6 +5,7 @@
 #include <sys/stat.h>
 #include <unistd.h>
 
+#include <algorithm>
 #include <cerrno>
 
 #include "base/atomic_file.h"
@@ -30,6 +31,7 @@ class StoreImpl final : public Store {
         storage_(std::move(storage)),
         durable_(std::move(durable)),
         transient_(loop, boot),
+        boot_(boot),
         last_commit_(last_commit),
         alive_(std::make_shared<char>()) {
     durable_->start();
@@ -70,6 +72,14 @@ class StoreImpl final : public Store {
     storage_->call(
         alive_, [key = "blob/" + name](Database& db) { return db.get_blob(key); },
         [done = std::move(done)](Result<std::optional<std::string>> r) { done(std::move(r)); });
+  }
+
+  void read_state(const std::string& next, std::function<void(Result<StatePart>)> done) override {
+    if (!storage_) return done(fail(Errc::unavailable, "the store is closed"));
+    durable_->read_state(next, [this, done = std::move(done)](Result<StatePart> part) {
+      if (part) part->term = std::max(part->term, static_cast<uint64_t>(boot_));
+      done(std::move(part));
+    });
   }
 
   void backup(const std::string& path, std::function<void(Result<>)> done) override {
@@ -123,6 +133,7 @@ class StoreImpl final : public Store {
   std::unique_ptr<StorageThread> storage_;
   std::shared_ptr<Durable> durable_;
   Transient transient_;
+  int64_t boot_;
   int64_t last_commit_;
   bool backing_up_ = false;
   std::function<void()> on_quiet_;
