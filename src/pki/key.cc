@@ -1,5 +1,6 @@
 #include "pki/key.h"
 
+#include <mbedtls/ecdh.h>
 #include <mbedtls/ecp.h>
 #include <mbedtls/md.h>
 #include <mbedtls/pk.h>
@@ -61,6 +62,10 @@ Result<PublicKey> PublicKey::from_der(std::string_view spki) {
 Result<PublicKey> PublicKey::from_pem(const std::string& pem) {
   TRY(std::string spki, pki::from_pem(pem, "PUBLIC KEY"));
   return from_der(spki);
+}
+
+Result<PublicKey> PublicKey::from_point(std::string_view point) {
+  return from_der(std::string(p256_prefix) + std::string(point));
 }
 
 std::string PublicKey::point() const { return spki_.substr(p256_prefix.size()); }
@@ -142,6 +147,26 @@ Result<std::string> PrivateKey::sign_raw(std::string_view message, Random& rando
   auto raw = der::signature_to_raw(der);
   if (!raw) return fail(Errc::internal, "sign: signature of an unknown shape");
   return *raw;
+}
+
+Result<std::string> PrivateKey::agree(const PublicKey& other, Random& random) const {
+  if (!state_ || !other.state_) return fail(Errc::invalid_argument, "key agreement: no key");
+  struct Ecdh {
+    mbedtls_ecdh_context ctx;
+    Ecdh() { mbedtls_ecdh_init(&ctx); }
+    ~Ecdh() { mbedtls_ecdh_free(&ctx); }
+    Ecdh(const Ecdh&) = delete;
+  } ecdh;
+  std::string secret(32, '\0');
+  size_t size = 0;
+  int rc = mbedtls_ecdh_get_params(&ecdh.ctx, mbedtls_pk_ec(state_->pk), MBEDTLS_ECDH_OURS);
+  if (rc == 0) rc = mbedtls_ecdh_get_params(&ecdh.ctx, mbedtls_pk_ec(other.state_->pk), MBEDTLS_ECDH_THEIRS);
+  if (rc == 0) {
+    rc = mbedtls_ecdh_calc_secret(&ecdh.ctx, &size, reinterpret_cast<unsigned char*>(secret.data()),
+                                  secret.size(), mbed_random, &random);
+  }
+  if (rc != 0 || size != secret.size()) return fail(Errc::internal, "key agreement: " + mbed_error(rc));
+  return secret;
 }
 
 }  // namespace limpet::pki
