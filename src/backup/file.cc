@@ -160,8 +160,7 @@ Result<BackupInput> BackupInput::open(const std::string& path) {
   return out;
 }
 
-Result<> BackupInput::read(const pki::SealKey& key,
-                           const std::function<Result<>(std::string_view)>& plain) {
+Result<> BackupInput::read(const pki::SealKey& key, const std::function<Result<>(std::string_view)>& plain) {
   TRY(auto opener, pki::StreamOpener::make(key));
   const auto about = [&](Error error) { return std::unexpected(std::move(error).with(path_)); };
   std::string sealed(pki::stream_chunk, '\0'), opened;

@@ -111,8 +111,9 @@ Result<size_t> head_size(std::string_view start) {
   const auto byte = [&](size_t at) { return static_cast<uint8_t>(start[at]); };
   if (byte(magic.size()) != version) {
     if (byte(magic.size()) == 0) return altered("a version of 0");
-    return fail(Errc::unsupported, strf("it has format %d, this limpet knows %d: it was made by a newer limpet",
-                                        byte(magic.size()), version));
+    return fail(Errc::unsupported,
+                strf("it has format %d, this limpet knows %d: it was made by a newer limpet",
+                     byte(magic.size()), version));
   }
   const size_t size = head_start + (size_t{byte(head_start - 2)} << 8 | byte(head_start - 1));
   if (size > max_head) return altered("its length");

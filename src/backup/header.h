@@ -31,7 +31,7 @@ namespace limpet::backup {
 
 constexpr size_t head_start = 14 + 1 + 2;  // up to the length
 constexpr size_t max_head = 1024;
-constexpr size_t least_passphrase = 8;      // bytes
+constexpr size_t least_passphrase = 8;  // bytes
 constexpr size_t most_passphrase = 4096;
 constexpr uint32_t most_iterations = 10'000'000;  // that a reader does for a file
 

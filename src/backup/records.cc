@@ -33,7 +33,9 @@ size_t limit_of(uint8_t type) {
 }
 
 std::string bytes_of_hex(std::string_view text) {
-  const auto digit = [](char c) { return c >= '0' && c <= '9' ? c - '0' : c >= 'a' && c <= 'f' ? c - 'a' + 10 : -1; };
+  const auto digit = [](char c) {
+    return c >= '0' && c <= '9' ? c - '0' : c >= 'a' && c <= 'f' ? c - 'a' + 10 : -1;
+  };
   std::string out;
   for (size_t i = 0; i + 1 < text.size(); i += 2) {
     const int high = digit(text[i]), low = digit(text[i + 1]);
@@ -71,9 +73,10 @@ Result<Manifest> parse_manifest(std::string_view text) {
   if (!parsed) return corrupt("its manifest: " + parsed.error().message);
   const json::Ref v = parsed->ref();
   if (const int64_t format = v["format"].integer(); format > manifest_format) {
-    return fail(Errc::unsupported, strf("its manifest has format %lld, this limpet knows %lld: it was made by a "
-                                        "newer limpet",
-                                        static_cast<long long>(format), static_cast<long long>(manifest_format)));
+    return fail(Errc::unsupported,
+                strf("its manifest has format %lld, this limpet knows %lld: it was made by a "
+                     "newer limpet",
+                     static_cast<long long>(format), static_cast<long long>(manifest_format)));
   }
   Manifest m;
   m.cluster = bytes_of_hex(v["cluster"].str());
@@ -89,7 +92,8 @@ Result<Manifest> parse_manifest(std::string_view text) {
     m.files.push_back({std::string(file["name"].str()), file["bytes"].integer(-1)});
     if (!good_name(m.files.back().name) || m.files.back().bytes < 0) return corrupt("its manifest's files");
   }
-  const bool numbers = m.time >= 0 && m.revision >= 0 && m.term >= 0 && m.store_schema >= 0 && m.state_bytes >= 0;
+  const bool numbers =
+      m.time >= 0 && m.revision >= 0 && m.term >= 0 && m.store_schema >= 0 && m.state_bytes >= 0;
   if (v["format"].integer() != manifest_format || m.cluster.size() != cluster_bytes || !numbers ||
       m.files.size() > max_files)
     return corrupt("its manifest");

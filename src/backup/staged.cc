@@ -74,8 +74,9 @@ Result<> Staged::put(std::string_view name, std::string_view bytes) {
   if (exists(there)) {
     const auto have = read_file(there, max_identity);
     if (!have || *have != bytes) {
-      return fail(Errc::already_exists, there + " is there, and is not the one of the backup: this device has "
-                                                "an identity of its own");
+      return fail(Errc::already_exists, there +
+                                            " is there, and is not the one of the backup: this device has "
+                                            "an identity of its own");
     }
   }
   return write_file_atomic(directory_of(places_) + "/pki/" + std::string(name), bytes, 0600,

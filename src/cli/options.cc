@@ -71,7 +71,7 @@ class Parser {
   void find_name() {
     for (const std::string& word : words_) {
       if (word == "--") return;
-      if (guess_ == "image") guess_ += " " + word;
+      if (guess_ == "image" || find_command(guess_ + " " + word)) guess_ += " " + word;
       if (guess_.empty() && word[0] != '-' && (word == "image" || find_command(word))) guess_ = word;
     }
   }
@@ -145,7 +145,7 @@ class Parser {
     }
     size_t used = 1;
     std::string name = words[0];
-    if (name == "image" && words.size() > 1) {
+    if (words.size() > 1 && (name == "image" || find_command(name + " " + words[1]))) {
       name += " " + words[1];
       used = 2;
     }

@@ -10,6 +10,7 @@ Parts make_parts(Device& device) {
   parts.push_back(make_events_part(device));       // saves what the API and the node said to the last
   parts.push_back(make_api_part(device));
   parts.push_back(make_local_part(device));  // what the limpet command asks for; later parts add to it
+  parts.push_back(make_backup_part(device));
   parts.push_back(make_scheduler_part(device));
   parts.push_back(make_controllers_part(device));
   parts.push_back(make_images_part(device));

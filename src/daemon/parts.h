@@ -11,6 +11,7 @@ std::unique_ptr<Part> make_identity_part(Device& device);
 std::unique_ptr<Part> make_events_part(Device& device);
 std::unique_ptr<Part> make_api_part(Device& device);
 std::unique_ptr<Part> make_local_part(Device& device);
+std::unique_ptr<Part> make_backup_part(Device& device);
 std::unique_ptr<Part> make_scheduler_part(Device& device);
 std::unique_ptr<Part> make_controllers_part(Device& device);
 std::unique_ptr<Part> make_images_part(Device& device);

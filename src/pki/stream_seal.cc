@@ -15,7 +15,8 @@ constexpr size_t nonce_size = 12;
 constexpr size_t sealed_chunk = stream_chunk + stream_tag;
 using Nonce = std::array<unsigned char, nonce_size>;
 
-// What both directions have: the cipher, the number of the next chunk, and bytes that make no whole chunk yet.
+// What both directions have: the cipher, the number of the next chunk, and bytes that make no whole chunk
+// yet.
 struct Half {
   mbedtls_gcm_context gcm;
   uint64_t number = 0;
@@ -59,9 +60,8 @@ Result<> seal_chunk(Half& half, bool last, std::string& out) {
   const Nonce nonce = half.nonce(last);
   const size_t size = half.kept.size();
   unsigned char* to = end_of(out, size + stream_tag);
-  const int rc =
-      mbedtls_gcm_crypt_and_tag(&half.gcm, MBEDTLS_GCM_ENCRYPT, size, nonce.data(), nonce.size(), nullptr, 0,
-                                bytes_of(half.kept), to, stream_tag, to + size);
+  const int rc = mbedtls_gcm_crypt_and_tag(&half.gcm, MBEDTLS_GCM_ENCRYPT, size, nonce.data(), nonce.size(),
+                                           nullptr, 0, bytes_of(half.kept), to, stream_tag, to + size);
   if (rc != 0) return fail(Errc::internal, "seal: " + mbed_error(rc));
   half.kept.clear();
   half.number++;

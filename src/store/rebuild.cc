@@ -113,8 +113,8 @@ Result<Rebuild::Made> Rebuild::raise() {
   TRY(std::string bytes, encode_entry(txn, std::max(options_.time, newest.time)));
 
   Batch batch;
-  batch.entries.push_back({meta_.point.index + 1, meta_.point.term, raft::EntryKind::normal,
-                           share(std::move(bytes))});
+  batch.entries.push_back(
+      {meta_.point.index + 1, meta_.point.term, raft::EntryKind::normal, share(std::move(bytes))});
   CHECK_OK(evaluate(batch, index, made.revision - 1));
   Transaction t;
   t.apply = batch.entries;

@@ -1,6 +1,7 @@
 // A new database made of a state that was read in pieces (Store::read_state): the way back from a backup.
 //
-//   TRY(auto rebuild, Rebuild::begin(path, options)); rebuild->add(piece)...; TRY(auto made, rebuild->finish());
+//   TRY(auto rebuild, Rebuild::begin(path, options)); rebuild->add(piece)...; TRY(auto made,
+//   rebuild->finish());
 //
 // The file is that of a group of one, whose member is new: who voted before cannot be taken for it. Clients
 // of before must not go on where they were, for what they saw last may never have come into the backup: the

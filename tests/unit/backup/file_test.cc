@@ -71,7 +71,8 @@ TEST_CASE("what is written is read again, of every size about the chunks") {
   }
 }
 
-TEST_CASE("a small file that was cut or altered anywhere is an error, and gives nothing that is not genuine") {
+TEST_CASE(
+    "a small file that was cut or altered anywhere is an error, and gives nothing that is not genuine") {
   TempDir dir;
   REQUIRE(write(dir / "a", "what is in it"));
   const std::string whole = bytes(dir / "a");
@@ -103,8 +104,16 @@ TEST_CASE("chunks that are missing, doubled or in another place do not open") {
     return dir.put("b", out);
   };
   CHECK(*read(with({0, 1, 2, 3})) == plain);
-  for (const auto& order : std::vector<std::vector<size_t>>{
-           {}, {0}, {0, 1, 2}, {1, 2, 3}, {0, 2, 3}, {0, 1, 3}, {1, 0, 2, 3}, {0, 1, 1, 2, 3}, {0, 1, 2, 3, 3}, {3}}) {
+  for (const auto& order : std::vector<std::vector<size_t>>{{},
+                                                            {0},
+                                                            {0, 1, 2},
+                                                            {1, 2, 3},
+                                                            {0, 2, 3},
+                                                            {0, 1, 3},
+                                                            {1, 0, 2, 3},
+                                                            {0, 1, 1, 2, 3},
+                                                            {0, 1, 2, 3, 3},
+                                                            {3}}) {
     CHECK_FALSE(read(with(order)));
   }
   // At a chunk's border: the rest is gone, and what is left is whole chunks.
@@ -124,8 +133,8 @@ TEST_CASE("a file is not replaced unless that is wanted, and failures leave noth
   const std::string path = dir.put("a", "somebody's");
   CHECK(write(path, "x").error().code == Errc::already_exists);
   CHECK(bytes(path) == "somebody's");
-  for (const char* failpoint : {"backup.file.write=error@1", "backup.file.write=error@2", "backup.file.write=error@3",
-                                "backup.file.rename=error"}) {
+  for (const char* failpoint : {"backup.file.write=error@1", "backup.file.write=error@2",
+                                "backup.file.write=error@3", "backup.file.rename=error"}) {
     failpoint::arm(failpoint);
     CHECK_FALSE_MESSAGE(write(path, "x", true).has_value(), failpoint);
     failpoint::arm("");
@@ -155,7 +164,8 @@ TEST_CASE("what was left half-written goes, what is being written stays") {
   dir.put(".ab.tmp-abcdef", "another's");
   dir.put(".a.tmp-abcde", "another's");
   REQUIRE(write(dir / "a", "x"));
-  CHECK(list_directory(dir.path) == std::vector<std::string>{".a.tmp-abcde", ".a.tmp-bbbbbb", ".ab.tmp-abcdef", "a"});
+  CHECK(list_directory(dir.path) ==
+        std::vector<std::string>{".a.tmp-abcde", ".a.tmp-bbbbbb", ".ab.tmp-abcdef", "a"});
 }
 
 TEST_CASE("there must be room") {

@@ -61,8 +61,8 @@ TEST_CASE("what cannot be a head is not made") {
 
 TEST_CASE("a head that was cut anywhere is an error, as is one with more behind it") {
   Keys k;
-  for (const Head& head : {*make_head(label(), passphrase, few, k.random),
-                           *make_head(label(), *k.own.public_key(), k.random)}) {
+  for (const Head& head :
+       {*make_head(label(), passphrase, few, k.random), *make_head(label(), *k.own.public_key(), k.random)}) {
     CHECK(*head_size(head.bytes) == head.bytes.size());
     CHECK(*head_size(std::string_view(head.bytes).substr(0, head_start)) == head.bytes.size());
     for (size_t n = 0; n < head.bytes.size(); n++) {
@@ -77,8 +77,8 @@ TEST_CASE("a head that was cut anywhere is an error, as is one with more behind 
 
 TEST_CASE("a bit of the head that is another gives no key, and says why") {
   Keys k;
-  for (const Head& head : {*make_head(label(), passphrase, few, k.random),
-                           *make_head(label(), *k.own.public_key(), k.random)}) {
+  for (const Head& head :
+       {*make_head(label(), passphrase, few, k.random), *make_head(label(), *k.own.public_key(), k.random)}) {
     for (size_t bit = 0; bit < head.bytes.size() * 8; bit++) {
       std::string bent = head.bytes;
       bent[bit / 8] = static_cast<char>(bent[bit / 8] ^ (1 << bit % 8));
@@ -87,8 +87,8 @@ TEST_CASE("a bit of the head that is another gives no key, and says why") {
         CHECK((read.error().code == Errc::corrupt || read.error().code == Errc::unsupported));
         continue;
       }
-      const auto key = read->kind == Kind::passphrase ? open_head(*read, passphrase)
-                                                      : open_head(*read, k.own, k.random);
+      const auto key =
+          read->kind == Kind::passphrase ? open_head(*read, passphrase) : open_head(*read, k.own, k.random);
       REQUIRE_FALSE_MESSAGE(key.has_value(), "bit ", bit);
       CHECK((key.error().code == Errc::unauthenticated || key.error().code == Errc::permission_denied));
     }
