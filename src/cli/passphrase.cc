@@ -44,10 +44,10 @@ Outcome<std::string> read_line() {
 }
 
 Outcome<std::string> ask(Context& context, const std::string& prompt) {
-  (void)context.output.err(prompt);
   RawTerminal terminal;
   if (const auto raw = RawTerminal::enter(STDIN_FILENO); !raw)
     return failed(exit_failed, raw.error().message);
+  (void)context.output.err(prompt);  // what is typed from here on is not shown
   auto line = read_line();
   RawTerminal::leave();
   (void)context.output.err("\n");

@@ -182,7 +182,7 @@ const Command command_table[] = {
      "  limpet backup keygen office.key\n", 1, 1, false},
     {"restore", "FILE", "make the state of a backup the one of this device",
      "dataDir must hold no store, and limpetd must not run. All of FILE is checked\n"
-     "before anything counts. Afterwards this device is the only server of the cluster;\n"
+     "before anything counts. Afterwards this device is the cluster's only server:\n"
      "those of before must not run any more, unless --new-cluster-id is given.\n",
      "  limpet restore /mnt/usb/site.backup\n"
      "  limpet restore site.backup --key office.key --new-cluster-id\n",

@@ -58,20 +58,20 @@ void BackupSchedule::due() {
   const bool leads = device_.store->consensus().status().standing.role == raft::Role::leader;
   if (!leads || busy_()) return wait(std::min(retry_ms, device_.config.backup.every_ms));
   job_ = std::make_shared<Job>();
-  job_->config = device_.config.backup;
+  job_->config = device_.config;
   job_->cluster = device_.store->consensus().cluster();
   on_pool(look, [this] { looked(); });
 }
 
 Result<> BackupSchedule::look(Job& job) {
-  const std::string& directory = job.config.directory;
+  const std::string& directory = job.config.backup.directory;
   if (!is_directory(directory))
     return fail(Errc::not_found, directory + " is not there: is its medium mounted?");
-  auto pem = read_file(job.config.recipient_file, max_key_file);
+  auto pem = read_file(job.config.backup.recipient_file, max_key_file);
   if (!pem) return std::unexpected(std::move(pem).error().with("the recipient"));
   auto key = pki::PublicKey::from_pem(*pem);
   if (!key)
-    return std::unexpected(std::move(key).error().with("the recipient, " + job.config.recipient_file));
+    return std::unexpected(std::move(key).error().with("the recipient, " + job.config.backup.recipient_file));
   job.recipient = std::move(*key);
   const auto found = backup::find_scheduled(directory, job.cluster);
   if (!found.empty()) job.newest = found.front();
@@ -81,7 +81,7 @@ Result<> BackupSchedule::look(Job& job) {
 void BackupSchedule::looked() {
   last_ = job_->newest;
   const int64_t age_ms = last_ ? (device_.clock.wall().seconds - last_->label.time) * 1000 : 0;
-  const bool young = last_ && age_ms >= 0 && age_ms < job_->config.every_ms;
+  const bool young = last_ && age_ms >= 0 && age_ms < job_->config.backup.every_ms;
   const bool unchanged = last_ && last_->label.revision == device_.store->durable().revision();
   if (young || unchanged) {
     done();
@@ -103,7 +103,7 @@ void BackupSchedule::write(std::string text) {
   if (text.empty()) {
     return on_pool(finish, [this] {
       last_ = job_->made;
-      log::info("backup written", {{"file", job_->config.directory + "/" + last_->name},
+      log::info("backup written", {{"file", job_->config.backup.directory + "/" + last_->name},
                                    {"revision", last_->label.revision},
                                    {"bytes", static_cast<int64_t>(last_->bytes)}});
       done();
@@ -119,19 +119,21 @@ void BackupSchedule::write(std::string text) {
 }
 
 Result<> BackupSchedule::create(Job& job, const backup::Manifest& manifest) {
-  CHECK_OK(backup::check_room(job.config.directory, backup::estimate(manifest)));
+  CHECK_OK(backup::check_room(job.config.backup.directory, backup::estimate(manifest)));
   SystemRandom random;
   job.made.label = {manifest.cluster, manifest.time, manifest.revision, true};
   job.made.name = backup::file_name(job.made.label);
   TRY(const backup::Head head, backup::make_head(job.made.label, *job.recipient, random));
-  TRY(auto writer, backup::BackupWriter::create(job.config.directory + "/" + job.made.name, true, head));
+  TRY(auto writer,
+      backup::BackupWriter::create(job.config.backup.directory + "/" + job.made.name, true, head));
   job.writer.emplace(std::move(writer));
   return {};
 }
 
 Result<> BackupSchedule::finish(Job& job) {
   TRY(job.made.bytes, job.writer->finish());
-  const auto gone = backup::retain(job.config.directory, job.cluster, static_cast<size_t>(job.config.keep));
+  const auto gone =
+      backup::retain(job.config.backup.directory, job.cluster, static_cast<size_t>(job.config.backup.keep));
   if (!gone) return std::unexpected(gone.error());
   return {};
 }

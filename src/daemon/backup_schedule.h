@@ -39,7 +39,7 @@ class BackupSchedule {
  private:
   // What the pool works on while the loop waits for it.
   struct Job {
-    Config::Backup config;
+    Config config;
     std::string cluster;
     std::optional<pki::PublicKey> recipient;
     std::optional<backup::Found> newest;

@@ -16,6 +16,7 @@ import time
 sys.path.insert(0, os.environ["LIMPET_SOURCE"] + "/tests/lib")
 from case import Failure, case, eventually, expect, expect_equal, expect_match, run, skip
 from limpet import Device, config_map
+from terminal import Terminal
 
 MAPS = "/api/v1/namespaces/default/configmaps"
 GAP = 1_000_000_000
@@ -210,6 +211,34 @@ def for_a_recipient():
     expect_match(r"bytes free, the backup needs about \d+", " ".join(said[2].split()))
     expect_equal(old.run(f"ls -A {small}")[1], "")
     old.run(f"umount {small}")
+
+
+@case
+def asked_at_a_terminal():
+    target = old.home + "/typed.backup"
+
+    def ask(words, *answers):
+        """Exit status, and what the terminal showed."""
+        terminal = Terminal(old.command(f"limpet --config {old.config_file} {words}"), old.environment())
+        try:
+            for prompt, answer in answers:
+                terminal.wait_for(prompt)
+                terminal.type(answer)
+            return terminal.end(), terminal.text
+        finally:
+            terminal.close()
+
+    code, shown = ask(f"backup {target}", ("Passphrase", "four words at sea\r"), ("Once more", "four words at see\r"))
+    expect_equal(code, 1)
+    expect_match("not the same", shown)
+    expect_equal(ask(f"backup {target}", ("Passphrase", "short\r"))[0], 2)
+    expect_equal(ask(f"backup {target}", ("Passphrase", "\x03"))[0], 1)
+    expect(not os.path.exists(target), "nothing was made")
+    code, shown = ask(f"backup {target}", ("Passphrase", "four words at see\x7fa\r"), ("Once more", "x\x15four words at sea\r"))
+    expect_equal(code, 0, shown)
+    expect("words" not in shown, "the passphrase is not shown")
+    code, shown = ask(f"restore {target} --data-dir {new.home}/typed", ("Passphrase", "four words at sea\r"))
+    expect_equal(code, 0, shown)
 
 
 @case

@@ -129,7 +129,7 @@ TEST_CASE("problems name line, column and what would be right") {
       {"backup: {directory: /mnt/usb}\n",
        "1:21: backup.directory needs backup.recipientFile: scheduled backups are sealed for a recipient\n"},
       {"backup: {directory: /mnt/usb, recipientFile: /k.pub, every: 0s}\n",
-       "1:61: backup.every must be 1s to 8784h\n"},
+       "1:61: backup.every must be 1000ms to 31622400000ms\n"},
       {"registries: {mirrors: {docker.io: [ftp://a]}}\n",
        "1:36: registries.mirrors[docker.io][0] must be a URL such as http://proxy.example:3128\n"},
       {"- a\n", "1:1: the file must hold a mapping of keys, not a list\n"},
