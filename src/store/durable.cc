@@ -84,7 +84,8 @@ Result<Durable::Loaded> Durable::load(Database& db, Index& index, Random& random
                     "`limpet reset` removes it");
   }
   if (!group) {
-    group = join.empty() ? Group::begin(random, out.newest.index) : Group::wait(random, join, options.join_member);
+    group = join.empty() ? Group::begin(random, out.newest.index)
+                         : Group::wait(random, join, options.join_member);
     CHECK_OK(db.found(*group));
   }
   TRY(out.start, db.start_of(*group));
