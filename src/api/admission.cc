@@ -1,5 +1,6 @@
 #include "api/admission.h"
 
+#include "api/node_restriction.h"
 #include "api/object.h"
 
 namespace limpet::api {
@@ -25,7 +26,7 @@ void namespace_needs(const Admission& a, json::Ref, std::vector<std::string>& ke
   }
 }
 
-Outcome<> namespace_lifecycle(const Admission& a, json::Ref object, const Lookups& lookups) {
+Outcome<> namespace_lifecycle(const Admission& a, json::Ref object, json::Cursor, const Lookups& lookups) {
   if (!a.create || !a.resource.namespaced() || a.resource.storage() == schema::Storage::none) return {};
   const store::Item* ns = lookups.find(namespace_key(a.ns));
   if (!ns) {
@@ -59,7 +60,7 @@ void account_needs(const Admission& a, json::Ref object, std::vector<std::string
   }
 }
 
-Outcome<> service_account(const Admission& a, json::Ref object, const Lookups& lookups) {
+Outcome<> service_account(const Admission& a, json::Ref object, json::Cursor, const Lookups& lookups) {
   if (!a.create || !core_kind(a, "pods") || mirror_pod(object)) return {};
   std::string name = account_of(object);
   const store::Item* account = lookups.find("serviceaccounts/" + std::string(a.ns) + "/" + name);
@@ -82,7 +83,7 @@ Outcome<> service_account(const Admission& a, json::Ref object, const Lookups& l
 
 // ---- Priority
 
-Outcome<> priority(const Admission& a, json::Ref object, const Lookups&) {
+Outcome<> priority(const Admission& a, json::Ref object, json::Cursor, const Lookups&) {
   if (!a.create || !core_kind(a, "pods")) return {};
   json::Ref spec = object.ensure_object("spec");
   std::string name(spec["priorityClassName"].str());
@@ -117,7 +118,7 @@ bool tolerates(json::Ref tolerations, std::string_view key) {
   return false;
 }
 
-Outcome<> default_tolerations(const Admission& a, json::Ref object, const Lookups&) {
+Outcome<> default_tolerations(const Admission& a, json::Ref object, json::Cursor, const Lookups&) {
   if (!core_kind(a, "pods")) return {};
   json::Ref spec = object.ensure_object("spec");
   for (std::string_view key : {"node.kubernetes.io/not-ready", "node.kubernetes.io/unreachable"}) {
@@ -134,11 +135,12 @@ Outcome<> default_tolerations(const Admission& a, json::Ref object, const Lookup
 struct Plugin {
   const char* name;
   void (*needs)(const Admission&, json::Ref, std::vector<std::string>&);
-  Outcome<> (*admit)(const Admission&, json::Ref, const Lookups&);
+  Outcome<> (*admit)(const Admission&, json::Ref, json::Cursor old, const Lookups&);
 };
 
 constexpr Plugin kPlugins[] = {
     {"NamespaceLifecycle", namespace_needs, namespace_lifecycle},
+    {"NodeRestriction", node_restriction_needs, node_restriction},
     {"ServiceAccount", account_needs, service_account},
     {"Priority", nullptr, priority},
     {"DefaultTolerationSeconds", nullptr, default_tolerations},
@@ -159,9 +161,9 @@ std::vector<std::string> admission_needs(const Admission& a, json::Ref object) {
   return keys;
 }
 
-Outcome<> admit(const Admission& a, json::Ref object, json::Cursor, const Lookups& lookups) {
+Outcome<> admit(const Admission& a, json::Ref object, json::Cursor old, const Lookups& lookups) {
   for (const Plugin& p : kPlugins) {
-    if (Outcome<> o = p.admit(a, object, lookups); !o) return o;
+    if (Outcome<> o = p.admit(a, object, old, lookups); !o) return o;
   }
   return {};
 }

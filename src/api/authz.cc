@@ -1,5 +1,7 @@
 #include "api/authz.h"
 
+#include "api/node_authz.h"
+
 namespace limpet::api {
 namespace {
 
@@ -32,28 +34,34 @@ bool hidden_from_readers(const RequestInfo& i) {
          i.subresource == "proxy";
 }
 
+Decision yes_if(bool so) { return {so ? Decision::Is::allowed : Decision::Is::denied}; }
+
 }  // namespace
 
-bool authorized(const User& user, const RequestInfo& info) {
-  if (!info.is_resource && health_path(info.path)) return true;
-  if (user.anonymous()) return false;
-  if (user.in(kMastersGroup)) return true;
+Decision authorize(const User& user, const RequestInfo& info, const NodeGraph& graph) {
+  if (!info.is_resource && health_path(info.path)) return yes_if(true);
+  if (user.anonymous()) return yes_if(false);
+  if (user.in(kMastersGroup)) return yes_if(true);
+  if (user.in(kBootstrappersGroup))
+    return yes_if(!info.is_resource && info.verb == "post" && info.path == kJoinPath);
   bool read = info.verb == "get" || info.verb == "head";
-  if (!info.is_resource) {
-    if (read && discovery_path(info.path)) return true;
-    return read && info.path == "/metrics" && user.in(kReadersGroup);
+  if (!info.is_resource && read && discovery_path(info.path)) return yes_if(true);
+  if (info.is_resource && self_review(info)) return yes_if(true);
+  if (user.in(kReadersGroup)) {
+    if (!info.is_resource) return yes_if(read && info.path == "/metrics");
+    return yes_if(info.read_only() && !hidden_from_readers(info));
   }
-  if (self_review(info)) return true;
-  return user.in(kReadersGroup) && info.read_only() && !hidden_from_readers(info);
+  if (std::optional<std::string> node = node_of(user)) return authorize_node(user.name, *node, info, graph);
+  return yes_if(false);
 }
 
-std::string denial(const User& user, const RequestInfo& info) {
+std::string denial(const User& user, const RequestInfo& info, std::string_view reason) {
   std::string resource = info.resource;
   if (!info.subresource.empty()) resource += "/" + info.subresource;
   std::string out = "User \"" + user.name + "\" cannot " + info.verb + " resource \"" + resource +
                     "\" in API group \"" + info.group + "\"";
-  if (info.ns.empty()) return out + " at the cluster scope";
-  return out + " in the namespace \"" + info.ns + "\"";
+  out += info.ns.empty() ? std::string(" at the cluster scope") : " in the namespace \"" + info.ns + "\"";
+  return reason.empty() ? out : out.append(": ").append(reason);
 }
 
 }  // namespace limpet::api

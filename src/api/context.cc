@@ -3,6 +3,8 @@
 #include <algorithm>
 #include <utility>
 
+#include "api/lease_space.h"
+
 namespace limpet::api {
 namespace {
 
@@ -34,6 +36,19 @@ bool rests_on_state(int code) {
 }
 
 }  // namespace
+
+Core::Core(loop::Loop& l, Clock& c, Random& r, store::Store& s, Options o)
+    : loop(l),
+      clock(c),
+      random(r),
+      store(s),
+      options(std::move(o)),
+      leases(std::make_shared<LeaseSpace>(l, c, r, s)) {}
+
+store::Space& Core::space(const schema::Resource& r) {
+  if (r.storage() != schema::Storage::transient) return store.durable();
+  return LeaseSpace::holds(r) ? *leases : store.transient();
+}
 
 void Core::commit(store::Space& to, uint64_t term, store::Txn txn,
                   std::function<void(Result<store::Committed>)> done) {

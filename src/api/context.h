@@ -31,6 +31,9 @@
 
 namespace limpet::api {
 
+class LeaseSpace;
+class NodeGraphFeed;
+
 // Something that lives beyond the callback that made it: a list being streamed, a watch, a log, a terminal.
 // Kept by Core until it says finish(); stop() ends it from outside.
 class Session : public std::enable_shared_from_this<Session> {
@@ -44,8 +47,7 @@ class Call;
 
 // Held by ApiServer and by everything under way, since store replies may come after the server is gone.
 struct Core : std::enable_shared_from_this<Core> {
-  Core(loop::Loop& l, Clock& c, Random& r, store::Store& s, Options o)
-      : loop(l), clock(c), random(r), store(s), options(std::move(o)) {}
+  Core(loop::Loop& l, Clock& c, Random& r, store::Store& s, Options o);
 
   loop::Loop& loop;
   Clock& clock;
@@ -56,9 +58,11 @@ struct Core : std::enable_shared_from_this<Core> {
   std::list<Call*> timed;            // calls with a time limit, oldest first
   NodeAccess* nodes = nullptr;       // null: no device to ask (answers 503)
   ClusterAccess* cluster = nullptr;  // null: a device that is a cluster of its own
-  uint64_t settled_term = 0;         // leading in it, with all of earlier terms in the state here
-  uint64_t work_term = 0;            // of the background work: its writes happen in this term or not at all
-  bool ready = false;                // built-in namespaces exist
+  NodeGraphFeed* node_graph = nullptr;
+  std::shared_ptr<LeaseSpace> leases;
+  uint64_t settled_term = 0;  // leading in it, with all of earlier terms in the state here
+  uint64_t work_term = 0;     // of the background work: its writes happen in this term or not at all
+  bool ready = false;         // built-in namespaces exist
   bool stopping = false;
   std::unordered_map<Session*, std::shared_ptr<Session>> sessions;
 
@@ -69,9 +73,8 @@ struct Core : std::enable_shared_from_this<Core> {
   // The session may be destroyed when the current callback is over, not before.
   void finish(Session* s);
 
-  store::Space& space(const schema::Resource& r) {
-    return r.storage() == schema::Storage::transient ? store.transient() : store.durable();
-  }
+  // Where the objects of a kind are read and written.
+  store::Space& space(const schema::Resource& r);
 
   // The state here is the only one there is.
   bool single() const { return !cluster || cluster->alone(); }
@@ -98,6 +101,7 @@ class Call : public std::enable_shared_from_this<Call> {
   const schema::Resource* resource = nullptr;
   bool long_running = false;  // watches, logs, sessions: not in the in-flight count nor timed out
   bool counted_in_flight = false;
+  bool unsure = false;  // whether the user may: to be asked again before anything is done
   int64_t started_ms = 0;
   std::optional<std::list<Call*>::iterator> timed;  // place in Core::timed
   uint64_t term = 0;    // in which this server decides as the leader; 0: it does not, or is no cluster's

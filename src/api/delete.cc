@@ -1,6 +1,7 @@
 #include "api/body.h"
 #include "api/deletion.h"
 #include "api/encoder.h"
+#include "api/node_restriction.h"
 #include "api/object.h"
 #include "api/strategy.h"
 #include "api/verbs.h"
@@ -31,6 +32,10 @@ struct Deleter : std::enable_shared_from_this<Deleter> {
   }
 
   void act(const store::Item& item) {
+    if (options.allowed) {
+      if (Outcome<> o = options.allowed(json::Cursor(*item.value)); !o)
+        return done(std::unexpected(o.error()));
+    }
     Outcome<Removal> plan = plan_removal(r, *item.value, item.mod_revision, options, core.clock.wall());
     if (!plan) return done(std::unexpected(plan.error()));
     Deletion d;
@@ -88,6 +93,7 @@ void delete_object(CallPtr call) {
   if (call->dry_run()) options->dry_run = true;
   bool foreground = options->propagation == "Foreground";
   const schema::Resource& r = *call->resource;
+  options->allowed = [call](json::Cursor o) { return restrict_deletion(*call, *call->resource, o); };
   run_delete(call->core, r, object_key(r, call->ns(), call->info.name), std::move(*options), call->term,
              [call, foreground](Outcome<Deletion> d) {
                if (!d) return call->fail(d.error());

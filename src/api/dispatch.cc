@@ -2,6 +2,7 @@
 
 #include <charconv>
 
+#include "api/authorisation.h"
 #include "api/background.h"
 #include "api/forward.h"
 #include "api/fresh.h"
@@ -31,14 +32,20 @@ void look_again(const CallPtr& call) {
   });
 }
 
-void serve(const CallPtr& call, Filter authorisation) {
-  if (!authorisation(call)) return;
+// Authorised; whether it proved who it is may still be open.
+void serve_proved(const CallPtr& call) {
   if (call->user.bound.empty()) return route(call);
   are_there(call->core.store.durable(), call->user.bound, [call](bool there) {
     if (there) return route(call);
     // The state of a leader is the newest, or its answer is not believed (Call::unconfirmed).
     only_state(*call) || call->newest || call->term ? refuse(call) : look_again(call);
   });
+}
+
+void serve(const CallPtr& call, Filter authorisation) {
+  if (!authorisation(call)) return;
+  if (!call->unsure) return serve_proved(call);
+  confirm_authorisation(call, serve_proved);
 }
 
 // A read that takes what is here takes the proof of its user so, too; nothing else does.

@@ -1,6 +1,7 @@
 // POST pods/NAME/eviction: a graceful deletion that disruption budgets may refuse (none are served yet).
 #include "api/body.h"
 #include "api/deletion.h"
+#include "api/node_restriction.h"
 #include "api/object.h"
 #include "api/subresources.h"
 
@@ -19,6 +20,7 @@ void evict_pod(CallPtr call) {
   if (!options) return call->fail(options.error());
   if (call->dry_run()) options->dry_run = true;
   const schema::Resource& r = *call->resource;
+  options->allowed = [call](json::Cursor o) { return restrict_deletion(*call, *call->resource, o); };
   run_delete(call->core, r, object_key(r, call->ns(), call->info.name), std::move(*options), call->term,
              [call](Outcome<Deletion> d) {
                if (!d) return call->fail(d.error());

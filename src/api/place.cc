@@ -3,6 +3,8 @@
 #include <algorithm>
 #include <iterator>
 
+#include "api/node_authz.h"
+
 namespace limpet::api {
 namespace {
 
@@ -17,6 +19,7 @@ bool mutating(const RequestInfo& i) {
 }
 
 Place place_of(const RequestInfo& i) {
+  if (i.path == kHeartbeatPath) return Place::leader_memory;
   if (!i.is_resource || i.malformed) return Place::here;
   const schema::Resource* r = schema::find_resource(i.group, i.version, i.resource);
   if (!r) return Place::here;

@@ -5,7 +5,7 @@
 //   reads of durable kinds                                     here, as fresh as they ask (fresh.h)
 //   logs, exec, attach, tokens: a look at the state            here, at the newest state
 //   writes of durable kinds, dry runs too                      at the leader
-//   everything about volatile kinds                            at the leader, in whose memory they are
+//   everything about volatile kinds, heartbeats                at the leader, in whose memory they are
 #pragma once
 
 #include "api/request_info.h"

@@ -4,6 +4,7 @@
 // https://kubernetes.io/docs/concepts/architecture/garbage-collection/ and .../workloads/pods/pod-lifecycle/
 #pragma once
 
+#include <functional>
 #include <optional>
 #include <string>
 
@@ -23,6 +24,8 @@ struct DeleteOptions {
   std::optional<std::string> uid;  // preconditions
   std::optional<std::string> version;
   bool dry_run = false;
+  // Whether the object, as it is then, may be deleted by whoever asks. Empty: it may.
+  std::function<Outcome<>(json::Cursor)> allowed;
 };
 
 // From the body (a DeleteOptions tree, or nothing) and the query, of which the body wins.

@@ -82,6 +82,7 @@ RequestInfo parse_request_info(const http::Request& request) {
   info.is_resource = true;
   read_resource(p, i, info);
   info.verb = verb_of(request, !info.name.empty());
+  if (info.verb == "list" || info.verb == "watch") info.field_selector = request.query.get("fieldSelector");
   return info;
 }
 

@@ -19,8 +19,9 @@ struct RequestInfo {
   std::string group, version;
   std::string resource, subresource;
   std::string ns, name;
-  std::string rest;        // path after the subresource ("proxy/..."), without a slash in front
-  bool malformed = false;  // deeper than any address of the API
+  std::string rest;            // path after the subresource ("proxy/..."), without a slash in front
+  std::string field_selector;  // of a list or watch, as it stands in the query
+  bool malformed = false;      // deeper than any address of the API
 
   bool read_only() const { return verb == "get" || verb == "list" || verb == "watch"; }
 };

@@ -1,6 +1,8 @@
 // Kinds that are questions: answered at once and kept nowhere. Who am I, may I, may they, is this token good.
 #include "api/authz.h"
 #include "api/body.h"
+#include "api/node_authz.h"
+#include "api/node_graph_feed.h"
 #include "api/object.h"
 #include "api/subresources.h"
 #include "api/token_bound.h"
@@ -24,6 +26,20 @@ void write_user(json::Ref to, const User& u, const char* name_key) {
   }
 }
 
+// A field selector of a review as a query would say it. Requirements that it cannot say are left out: what
+// narrows less allows less.
+std::string selector_text(json::Ref selector) {
+  std::string out(selector["rawSelector"].str());
+  for (json::Ref r : selector["requirements"]) {
+    const std::string value(r["values"].at(0).str());
+    if (r["operator"].str() != "In" || r["values"].size() != 1 ||
+        value.find_first_of(",=\\") != std::string::npos)
+      continue;
+    out.append(out.empty() ? "" : ",").append(r["key"].str()).append("=").append(value);
+  }
+  return out;
+}
+
 // The request that a SubjectAccessReview asks about.
 RequestInfo asked(json::Ref spec) {
   RequestInfo i;
@@ -36,6 +52,7 @@ RequestInfo asked(json::Ref spec) {
     i.subresource = a["subresource"].str();
     i.ns = a["namespace"].str();
     i.name = a["name"].str();
+    i.field_selector = selector_text(a["fieldSelector"]);
   } else {
     i.verb = spec["nonResourceAttributes"]["verb"].str();
     i.path = spec["nonResourceAttributes"]["path"].str();
@@ -43,22 +60,23 @@ RequestInfo asked(json::Ref spec) {
   return i;
 }
 
-void answer_access(json::Ref review, const User& user) {
-  bool allowed = authorized(user, asked(review["spec"]));
+void answer_access(const Call& call, json::Ref review, const User& user) {
+  Decision d = authorize(user, asked(review["spec"]), call.core.node_graph->graph());
   json::Ref s = review.set("status", json::Value::object());
-  s.set("allowed", allowed);
-  if (!allowed) s.set("reason", "only members of system:masters may do this here");
+  s.set("allowed", d.allowed());
+  if (d.allowed()) return;
+  s.set("reason", d.reason.empty() ? "only members of system:masters may do this here" : d.reason);
 }
 
-void subject_access(const Call&, json::Ref review) {
+void subject_access(const Call& call, json::Ref review) {
   json::Ref spec = review["spec"];
   User u;
   u.name = spec["user"].str();
   for (json::Ref g : spec["groups"]) u.groups.emplace_back(g.str());
-  answer_access(review, u);
+  answer_access(call, review, u);
 }
 
-void self_access(const Call& call, json::Ref review) { answer_access(review, call.user); }
+void self_access(const Call& call, json::Ref review) { answer_access(call, review, call.user); }
 
 void rule(json::Ref rules, std::initializer_list<const char*> verbs, const char* list_key, const char* what) {
   json::Ref r = rules.push(json::Value::object());
@@ -71,7 +89,7 @@ void rule(json::Ref rules, std::initializer_list<const char*> verbs, const char*
 void self_rules(const Call& call, json::Ref review) {
   json::Ref s = review.set("status", json::Value::object());
   json::Ref resources = s.ensure_array("resourceRules"), others = s.ensure_array("nonResourceRules");
-  s.set("incomplete", false);
+  s.set("incomplete", node_of(call.user).has_value());  // theirs depend on their pods
   if (call.user.in(kMastersGroup)) {
     rule(resources, {"*"}, "resources", "*");
     rule(others, {"*"}, "nonResourceURLs", "*");

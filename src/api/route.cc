@@ -2,6 +2,7 @@
 
 #include "api/discovery.h"
 #include "api/health.h"
+#include "api/heartbeat.h"
 #include "api/openapi.h"
 #include "api/subresources.h"
 #include "api/verbs.h"
@@ -115,7 +116,7 @@ void serve_document(const CallPtr& call) {
 void route(CallPtr call) {
   if (call->info.is_resource) {
     serve_resource(call);
-  } else {
+  } else if (!serve_heartbeat(call)) {
     serve_document(call);
   }
 }

@@ -4,11 +4,13 @@
 #include <utility>
 
 #include "api/authn.h"
-#include "api/authz.h"
+#include "api/authorisation.h"
 #include "api/background.h"
 #include "api/bootstrap.h"
 #include "api/context.h"
 #include "api/dispatch.h"
+#include "api/lease_space.h"
+#include "api/node_graph_feed.h"
 
 namespace limpet::api {
 namespace {
@@ -125,25 +127,6 @@ bool impersonation(const CallPtr& call) {
   return true;
 }
 
-bool authorisation(const CallPtr& call) {
-  if (authorized(call->user, call->info)) return true;
-  const RequestInfo& i = call->info;
-  if (call->user.anonymous()) {
-    call->fail(status::unauthorized());
-  } else if (!i.is_resource) {
-    call->fail(status::forbidden_path(call->user.name, i.verb, i.path));
-  } else if (const schema::Resource* r = schema::find_resource(i.group, i.version, i.resource)) {
-    call->fail(status::forbidden(*r, i.name, denial(call->user, i)));
-  } else {
-    Status s = status::no_such_path();
-    s.code = 403;
-    s.reason = "Forbidden";
-    s.message = qualified(i.resource, i.group) + " is forbidden: " + denial(call->user, i);
-    call->fail(s);
-  }
-  return false;
-}
-
 // The order in which a request passes; after that it is decided where in the cluster it is served
 // (dispatch.h), and there it passes authorisation. The audit hook and the metrics run when the call ends
 // (Call::~Call).
@@ -154,14 +137,17 @@ constexpr Filter kFilters[] = {request_info, not_stopping, max_in_flight, authen
 struct ApiServer::Impl {
   std::shared_ptr<Core> core;
   Background background;
+  NodeGraphFeed node_graph;
   loop::Timer timeout;
   bool changed = false;  // the leadership, which is looked at on a later turn
   std::shared_ptr<int> alive = std::make_shared<int>(0);
 
   Impl(std::shared_ptr<Core> c, NodeAccess* nodes)
-      : core(std::move(c)), background(*core), timeout(core->loop, "api request timeout") {
+      : core(std::move(c)), background(*core), node_graph(*core), timeout(core->loop, "api request timeout") {
     core->nodes = nodes;
+    core->node_graph = &node_graph;
   }
+  ~Impl() { core->node_graph = nullptr; }
 
   void serve(http::ExchangePtr exchange) {
     auto call = std::make_shared<Call>(*core, std::move(exchange));
@@ -173,7 +159,7 @@ struct ApiServer::Impl {
       call->timed = std::prev(core->timed.end());
       if (!timeout.active()) arm();
     }
-    dispatch(std::move(call), authorisation);
+    dispatch(std::move(call), authorise);
   }
 
   void leadership_changed() {
@@ -224,12 +210,17 @@ http::Handler ApiServer::handler() {
   };
 }
 
-void ApiServer::start(std::function<void(Result<>)> done) { impl_->background.start(std::move(done)); }
+void ApiServer::start(std::function<void(Result<>)> done) {
+  impl_->node_graph.start();
+  impl_->background.start(std::move(done));
+}
 
 void ApiServer::stop() {
   Core& core = *impl_->core;
   core.stopping = true;
   impl_->background.stop();
+  impl_->node_graph.stop();
+  core.leases->stop();
   auto sessions = std::move(core.sessions);
   core.sessions.clear();
   for (auto& [p, s] : sessions) s->stop();

@@ -157,10 +157,10 @@ void Sweeper::next() {
 void Sweeper::task(const std::string& key) {
   const schema::Resource* r = resource_of_key(key);
   if (!r) return next();
-  core_.store.durable().get(key, guarded([this, r, key](Result<std::optional<store::Item>> got) {
-                              if (!got || !*got) return core_.loop.defer(guarded([this] { next(); }));
-                              task_object(*r, key, **got);
-                            }));
+  core_.space(*r).get(key, guarded([this, r, key](Result<std::optional<store::Item>> got) {
+                        if (!got || !*got) return core_.loop.defer(guarded([this] { next(); }));
+                        task_object(*r, key, **got);
+                      }));
 }
 
 void Sweeper::task_object(const schema::Resource& r, const std::string& key, const store::Item& item) {
@@ -172,7 +172,8 @@ void Sweeper::task_object(const schema::Resource& r, const std::string& key, con
     return judge({&r, key, uid, policy_of(meta), item.mod_revision}, std::move(owners));
   }
   bool waits = has_finalizer(meta, kForegroundFinalizer), orphans = has_finalizer(meta, kOrphanFinalizer);
-  if ((waits || orphans) && !up_to(item.mod_revision)) return finished(key, false);
+  const bool durable = r.storage() == schema::Storage::durable;  // others have versions of another line
+  if ((waits || orphans) && durable && !up_to(item.mod_revision)) return finished(key, false);
   if (waits) return foreground(r, key, uid);
   if (orphans) return orphan(r, key, uid);
   if (r.group().empty() && r.plural() == "namespaces") return end_namespace(key, meta["name"].str());

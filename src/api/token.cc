@@ -2,6 +2,7 @@
 // https://kubernetes.io/docs/reference/kubernetes-api/authentication-resources/token-request-v1/
 #include "api/admission.h"
 #include "api/body.h"
+#include "api/node_restriction.h"
 #include "api/object.h"
 #include "api/subresources.h"
 
@@ -126,6 +127,9 @@ void create_token(CallPtr call) {
     const store::Item* account = found->find(key);
     if (!account) return call->fail(status::not_found(*call->resource, call->info.name));
     t.uid = read_meta(*account->value).uid;
+    json::Ref reference = request->ref()["spec"]["boundObjectRef"];
+    const store::Item* bound_to = b.what ? found->find(b.key) : nullptr;
+    if (Outcome<> o = restrict_token(*call, reference, bound_to); !o) return call->fail(o.error());
     if (Outcome<> bound = bind(b, *found, t); !bound) return call->fail(bound.error());
     Result<IssuedToken> issued = call->core.options.identity.issue_token(t);
     if (!issued) return call->fail(status::from_error(issued.error()));

@@ -36,7 +36,7 @@ Outcome<> validate_change(const schema::Resource& r, json::Ref object, json::Ref
 
 void record_creator(const Call& call, const schema::Resource& r, json::Ref object) {
   json::Ref meta = object["metadata"];
-  if (r.storage() != schema::Storage::transient || meta["managedFields"].size() > 0)
+  if (r.kind() != "Event" || meta["managedFields"].size() > 0)
     return record_manager(call, r, object, json::Ref(), "");
   meta.remove("managedFields");
 }

@@ -4,6 +4,7 @@
 #include "api/bootstrap.h"
 #include "api/compat.h"
 #include "api/encoder.h"
+#include "api/node_restriction.h"
 #include "api/object.h"
 #include "api/removal.h"
 #include "api/strategy.h"
@@ -152,6 +153,8 @@ class Updater : public std::enable_shared_from_this<Updater> {
       if (Outcome<> o = admit(a, object, old_bytes, lookups); !o) return call_->fail(o.error());
     } else {
       schema::apply_defaults(object, *r_.type());
+      Admission a{*call_, r_, call_->ns(), false};
+      if (Outcome<> o = node_restriction(a, object, old_bytes, lookups); !o) return call_->fail(o.error());
     }
     // What other subresources may change was settled when they made the object.
     if (u_.part != Part::whole) {

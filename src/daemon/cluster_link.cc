@@ -1,6 +1,8 @@
 #include "daemon/cluster_link.h"
 
+#include <algorithm>
 #include <charconv>
+#include <utility>
 
 #include "api/forward_http.h"
 
@@ -54,21 +56,94 @@ std::unique_ptr<http::Dialer::Dial> MemberDialer::secure(loop::Loop& loop, std::
   return nullptr;
 }
 
+// A request at a member. When another one leads, nobody waits for it any longer: it may be cut off, and would
+// be silent for as long as TCP believes in it.
+class ClusterLink::Tracked final : public api::Forwarding {
+ public:
+  Tracked(ClusterLink& owner, raft::MemberId at, api::ForwardEvents events)
+      : owner_(owner), at_(at), state_(std::make_shared<State>(State{std::move(events)})) {
+    owner_.under_way_.push_front(this);
+    place_ = owner_.under_way_.begin();
+  }
+  ~Tracked() override {
+    owner_.under_way_.erase(place_);
+    state_->events = {};
+  }
+
+  void send(http::Client& client, http::Request request) {
+    const auto state = state_;
+    forwarding_ = api::forward_over_http(client, MemberDialer::origin(at_), std::move(request),
+                                         {.on_head =
+                                              [state](int status, const http::Headers& headers) {
+                                                if (state->events.on_head)
+                                                  state->events.on_head(status, headers);
+                                              },
+                                          .on_body =
+                                              [state](std::string_view bytes) {
+                                                if (state->events.on_body) state->events.on_body(bytes);
+                                              },
+                                          .on_end = [state](Result<> end) { state->end(std::move(end)); }},
+                                         answer_timeout_ms);
+  }
+  void pause(bool paused) override {
+    if (forwarding_) forwarding_->pause(paused);
+  }
+  raft::MemberId at() const { return at_; }
+  bool given_up() const { return given_up_; }
+  void give_up() {
+    given_up_ = true;
+    forwarding_.reset();
+    const auto state = state_;
+    state->end(fail(Errc::timeout, "another server leads now; nobody knows whether the one before did it"));
+  }
+
+ private:
+  struct State {
+    api::ForwardEvents events;
+    void end(Result<> result) {
+      if (const auto f = std::exchange(events, {}).on_end) f(std::move(result));
+    }
+  };
+  ClusterLink& owner_;
+  const raft::MemberId at_;
+  std::shared_ptr<State> state_;
+  std::list<Tracked*>::iterator place_;
+  std::unique_ptr<api::Forwarding> forwarding_;
+  bool given_up_ = false;
+};
+
 ClusterLink::ClusterLink(loop::Loop& loop, store::Consensus& group, peer::Peers& peers)
-    : group_(group),
+    : loop_(loop),
+      group_(group),
       standing_(group.status().standing),
       dialer_(peers, peer::Kind::api),
       client_(loop, dialer_, client_options()),
-      subscription_(group.on_standing([this](const raft::Standing& now) {
-        standing_ = now;
-        if (on_change_) on_change_();
-      })) {}
+      subscription_(group.on_standing([this](const raft::Standing& now) { changed(now); })) {}
+
+void ClusterLink::changed(const raft::Standing& now) {
+  standing_ = now;
+  if (on_change_) on_change_();
+  if (under_way_.empty() || standing_.leader == 0) return;
+  loop_.defer([this, here = std::weak_ptr<char>(alive_)] {
+    if (!here.expired()) give_up_others();
+  });
+}
+
+void ClusterLink::give_up_others() {
+  // Ending one may end others.
+  const auto next = [this] {
+    return std::find_if(under_way_.begin(), under_way_.end(),
+                        [this](const Tracked* t) { return !t->given_up() && t->at() != standing_.leader; });
+  };
+  for (auto it = next(); it != under_way_.end(); it = next()) (*it)->give_up();
+}
 
 bool ClusterLink::leading() const { return standing_.role == raft::Role::leader; }
 
 std::unique_ptr<api::Forwarding> ClusterLink::forward(http::Request request, api::ForwardEvents events) {
-  return api::forward_over_http(client_, MemberDialer::origin(standing_.leader), std::move(request),
-                                std::move(events), answer_timeout_ms);
+  auto tracked = std::make_unique<Tracked>(*this, standing_.leader, std::move(events));
+  tracked->send(client_, std::move(request));
+  return tracked;
 }
 
 }  // namespace limpet::daemon

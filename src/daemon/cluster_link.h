@@ -5,6 +5,7 @@
 // by the peers' part; outlives the ApiServer that it is given to. Loop thread.
 #pragma once
 
+#include <list>
 #include <memory>
 
 #include "api/cluster_access.h"
@@ -45,12 +46,20 @@ class ClusterLink final : public api::ClusterAccess {
   void on_change(std::function<void()> f) { on_change_ = std::move(f); }
 
  private:
+  class Tracked;
+
+  void changed(const raft::Standing& now);
+  void give_up_others();
+
+  loop::Loop& loop_;
   store::Consensus& group_;
   raft::Standing standing_;
+  std::list<Tracked*> under_way_;
   MemberDialer dialer_;
   http::Client client_;
   std::function<void()> on_change_;
   store::Consensus::Subscription subscription_;
+  std::shared_ptr<char> alive_ = std::make_shared<char>();
 };
 
 }  // namespace limpet::daemon

@@ -19,6 +19,8 @@ namespace {
 
 constexpr std::string_view base = "/limpet/v1/";
 
+constexpr int64_t status_wait_ms = 1'500;
+
 std::string message(const std::string& text) {
   json::Writer w;
   w.begin_object().field("message", text).end_object();
@@ -50,10 +52,12 @@ struct ClusterService::Relay : std::enable_shared_from_this<Relay> {
   http::ExchangePtr exchange;
   std::function<void()> otherwise;
   std::unique_ptr<api::Forwarding> forwarding;
+  std::optional<loop::Timer> limit;
   http::Response answer;
 
   void ended(const Result<>& end) {
     const auto self = shared_from_this();
+    limit.reset();
     forwarding.reset();
     if (end) return exchange->respond(std::move(answer));
     if (end.error().code == Errc::unavailable) return otherwise();
@@ -105,11 +109,11 @@ void ClusterService::serve_leader(http::ExchangePtr e) {
   const bool leads = device_.leadership->term() != 0;
   if (path == "cluster" && e->request().method == "GET") {
     if (leads || e->request().peer.kind == http::Peer::Kind::forwarded) return status(std::move(e));
-    return relay(e, [this, e] { status(e); });
+    return relay(e, status_wait_ms, [this, e] { status(e); });
   }
   if (path != "join" && !is(path, "cluster/nodes")) return e->respond(unknown(e->request()));
   if (!leads) {
-    return relay(e, [e] {
+    return relay(e, 0, [e] {
       e->respond(local_failure(503, "ServiceUnavailable",
                                "the cluster has no leader at the moment, or it is not in reach: try again"));
     });
@@ -118,7 +122,8 @@ void ClusterService::serve_leader(http::ExchangePtr e) {
   nodes(std::move(e), std::string_view(path).substr(std::string_view("cluster/nodes").size()));
 }
 
-void ClusterService::relay(http::ExchangePtr exchange, std::function<void()> otherwise) {
+// wait_ms: then the leader is as good as out of reach; 0: as long as it takes.
+void ClusterService::relay(http::ExchangePtr exchange, int64_t wait_ms, std::function<void()> otherwise) {
   const http::Request& from = exchange->request();
   if (from.peer.kind == http::Peer::Kind::forwarded || !device_.cluster->leader_known() ||
       device_.cluster->leading())
@@ -126,6 +131,10 @@ void ClusterService::relay(http::ExchangePtr exchange, std::function<void()> oth
   auto r = std::make_shared<Relay>();
   r->exchange = exchange;
   r->otherwise = std::move(otherwise);
+  if (wait_ms > 0) {
+    r->limit.emplace(device_.loop, "leader's answer");
+    r->limit->start(wait_ms, [r] { r->ended(fail(Errc::unavailable, "the leader does not answer")); });
+  }
   http::Request request;
   request.method = from.method;
   request.target = from.target;

@@ -39,7 +39,7 @@ class ClusterService {
   struct Relay;
   void serve_local(http::ExchangePtr exchange);
   void serve_leader(http::ExchangePtr exchange);
-  void relay(http::ExchangePtr exchange, std::function<void()> otherwise);
+  void relay(http::ExchangePtr exchange, int64_t wait_ms, std::function<void()> otherwise);
   void status(http::ExchangePtr exchange);
   void nodes(http::ExchangePtr exchange, std::string_view rest);
   void leave(http::ExchangePtr exchange, const std::string& name, bool revoke);

@@ -14,7 +14,7 @@ class ClientPart final : public Part {
   Result<> start() override {
     client_ = std::make_unique<client::InProcessClient>(
         device_.loop, device_.api->handler(), "system:node:" + device_.node_name,
-        std::vector<std::string>{"system:nodes", "system:masters"});
+        std::vector<std::string>{"system:nodes", "limpet:servers"});
     device_.client = client_.get();
     return {};
   }

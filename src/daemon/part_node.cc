@@ -22,6 +22,7 @@
 #include "net/pod_networks.h"
 #include "node/agent.h"
 #include "node/container_starter.h"
+#include "node/lease_keeper.h"
 #include "node/log_budget.h"
 #include "node/node_registration.h"
 #include "node/pod_worker.h"
@@ -80,6 +81,9 @@ class NodePart final : public Part {
                             *device_.images, *network_, *db_, *node_events_, *objects_, agent_options_});
     registration_ =
         std::make_unique<node::NodeRegistration>(device_.loop, device_.clock, *device_.client, facts_);
+    lease_ = std::make_unique<node::LeaseKeeper>(
+        device_.loop, device_.random, *device_.client,
+        c.cluster.profile == "metered" ? node::Heartbeat::metered() : node::Heartbeat::lan());
     serve_containers();
     device_.agent = agent_.get();
     log_budget_ = std::make_unique<node::LogBudget>(device_.loop, c.logs.dir, c.logs.total_bytes);
@@ -113,6 +117,7 @@ class NodePart final : public Part {
     device_.view = nullptr;
     address_watch_.reset();
     runtime_retry_.reset();
+    lease_.reset();
     registration_.reset();
     log_budget_.reset();
     if (agent_) agent_->stop();
@@ -221,11 +226,14 @@ class NodePart final : public Part {
     return {};
   }
 
+  bool is_server() const { return device_.config.role == "server"; }
+
   bool has_pod_network() const { return device_.config.network.mode != "none"; }
 
   void fill_facts() {
     const Config& c = device_.config;
     facts_.name = facts_.hostname = device_.node_name;
+    facts_.server = is_server();
     facts_.labels = c.node.labels;
     facts_.taints.clear();
     for (const std::string& t : c.node.taints) facts_.taints.push_back(parse_taint(t));
@@ -312,7 +320,11 @@ class NodePart final : public Part {
     facts_.runtime_version = runtime_version();
     registration_->set_facts(facts_);
     say_ready();
-    if (!std::exchange(announced_, true)) registration_->start([this] { told_ = true; });
+    if (!std::exchange(announced_, true))
+      registration_->start([this] {
+        told_ = true;
+        lease_->start();
+      });
   }
 
   void say_ready() {
@@ -338,6 +350,7 @@ class NodePart final : public Part {
   std::unique_ptr<NodeNetwork> network_;
   std::unique_ptr<node::Agent> agent_;
   std::unique_ptr<node::NodeRegistration> registration_;
+  std::unique_ptr<node::LeaseKeeper> lease_;
   std::unique_ptr<LocalNodeAccess> access_;
   std::unique_ptr<AnyNodeAccess> any_;  // a server of a cluster
   std::unique_ptr<NodeService> service_;

@@ -9,6 +9,7 @@
 #include "base/atomic_file.h"
 #include "base/json.h"
 #include "base/log.h"
+#include "schema/node_labels.h"
 
 namespace limpet::node {
 
@@ -42,12 +43,18 @@ std::string go_architecture(const std::string& machine) {
   return machine;
 }
 
+bool may_set(const NodeFacts& f, const std::string& label) {
+  return schema::node_may_set_label(label) || (f.server && schema::is_role_label(label));
+}
+
 std::map<std::string, std::string> all_labels(const NodeFacts& f) {
   std::map<std::string, std::string> labels = {{"kubernetes.io/hostname", f.hostname},
                                                {"kubernetes.io/os", "linux"},
-                                               {"kubernetes.io/arch", f.architecture},
-                                               {"node-role.kubernetes.io/control-plane", ""}};
-  for (const auto& [k, v] : f.labels) labels[k] = v;
+                                               {"kubernetes.io/arch", f.architecture}};
+  if (f.server) labels["node-role.kubernetes.io/control-plane"] = "";
+  for (const auto& [k, v] : f.labels) {
+    if (may_set(f, k)) labels[k] = v;
+  }
   return labels;
 }
 
@@ -130,6 +137,14 @@ NodeFacts read_machine(const std::string& data_dir) {
   return f;
 }
 
+std::vector<std::string> refused_labels(const NodeFacts& f) {
+  std::vector<std::string> out;
+  for (const auto& [key, value] : f.labels) {
+    if (!may_set(f, key)) out.push_back(key);
+  }
+  return out;
+}
+
 std::string node_object(const NodeFacts& f) {
   Value v = Value::object();
   Ref o = v;
@@ -158,7 +173,8 @@ void patch_labels(const NodeFacts& f, Cursor have, Cursor before, Ref patch) {
     if (!have[key] || have[key].str() != value) labels().set(key, value);
   }
   before["labels"].each([&](std::string_view, Cursor key) {
-    if (!wanted.contains(key.str()) && have[key.str()]) labels().set(key.str(), Value::null());
+    if (!wanted.contains(key.str()) && have[key.str()] && may_set(f, key.str()))
+      labels().set(key.str(), Value::null());
     return true;
   });
 }
@@ -189,7 +205,7 @@ std::string node_patch(const NodeFacts& f, const std::string& object) {
   const Cursor before(known);
   Value v = Value::object();
   patch_labels(f, node["metadata"]["labels"], before, v);
-  patch_taints(f, node, before, v);
+  if (f.server) patch_taints(f, node, before, v);
   Ref patch = v;
   if (known != now) patch.ensure_object("metadata").ensure_object("annotations").set(kConfigured, now);
   if (patch.size() == 0) return "";
@@ -248,6 +264,7 @@ NodeRegistration::~NodeRegistration() = default;
 
 void NodeRegistration::start(std::function<void()> told) {
   told_ = std::move(told);
+  tell_refused();
   look();
 }
 
@@ -259,8 +276,15 @@ void NodeRegistration::set_ready(bool ready, const std::string& why_not) {
 }
 
 void NodeRegistration::set_facts(NodeFacts facts) {
+  const bool other_labels = facts.labels != facts_.labels;
   facts_ = std::move(facts);
+  if (other_labels) tell_refused();
   look();
+}
+
+void NodeRegistration::tell_refused() const {
+  for (const std::string& label : refused_labels(facts_))
+    log::warning("a device may not give itself this label: set it with kubectl label", {{"label", label}});
 }
 
 void NodeRegistration::later() {
@@ -296,6 +320,10 @@ void NodeRegistration::create() {
 }
 
 void NodeRegistration::update(const std::string& object) {
+  const std::string known = Cursor(object)["metadata"]["annotations"][kConfigured].str();
+  if (!facts_.server && !known.empty() &&
+      Cursor(known)["taints"].raw() != Cursor(configured(facts_))["taints"].raw())
+    log::warning("taints of the configuration count when a device registers: change them with kubectl taint");
   std::string patch = node_patch(facts_, object);
   if (patch.empty()) return patch_status(object);
   client::Call call{"PATCH", "/api/v1/nodes/" + facts_.name, "", "application/merge-patch+json",

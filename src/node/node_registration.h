@@ -26,11 +26,17 @@ struct NodeFacts {
   int64_t cpu_millis = 0, memory_bytes = 0, disk_bytes = 0, max_pods = 110;
   std::string machine_id, boot_id, kernel, os_image, runtime_version, architecture, version;
   uint16_t api_port = 0;
+  // A server may give its Node its role, and taints at any time. Any other device has the taints of its
+  // configuration when it registers; afterwards they are for administrators, as are the labels that
+  // refused_labels() names.
+  bool server = true;
 };
 
 // What this machine says of itself: processors, memory (the daemon's own cgroup counted), kernel, os-release.
 NodeFacts read_machine(const std::string& data_dir);
 
+// Labels of the configuration that the API does not take from a device (schema/node_labels.h). Pure.
+std::vector<std::string> refused_labels(const NodeFacts& facts);
 // The object and its status as they should be. Pure.
 std::string node_object(const NodeFacts& facts);
 // What a merge patch must change of the stored object so that it says what the configuration says: labels of
@@ -55,6 +61,7 @@ class NodeRegistration {
   void update(const std::string& object);
   void patch_status(const std::string& object);
   void later();
+  void tell_refused() const;
 
   Clock& clock_;
   client::Client& client_;

@@ -55,7 +55,7 @@ void Attempt::next() {
 
 void Attempt::connected(std::unique_ptr<loop::Stream> stream) {
   if (hello_.kind == Kind::raft) {
-    limit_silence(*stream, core_.options.timing.stall_ms);
+    limit_silence(*stream, core_.options.timing.silence_ms);
   } else {
     loop::set_keep_alive(*stream, core_.options.timing.keep);
   }

@@ -46,11 +46,12 @@ struct Timing {
   int64_t backoff_max_ms;
   int64_t connect_ms;  // for one address, TCP
   int64_t hello_ms;    // from there to the answer: TLS handshake and hello
-  int64_t stall_ms;    // bytes wait and none goes out, or nobody acknowledges them: the connection is cut
+  int64_t stall_ms;    // bytes wait here and none goes out: a link is cut
+  int64_t silence_ms;  // the kernel gets none of a link's bytes acknowledged: it is cut; 0: the kernel's own
   // Of connections on which nothing may be said for hours (logs, exec): a device that lost power is noticed.
   loop::KeepAlive keep = {.idle_s = 15, .interval_s = 5, .count = 4};
-  static Timing lan() { return {100, 5'000, 2'000, 5'000, 5'000}; }
-  static Timing metered() { return {1'000, 60'000, 15'000, 30'000, 60'000, {300, 60, 5}}; }
+  static Timing lan() { return {100, 5'000, 2'000, 5'000, 5'000, 5'000}; }
+  static Timing metered() { return {1'000, 60'000, 15'000, 30'000, 60'000, 60'000, {300, 60, 5}}; }
 };
 
 struct Limits {

@@ -12,6 +12,7 @@ constexpr int kTermBits = 32;
 constexpr size_t kPageItems = 200;
 constexpr int64_t kExpireEveryMs = 30000;
 constexpr size_t kQuietHistoryBytes = 64u << 10;
+constexpr int64_t kHistoryMs = 300'000;
 }  // namespace
 
 Transient::Transient(loop::Loop& loop)
@@ -49,7 +50,10 @@ Result<> Transient::usable() const {
   return {};
 }
 
-void Transient::shorten_history() { hub_.shorten(kQuietHistoryBytes); }
+void Transient::shorten_history() {
+  shortened_ms_ = loop_.now_ms();
+  hub_.shorten(kQuietHistoryBytes);
+}
 
 // Items that are there already stay where they were counted: retentions are set at start.
 void Transient::retain(const std::string& prefix, Retention retention) {
@@ -111,6 +115,9 @@ void Transient::commit(Txn txn, std::function<void(Result<Committed>)> done) {
   const Committed committed{events.empty() ? hub_.now() : revision};
   for (Class* c : touched) shrink(*c, events, revision);
   if (!events.empty()) hub_.publish(std::move(events), revision);
+  // What comes at a trickle (the heartbeats of an idle device) never fills more than the little that is
+  // always kept.
+  if (loop_.now_ms() - shortened_ms_ > kHistoryMs) shorten_history();
   if (!touched.empty()) arm();
   done(committed);
 }

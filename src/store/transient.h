@@ -76,6 +76,7 @@ class Transient final : public Space {
   uint64_t order_ = 0;
   raft::Term term_ = 0;  // in which this member leads; 0: it does not
   bool stopped_ = false;
+  int64_t shortened_ms_ = 0;
   loop::Timer timer_;
 };
 

@@ -6,6 +6,7 @@
 namespace limpet::api::test {
 
 TEST_CASE("authorisation") {
+  const NodeGraph none;
   User admin{"a", "", {"system:masters", "system:authenticated"}, {}};
   User reader{"r", "", {"limpet", "system:authenticated"}, {}};
   User other{"o", "", {"system:authenticated"}, {}};
@@ -47,10 +48,10 @@ TEST_CASE("authorisation") {
     r.path = target.substr(0, mark);
     if (mark != std::string_view::npos) r.query = *http::parse_query(target.substr(mark + 1));
     RequestInfo info = parse_request_info(r);
-    CHECK(authorized(admin, info) == row.admin);
-    CHECK(authorized(reader, info) == row.reader);
-    CHECK(authorized(other, info) == row.other);
-    CHECK(authorized(nobody, info) == row.nobody);
+    CHECK(authorize(admin, info, none).allowed() == row.admin);
+    CHECK(authorize(reader, info, none).allowed() == row.reader);
+    CHECK(authorize(other, info, none).allowed() == row.other);
+    CHECK(authorize(nobody, info, none).allowed() == row.nobody);
   }
 }
 

@@ -15,7 +15,8 @@ Server::Server(NodeAccess* nodes, std::function<void(api::Options&)> change, sto
   REQUIRE(made);
   dir_ = made;
   store_options.path = dir_ + "/db";
-  auto opened = store::Store::open(loop, store_options, clock);
+  store_options_ = store_options;
+  auto opened = store::Store::open(loop, store_options_, clock);
   REQUIRE(opened);
   store = std::move(*opened);
   options_.cluster_ca_pem = "-----BEGIN CERTIFICATE-----\n";
@@ -34,6 +35,18 @@ void Server::restart(const std::function<void()>& meanwhile) {
   api->stop();
   api.reset();
   meanwhile();
+  start();
+}
+
+void Server::reopen() {
+  api->stop();
+  close_store();
+  api.reset();
+  store.reset();
+  auto opened = store::Store::open(loop, store_options_, clock);
+  REQUIRE(opened);
+  store = std::move(*opened);
+  closed_ = false;
   start();
 }
 

@@ -77,6 +77,8 @@ class Server {
   void turn();
   // Another API server over the same store.
   void restart(const std::function<void()>& meanwhile);
+  // The store, too: a daemon that is stopped and started again.
+  void reopen();
   // Of the next API server over the store.
   void set_ca(std::string pem) { options_.cluster_ca_pem = std::move(pem); }
   // For good: the API stays as it is.
@@ -91,6 +93,7 @@ class Server {
  private:
   void start();
   std::string dir_;
+  store::Options store_options_;
   api::Options options_;
   NodeAccess* nodes_;
   bool closed_ = false;

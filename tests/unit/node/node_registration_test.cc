@@ -160,3 +160,25 @@ TEST_CASE("the end of the start waits for what the Node says, or for the attempt
   }
   CHECK(told == 1);
 }
+
+TEST_CASE("a device that is no server has its taints when it registers, and the labels that it may have") {
+  NodeFacts f = facts(
+      {{"site", "roof", "NoSchedule"}},
+      {{"zone", "shore"}, {"node-restriction.kubernetes.io/secure", "1"}, {"node-role.kubernetes.io/x", ""}});
+  using Names = std::vector<std::string>;
+  CHECK(refused_labels(f) == Names{"node-restriction.kubernetes.io/secure"});
+  f.server = false;
+  CHECK(refused_labels(f) == Names{"node-restriction.kubernetes.io/secure", "node-role.kubernetes.io/x"});
+  World w(f);
+  CHECK(taints(w.node) == "site=roof:NoSchedule");
+  CHECK(label(w.node, "zone") == "shore");
+  CHECK(label(w.node, "node-role.kubernetes.io/control-plane") == "none");
+  CHECK(label(w.node, "node-restriction.kubernetes.io/secure") == "none");
+  w.node.ref()["metadata"]["labels"].set("node-restriction.kubernetes.io/secure", "by an administrator");
+  f.taints = {{"site", "cellar", "NoExecute"}};
+  f.labels = {{"zone", "sea"}};
+  CHECK(w.take(f));
+  CHECK(taints(w.node) == "site=roof:NoSchedule");
+  CHECK(label(w.node, "zone") == "sea");
+  CHECK(label(w.node, "node-restriction.kubernetes.io/secure") == "by an administrator");
+}

@@ -186,7 +186,7 @@ TEST_CASE("a dial that cannot be says why") {
   PeersOptions options = site.options(1, "a");
   options.timing.hello_ms = 1'000;
   Device a(site, options);
-  RawServer mute(site, site.credentials("b"));
+  RawServer mute(site, site.credentials("b")), other(site, site.credentials("z"));
   struct Row {
     Target target;
     Errc code;
@@ -205,6 +205,11 @@ TEST_CASE("a dial that cannot be says why") {
            Row{{.member = 0, .name = "b", .addresses = {"127.0.0.1:1"}},
                Errc::unavailable,
                "127.0.0.1:1: connect to 127.0.0.1 port 1: connect: Connection refused"},
+           // That somebody else is there says more than that nobody is.
+           Row{{.member = 0, .name = "b", .addresses = {other.address(), "127.0.0.1:1"}},
+               Errc::unauthenticated,
+               other.address() + ": certificate of b.servers.limpet is for z, z.servers.limpet, not for "
+                                 "b.servers.limpet"},
            Row{{.member = 0, .name = "b", .addresses = {"no/address"}},
                Errc::invalid_argument,
                "no/address: 'no/address' is no address of a device: the host is no name and no IP address"},

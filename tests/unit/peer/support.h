@@ -25,8 +25,12 @@ constexpr int64_t limit_ms = 30'000;  // a test that waits so long has failed
 inline const std::string cluster_id(16, 'c');
 
 inline Timing quick() {
-  return {
-      .backoff_min_ms = 1, .backoff_max_ms = 8, .connect_ms = 10'000, .hello_ms = 20'000, .stall_ms = 20'000};
+  return {.backoff_min_ms = 1,
+          .backoff_max_ms = 8,
+          .connect_ms = 10'000,
+          .hello_ms = 20'000,
+          .stall_ms = 20'000,
+          .silence_ms = 0};
 }
 
 // One loop with a cluster's authority; its clock moves when told.

@@ -1,0 +1,50 @@
+// Says at even intervals that the device is alive: POST /limpet/v1/heartbeat, which renews its lease in the
+// leader's memory (api/heartbeat.h). Nothing is written anywhere for it.
+//
+// One timer, one small request; an idle device wakes for it once an interval. A server that does not answer,
+// or refuses, is asked again after a second, then later and later, at the latest after an interval. Owned by
+// the daemon, on the loop's thread.
+#pragma once
+
+#include <cstdint>
+#include <memory>
+
+#include "base/random.h"
+#include "client/client.h"
+#include "loop/loop.h"
+
+namespace limpet::node {
+
+struct Heartbeat {
+  int64_t interval_ms = 10'000;
+  int64_t lease_s = 40;  // after which silence the device is to be held for dead
+
+  // As the kubelet: four are missed before anybody acts.
+  static Heartbeat lan() { return {10'000, 40}; }
+  // A link that costs by the byte: about 40 KB an hour.
+  static Heartbeat metered() { return {60'000, 240}; }
+};
+
+class LeaseKeeper {
+ public:
+  LeaseKeeper(loop::Loop& loop, Random& random, client::Client& client, Heartbeat heartbeat);
+  ~LeaseKeeper();
+  // The first heartbeat at once.
+  void start();
+
+ private:
+  void beat();
+  void answered(const Result<client::Reply>& reply);
+  void plan(int64_t delay_ms);
+
+  loop::Loop& loop_;
+  Random& random_;
+  client::Client& client_;
+  Heartbeat heartbeat_;
+  loop::Timer timer_;
+  std::unique_ptr<client::Pending> call_;
+  int64_t due_ms_ = 0;  // when the beat under way should have begun
+  int failures_ = 0;    // since the last answer
+};
+
+}  // namespace limpet::node
