@@ -156,6 +156,8 @@ def life_of_a_backup():
                              f"restore {target} --passphrase-file {PASSPHRASE}")
     if code == 0:
         raise Failure(f"was not cut: {out}{err}")
+    # A device that was set up to join some cluster has one now.
+    new.configure(join={"url": "https://127.0.0.1:1", "token": "limpet1." + "0" * 64 + ".k2p9x0.hd73k2nvb5q8s0aw"})
     new.start()
     got = check_restored(begin, end)
     expect(int(got["metadata"]["resourceVersion"]) > GAP, got["metadata"])
