@@ -61,6 +61,7 @@ class Page {
          strf("%s of %s free at %s", human_size(free).c_str(), human_size(total).c_str(),
               text_of(disk["path"]).c_str()),
          total > 0 && free < total / 10 ? Colour::yellow : Colour::none);
+    backup(status_["backup"]);
     certificates();
     return std::move(out_);
   }
@@ -88,6 +89,18 @@ class Page {
     for (json::Ref a : node["addresses"]) list.append(list.empty() ? "" : " ").append(a.str());
     line("addresses", list.empty() ? "none" : list, list.empty() ? Colour::yellow : Colour::none);
     line("API", text_of(node["apiURL"]));
+  }
+
+  void backup(json::Ref b) {
+    if (!b.is_object()) return;
+    const json::Ref last = b["last"];
+    const std::string where = text_of(b["directory"]);
+    line("backup", last.is_object() ? strf("%s, revision %lld, %s, in %s", text_of(last["time"]).c_str(),
+                                           number(last["revision"]),
+                                           human_size(last["bytes"].integer()).c_str(), where.c_str())
+                                    : "none yet in " + where);
+    if (const std::string_view problem = b["problem"].str(); !problem.empty())
+      line("", printable(problem), Colour::yellow);
   }
 
   void certificates() {

@@ -75,11 +75,13 @@ bool takes_file(const Command& c) {
 std::string cases() {
   std::string out;
   for (const Command& c : commands()) {
-    out += strf("    '%s') options='%s' operand=%s ;;\n", c.name, options_of(c.name).c_str(),
-                takes_pod(c)                              ? "pod"
-                : takes_file(c)                           ? "file"
-                : std::string_view(c.operands) == "SHELL" ? "shell"
-                                                          : "none");
+    out +=
+        strf("    '%s') options='%s' operand=%s words_to_offer='%s' ;;\n", c.name, options_of(c.name).c_str(),
+             takes_pod(c)                              ? "pod"
+             : takes_file(c)                           ? "file"
+             : std::string_view(c.operands) == "SHELL" ? "shell"
+                                                       : "none",
+             joined(words_of_group(c.name)).c_str());
   }
   return out;
 }
@@ -98,11 +100,13 @@ std::string values() {
   return out;
 }
 
-// The same for words that only begin a command.
+// The same for words that only begin a command; one that is a command, too, takes its words beside files.
 std::string groups() {
   std::string out;
-  for (const std::string& group : command_groups())
+  for (const std::string& group : command_groups()) {
+    if (find_command(group)) continue;
     out += "    " + group + ") operand=words words_to_offer='" + joined(words_of_group(group)) + "' ;;\n";
+  }
   return out;
 }
 
@@ -142,7 +146,7 @@ std::string common_part() {
          cases() + groups() +
          "  esac\n"
          "  if [ -n \"$given\" ]; then operand=none; fi\n"
-         "  if [ -n \"$skip\" ]; then options='' operand=none; fi\n"
+         "  if [ -n \"$skip\" ]; then options='' operand=none words_to_offer=''; fi\n"
          "  case $skip in\n" +
          values() + "  esac\n";
 }
@@ -162,7 +166,8 @@ std::string bash() {
          "    words) COMPREPLY=($(compgen -W \"$words_to_offer\" -- \"$current\")) ;;\n"
          "    pod) COMPREPLY=($(compgen -W \"$(limpet ps 2>/dev/null | awk 'NR > 1 && !/^ / { print $1 }')\" "
          "-- \"$current\")) ;;\n"
-         "    file) COMPREPLY=($(compgen -f -- \"$current\")) ;;\n"
+         "    file) COMPREPLY=($(compgen -W \"$words_to_offer\" -- \"$current\") $(compgen -f -- "
+         "\"$current\")) ;;\n"
          "  esac\n"
          "}\n"
          "complete -F _limpet limpet\n";
@@ -184,7 +189,7 @@ std::string zsh() {
          "    shell) compadd -- bash zsh fish ;;\n"
          "    words) compadd -- ${=words_to_offer} ;;\n"
          "    pod) compadd -- ${(f)\"$(limpet ps 2>/dev/null | awk 'NR > 1 && !/^ / { print $1 }')\"} ;;\n"
-         "    file) _files ;;\n"
+         "    file) [ -z \"$words_to_offer\" ] || compadd -- ${=words_to_offer}; _files ;;\n"
          "  esac\n"
          "}\n"
          "_limpet \"$@\"\n";

@@ -34,6 +34,8 @@ struct Arguments {
   bool yes = false, stop = false, with_config = false;
   std::string container;
   std::string registry;
+  std::string passphrase_file, recipient, key, data_dir;
+  bool force = false, new_cluster_id = false;
   bool in = false, tty = false;
   std::string role, description;
   std::optional<int64_t> ttl_s, uses;

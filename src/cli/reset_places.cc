@@ -186,7 +186,8 @@ const std::vector<std::string>& own_names_in_data_dir() {
                                                  "node.db",        "node.db-wal",
                                                  "node.db-shm",    "pki",
                                                  "image",          "pods",
-                                                 "containers",     "lock"};
+                                                 "containers",     "lock",
+                                                 "restore.staged"};
   return names;
 }
 

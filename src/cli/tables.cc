@@ -102,13 +102,22 @@ const Option option_table[] = {
     {0, "stop", nullptr, "end limpetd first, if it runs", "reset", flag<&Arguments::stop>},
     {0, "with-config", nullptr, "also remove the configuration and manifests", "reset",
      flag<&Arguments::with_config>},
-    {0, "role", "server|agent", "what the device becomes (default: agent)",
-     "token/create join", role},
+    {0, "role", "server|agent", "what the device becomes (default: agent)", "token/create join", role},
     {0, "ttl", "TIME", "how long it is good for: 90m, 7d (default: 24h)", "token/create", ttl},
     {0, "uses", "N", "devices that may join by it (default: any number)", "token/create", uses},
     {0, "description", "TEXT", "for limpet token ls", "token/create", text<&Arguments::description>},
     {0, "discard", nullptr, "give up what this device's own cluster holds", "join",
      flag<&Arguments::discard>},
+    {0, "passphrase-file", "FILE", "the passphrase, instead of asking for it", "backup restore",
+     text<&Arguments::passphrase_file>},
+    {0, "recipient", "FILE", "seal it for this public key, not a passphrase", "backup",
+     text<&Arguments::recipient>},
+    {0, "force", nullptr, "replace FILE if it is there", "backup", flag<&Arguments::force>},
+    {0, "key", "FILE", "the private key, if it was made for a recipient", "restore", text<&Arguments::key>},
+    {0, "data-dir", "PATH", "where to (default: dataDir as configured)", "restore",
+     text<&Arguments::data_dir>},
+    {0, "new-cluster-id", nullptr, "a copy: another cluster than the one of before", "restore",
+     flag<&Arguments::new_cluster_id>},
     {0, "registry", "HOST", "also try whether this registry is in reach", "doctor",
      text<&Arguments::registry>},
     {0, "socket", "PATH", "socket of limpetd (default: as configured)", nullptr, text<&Arguments::socket>},
@@ -190,6 +199,24 @@ const Command command_table[] = {
      "  limpet support-bundle /mnt/usb/device.tar.gz\n"
      "  limpet support-bundle - | ssh support 'cat > device.tar.gz'\n",
      0, 1, false},
+    {"backup", "FILE", "the cluster's state in one sealed file, while it runs",
+     "FILE holds all objects, Secrets too, and the keys of the cluster; volumes and\n"
+     "images are not in it. It opens with the passphrase, or with the private key of\n"
+     "the recipient, and with nothing else: keep that elsewhere. It needs root.\n",
+     "  limpet backup /mnt/usb/site.backup\n"
+     "  limpet backup site.backup --passphrase-file /etc/limpet/passphrase\n"
+     "  limpet backup site.backup --recipient office.key.pub\n",
+     1, 1, false},
+    {"backup keygen", "FILE", "make a pair of keys for backups: FILE and FILE.pub",
+     "FILE opens what was made for FILE.pub: keep it off the device.\n",
+     "  limpet backup keygen office.key\n", 1, 1, false},
+    {"restore", "FILE", "make the state of a backup the one of this device",
+     "dataDir must hold no store, and limpetd must not run. All of FILE is checked\n"
+     "before anything counts. Afterwards this device is the cluster's only server:\n"
+     "those of before must not run any more, unless --new-cluster-id is given.\n",
+     "  limpet restore /mnt/usb/site.backup\n"
+     "  limpet restore site.backup --key office.key --new-cluster-id\n",
+     1, 1, false},
     {"reset", "", "undo everything that limpetd made on this device",
      "Ends pods at once and removes volumes, images, the store, certificates, logs,\n"
      "links, rules and control groups. What does not show that limpetd made it stays.\n"

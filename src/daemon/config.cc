@@ -277,6 +277,8 @@ void Checker::cross_check() {
   }
   if (c.images.gc_low_percent > c.images.gc_high_percent)
     report("images.gcLowPercent", "is above images.gcHighPercent");
+  if (!c.backup.directory.empty() && c.backup.recipient_file.empty())
+    report("backup.directory", "needs backup.recipientFile: scheduled backups are sealed for a recipient");
   if (c.run_dir == c.data_dir) report("runDir", "must not be dataDir");
   if (!c.join.url.empty() && !c.join.url.starts_with("https://"))
     report("join.url", "must begin with https://: a token is not sent in the clear");

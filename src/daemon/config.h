@@ -83,6 +83,11 @@ struct Config {
     int64_t gc_high_percent = 0, gc_low_percent = 0, max_parallel_pulls = 0;
     bool operator==(const Images&) const = default;
   } images;
+  struct Backup {
+    std::string directory, recipient_file;
+    int64_t every_ms = 0, keep = 0;
+    bool operator==(const Backup&) const = default;
+  } backup;
   struct Limits {
     int64_t api_connections = 0, api_idle_timeout_ms = 0;
     bool operator==(const Limits&) const = default;

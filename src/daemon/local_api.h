@@ -7,6 +7,7 @@
 //   GET /limpet/v1/version      {"version","apiVersion","node"}
 //   GET /limpet/v1/status       one member per describe()
 //   GET /limpet/v1/kubeconfig   text (root only)
+//   POST /limpet/v1/backup      records of backup/records.h, unsealed: who asks seals them (root only)
 //   /limpet/v1/images, /limpet/v1/pods: image/http_api.h, local_pods.h
 #pragma once
 

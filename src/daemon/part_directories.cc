@@ -1,6 +1,7 @@
 // The first part: directories of the device with their modes, and the lock on dataDir.
 #include <optional>
 
+#include "backup/staged.h"
 #include "base/atomic_file.h"
 #include "daemon/parts.h"
 #include "daemon/readers.h"
@@ -22,6 +23,9 @@ class DirectoriesPart final : public Part {
     CHECK_OK(make_directories(device_.paths.data_dir, 0700));
     TRY(auto lock, store::lock_data_dir(device_.paths.data_dir));
     CHECK_OK(make_directories_of(device_.paths));
+    // A restore that a power cut came into, once all of it was there.
+    CHECK_OK(
+        backup::settle_staged({device_.paths.data_dir, device_.paths.store_file, device_.paths.pki_dir}));
     // A power cut may have left half-written files behind.
     for (const std::string* path : {&device_.paths.data_dir, &device_.paths.pki_dir})
       remove_temporaries(*path);

@@ -58,8 +58,9 @@ class JoinPart final : public Part {
     TRY(std::optional<JoinOrder> order, read_order(device_.config.data_dir));
     if (order) return order;
     const auto& c = device_.config;
-    if (c.join.url.empty() || access((device_.paths.store_file + ".made").c_str(), F_OK) == 0)
-      return std::optional<JoinOrder>();
+    const bool has_store = access((device_.paths.store_file + ".made").c_str(), F_OK) == 0 ||
+                           access(device_.paths.store_file.c_str(), F_OK) == 0;  // a restored one
+    if (c.join.url.empty() || has_store) return std::optional<JoinOrder>();
     return std::optional<JoinOrder>(JoinOrder{c.join.url, c.join.token, c.role == "agent"});
   }
 

@@ -33,6 +33,7 @@ Parts make_parts(Device& device) {
   parts.push_back(make_client_part(device));   // the API, as this device
   parts.push_back(make_local_part(device));    // what the limpet command asks for; later parts add to it
   parts.push_back(make_cluster_part(device));  // devices that join and leave
+  parts.push_back(make_backup_part(device));
   parts.push_back(make_scheduler_part(device));
   parts.push_back(make_controllers_part(device));
   parts.push_back(make_images_part(device));

@@ -17,6 +17,7 @@ std::unique_ptr<Part> make_remote_part(Device& device);
 std::unique_ptr<Part> make_agent_link_part(Device& device);
 std::unique_ptr<Part> make_local_part(Device& device);
 std::unique_ptr<Part> make_cluster_part(Device& device);
+std::unique_ptr<Part> make_backup_part(Device& device);
 std::unique_ptr<Part> make_scheduler_part(Device& device);
 std::unique_ptr<Part> make_controllers_part(Device& device);
 std::unique_ptr<Part> make_images_part(Device& device);

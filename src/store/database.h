@@ -32,7 +32,6 @@
 
 struct sqlite3;
 struct sqlite3_stmt;
-struct sqlite3_backup;
 
 namespace limpet::store {
 
@@ -144,11 +143,6 @@ class Database {
   // What is cached of the file goes back to the allocator; it is read again when it is asked for.
   void give_back_memory();
 
-  // A copy of the state at the time of the last step: begin, step until true, or drop.
-  Result<> backup_begin(const std::string& to);
-  Result<bool> backup_step(int pages);
-  void backup_end();
-
   uint64_t wal_bytes() const;
   uint64_t file_bytes();
   uint64_t syncs() const { return syncs_; }
@@ -193,9 +187,6 @@ class Database {
   Steps steps_;
   sqlite3* db_ = nullptr;
   std::vector<std::pair<const char*, sqlite3_stmt*>> statements_;
-  sqlite3* backup_db_ = nullptr;
-  sqlite3_backup* backup_ = nullptr;
-  std::string backup_path_;
   int wal_pages_ = 0;
   int page_size_ = 0;
   size_t checkpoint_bytes_ = 0;

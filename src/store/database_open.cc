@@ -1,4 +1,4 @@
-// Opening, identity, migration, checkpoint, backup and closing of the database file.
+// Opening, identity, migration, checkpoint and closing of the database file.
 #include <fcntl.h>
 #include <sqlite3.h>
 #include <sys/stat.h>
@@ -223,7 +223,6 @@ Result<> Database::checkpoint() {
 
 Result<> Database::close() {
   if (LIMPET_FAILPOINT("store.close")) return fail(Errc::io, "failpoint store.close");
-  backup_end();
   Result<> done = broken_ ? Result<>() : checkpoint();
   for (const auto& [text, s] : statements_) sqlite3_finalize(s);
   statements_.clear();
@@ -237,7 +236,6 @@ Result<> Database::close() {
 }
 
 Database::~Database() {
-  backup_end();
   for (const auto& [text, s] : statements_) sqlite3_finalize(s);
   if (db_) sqlite3_close(db_);
 }
@@ -247,56 +245,6 @@ uint64_t Database::wal_bytes() const { return size_of(path_ + "-wal"); }
 uint64_t Database::file_bytes() {
   return static_cast<uint64_t>(number_of("PRAGMA page_count").value_or(0)) *
          static_cast<uint64_t>(page_size_);
-}
-
-// ---- backup
-// -----------------------------------------------------------------------------------------------------
-
-Result<> Database::backup_begin(const std::string& to) {
-  if (backup_) return fail(Errc::unavailable, "a backup is under way already");
-  backup_path_ = to;
-  if (LIMPET_FAILPOINT("store.backup.begin")) return fail(Errc::io, "failpoint store.backup.begin");
-  const std::string partial = to + ".partial";
-  unlink(partial.c_str());
-  // Made first, with its mode: it holds what the database holds.
-  if (!UniqueFd(::open(partial.c_str(), O_WRONLY | O_CREAT | O_EXCL | O_CLOEXEC, 0600))) {
-    return fail_errno(errno, "make " + partial);
-  }
-  const int rc = sqlite3_open_v2(partial.c_str(), &backup_db_,
-                                 SQLITE_OPEN_READWRITE | SQLITE_OPEN_NOMUTEX | SQLITE_OPEN_NOFOLLOW, nullptr);
-  if (rc == SQLITE_OK) backup_ = sqlite3_backup_init(backup_db_, "main", db_, "main");
-  if (backup_) return {};
-  auto e = fail(Errc::io, partial + ": " + sqlite3_errmsg(backup_db_));
-  backup_end();
-  return e;
-}
-
-Result<bool> Database::backup_step(int pages) {
-  if (!backup_) return fail(Errc::cancelled, "no backup is under way");
-  if (LIMPET_FAILPOINT("store.backup.step")) return fail(Errc::io, "failpoint store.backup.step");
-  const int rc = sqlite3_backup_step(backup_, pages);
-  if (rc == SQLITE_OK) return false;
-  const std::string partial = backup_path_ + ".partial";
-  if (rc != SQLITE_DONE) {
-    auto e =
-        fail((rc & 0xff) == SQLITE_FULL ? Errc::exhausted : Errc::io, partial + ": " + sqlite3_errstr(rc));
-    backup_end();
-    return e;
-  }
-  sqlite3_backup_finish(std::exchange(backup_, nullptr));
-  const int closed = sqlite3_close(std::exchange(backup_db_, nullptr));
-  if (closed != SQLITE_OK) return fail(Errc::io, partial + ": " + sqlite3_errstr(closed));
-  if (LIMPET_FAILPOINT("store.backup.rename")) return fail(Errc::io, "failpoint store.backup.rename");
-  if (rename(partial.c_str(), backup_path_.c_str()) != 0) return fail_errno(errno, "rename " + partial);
-  CHECK_OK(sync_directory_of(backup_path_));
-  return true;
-}
-
-void Database::backup_end() {
-  if (backup_) sqlite3_backup_finish(std::exchange(backup_, nullptr));
-  if (!backup_db_) return;
-  sqlite3_close(std::exchange(backup_db_, nullptr));
-  unlink((backup_path_ + ".partial").c_str());
 }
 
 }  // namespace limpet::store

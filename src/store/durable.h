@@ -76,6 +76,9 @@ class Durable final : public Space,
   Result<> transfer(raft::MemberId to) override;
   void barrier(std::function<void(Result<>)> done) override;
 
+  // As Store::read_state.
+  void read_piece(const std::string& next, std::function<void(Result<StatePart>)> done);
+
   // The older part of what is kept in memory for watches goes: it is in the file.
   void shorten_history();
   void fill_stats(Stats& stats) const;
@@ -209,9 +212,9 @@ class Durable final : public Space,
   int64_t leads_since_ms_ = 0;
   uint32_t lost_ticks_ = 0;  // since this member lost the lead
   loop::Timer tick_;
-  std::vector<Barrier> barriers_;                    // for the next question
-  std::optional<uint64_t> asking_;                   // the question that no leader answered yet
-  std::vector<Barrier> asking_for_;                  // those that it is for
+  std::vector<Barrier> barriers_;    // for the next question
+  std::optional<uint64_t> asking_;   // the question that no leader answered yet
+  std::vector<Barrier> asking_for_;  // those that it is for
   bool ask_kicked_ = false;
   std::multimap<raft::Index, Confirmed> confirmed_;  // that wait for this to be applied
   bool installing_ = false;  // the file is another one in a moment: nothing may be asked of it

@@ -190,6 +190,36 @@ void Durable::list_then(const std::string& prefix, const std::string& after, Rev
       });
 }
 
+void Durable::read_piece(const std::string& next, std::function<void(Result<StatePart>)> done) {
+  if (auto room = room_for_read(); !room) return done(std::unexpected(room.error()));
+  SnapshotCursor cursor{hub_.now(), replica_.core().applied_membership(), ""};
+  if (!next.empty()) {
+    auto begun = decode_cursor(next);
+    if (!begun) return done(std::unexpected(begun.error()));
+    cursor = std::move(*begun);
+  }
+  if (cursor.revision != hub_.now()) {
+    if (auto ok = readable(cursor.revision); !ok) return done(std::unexpected(ok.error()));
+  }
+  pin(cursor.revision);
+  StatePart part;
+  part.revision = cursor.revision;
+  part.term = replica_.core().standing().term;
+  part.size = index_->bytes();
+  storage_.call(
+      weak_from_this(),
+      [cursor, part = std::move(part)](Database& db) mutable -> Result<StatePart> {
+        TRY(const SnapshotPart rows, db.read_part(cursor));
+        part.bytes = encode(rows);
+        if (!rows.end && !rows.rows.empty()) part.next = encode(cursor);
+        return std::move(part);
+      },
+      [this, done = std::move(done)](Result<StatePart> read) {
+        note(read);
+        done(std::move(read));
+      });
+}
+
 Result<std::unique_ptr<Watch>> Durable::watch(const std::string& prefix, Revision after, Watch::Sink sink) {
   if (fatal_) return stopped();
   return hub_.watch(prefix, after, std::move(sink));

@@ -23,8 +23,10 @@ void Index::put(std::string_view key, RowId id, Revision created, uint32_t size,
   Slot& slot = it->second;
   if (slot.key) {
     state_ ^= state_term(key, slot.id, slot.created, slot.size);
+    bytes_ -= key.size() + slot.size;
     unlink(slot);
   }
+  bytes_ += key.size() + size;
   slot.key = &it->first;
   slot.id = id;
   slot.created = created;
@@ -38,6 +40,7 @@ void Index::erase(std::string_view key) {
   const auto it = map_.find(key);
   LIMPET_ASSERT(it != map_.end());
   state_ ^= state_term(key, it->second.id, it->second.created, it->second.size);
+  bytes_ -= key.size() + it->second.size;
   unlink(it->second);
   map_.erase(it);
 }

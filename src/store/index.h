@@ -54,6 +54,7 @@ class Index {
   const Map& map() const { return map_; }
   uint64_t state() const { return state_; }
   size_t cached_bytes() const { return cached_; }
+  uint64_t bytes() const { return bytes_; }  // of all keys and values, also those only in the file
   int64_t count(std::string_view prefix) const;
 
  private:
@@ -67,6 +68,7 @@ class Index {
   Slot* hottest_ = nullptr;
   size_t limit_;
   size_t cached_ = 0;
+  uint64_t bytes_ = 0;
   uint64_t state_ = 0;
 };
 

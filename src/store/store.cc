@@ -5,6 +5,7 @@
 #include <sys/stat.h>
 #include <unistd.h>
 
+#include <algorithm>
 #include <cerrno>
 
 #include "base/atomic_file.h"
@@ -18,7 +19,6 @@ namespace limpet::store {
 namespace {
 
 constexpr size_t kMaxBlob = 1u << 20;
-constexpr int kBackupPages = 64;
 constexpr uint64_t kMaxSkippedTerms = 1 << 16;
 
 class StoreImpl final : public Store {
@@ -77,17 +77,9 @@ class StoreImpl final : public Store {
         [done = std::move(done)](Result<std::optional<std::string>> r) { done(std::move(r)); });
   }
 
-  void backup(const std::string& path, std::function<void(Result<>)> done) override {
+  void read_state(const std::string& next, std::function<void(Result<StatePart>)> done) override {
     if (!storage_) return done(fail(Errc::unavailable, "the store is closed"));
-    if (backing_up_) return done(fail(Errc::unavailable, "a backup is under way already"));
-    backing_up_ = true;
-    storage_->call(
-        alive_, [path](Database& db) { return db.backup_begin(path); },
-        [this, done = std::move(done)](Result<> r) mutable {
-          if (r) return backup_step(std::move(done));
-          backing_up_ = false;
-          done(std::move(r));
-        });
+    durable_->read_piece(next, std::move(done));
   }
 
   void close(std::function<void()> done) override {
@@ -111,18 +103,6 @@ class StoreImpl final : public Store {
   }
 
  private:
-  // Each step is a job of its own, so that commits go between.
-  void backup_step(std::function<void(Result<>)> done) {
-    storage_->call(
-        alive_, [](Database& db) { return db.backup_step(kBackupPages); },
-        [this, done = std::move(done)](Result<bool> r) mutable {
-          if (r && !*r) return backup_step(std::move(done));
-          backing_up_ = false;
-          if (r) return done({});
-          done(std::unexpected(r.error()));
-        });
-  }
-
   std::string path_;
   FileLock lock_;  // dropped last
   std::unique_ptr<StorageThread> storage_;
@@ -130,7 +110,6 @@ class StoreImpl final : public Store {
   Transient transient_;
   Consensus::Subscription standing_;
   int64_t last_commit_;
-  bool backing_up_ = false;
   std::function<void()> on_quiet_;
   std::shared_ptr<char> alive_;  // callbacks of the storage thread come only while this is
 };

@@ -141,6 +141,15 @@ struct Retention {
   int64_t ttl_ms = 0;  // since the last change; 0: no limit
 };
 
+// A piece of the durable state at one revision, as a backup holds it; rebuild.h makes a file of the pieces.
+struct StatePart {
+  std::string bytes;      // of current objects, in key order
+  std::string next;       // what to ask for the piece after it with; empty: this is the last
+  Revision revision = 0;  // of the whole
+  uint64_t term = 0;      // no revision of the volatile space is of a higher one
+  uint64_t size = 0;      // about how many bytes all pieces are
+};
+
 // Numbers for /metrics.
 struct Stats {
   uint64_t commits = 0, transactions = 0, conflicts = 0, reads_from_file = 0;
@@ -171,9 +180,11 @@ class Store {
   virtual void load(const std::string& name,
                     std::function<void(Result<std::optional<std::string>>)> done) = 0;
 
-  // Writes a copy of the database to a new file (replaced whole), through the same connection, a little at a
-  // time between commits. One at a time: a second one gets `unavailable`.
-  virtual void backup(const std::string& path, std::function<void(Result<>)> done) = 0;
+  // The durable state in pieces, all at the revision of the first, each read in a job of its own between
+  // commits. `next`: of the piece before, empty for the first. A reader holds history back for a minute after
+  // each piece, but to no more than twice its length. Errors: expired (compacted meanwhile: begin anew),
+  // unavailable, corrupt.
+  virtual void read_state(const std::string& next, std::function<void(Result<StatePart>)> done) = 0;
 
   // Finishes what was accepted, checkpoints, closes the file; then calls done. No call after it.
   virtual void close(std::function<void()> done) = 0;

@@ -2,6 +2,8 @@
 
 #include <sys/stat.h>
 
+#include <algorithm>
+
 #include "base/failpoint.h"
 #include "store/data_dir_lock.h"
 #include "store/database.h"
@@ -12,14 +14,6 @@ namespace {
 
 constexpr size_t kCheckpointBytes = 1u << 20;
 constexpr size_t kPageRows = 200;
-
-struct Plan {
-  bool keep_log = false;
-  bool new_cluster = false;
-  int64_t time = 0;
-  raft::MemberId self = 0;
-  std::string cluster;  // the new one
-};
 
 // Every row with its checksum, and every page.
 Result<> check_whole(Database& db) {
@@ -43,12 +37,21 @@ void put_into(Index& index, const Batch& batch) {
   }
 }
 
-Result<raft::Entry> origin_entry(const Plan& plan, raft::MemberId before, raft::SnapshotPoint at) {
-  const std::string what =
-      strf("{\"kind\":\"%s\",\"seconds\":%lld,\"from\":\"%016llx\",\"to\":\"%016llx\"}",
-           plan.keep_log ? "recover" : "restore", static_cast<long long>(plan.time),
-           static_cast<unsigned long long>(before), static_cast<unsigned long long>(plan.self));
-  TRY(std::string bytes, encode_entry({{{Op::Type::put, kOriginKey, what, std::nullopt}}}, plan.time));
+// One more entry, which no member of before can have.
+Result<raft::Entry> origin_entry(const Refounding& what, const Refounded& out, const Index& index,
+                                 raft::SnapshotPoint at, int64_t time) {
+  Txn txn;
+  for (const auto& [key, slot] : index.map()) {
+    const bool drop = std::any_of(what.drop.begin(), what.drop.end(),
+                                  [&](const std::string& prefix) { return key.starts_with(prefix); });
+    if (drop) txn.ops.push_back({Op::Type::remove, std::string(key), "", std::nullopt});
+  }
+  const std::string text =
+      strf("{\"kind\":\"%s\",\"seconds\":%lld,\"revision\":%lld,\"from\":\"%016llx\",\"to\":\"%016llx\"}",
+           what.kind, static_cast<long long>(what.time), static_cast<long long>(out.from),
+           static_cast<unsigned long long>(out.before), static_cast<unsigned long long>(out.self));
+  txn.ops.push_back({Op::Type::put, kOriginKey, text, std::nullopt});
+  TRY(std::string bytes, encode_entry(txn, time));
   return raft::Entry{at.index, at.term, raft::EntryKind::normal, share(std::move(bytes))};
 }
 
@@ -63,70 +66,67 @@ Result<Group> group_of(Database& db, const Newest& newest, Random& random) {
   return std::move(*group);
 }
 
-// Within the transaction.
-Result<> refound(Database& db, const Plan& plan, Random& random, Refounded& out) {
-  if (plan.keep_log) CHECK_OK(db.install_staged());
+}  // namespace
+
+Result<Refounded> refound(Database& db, const Refounding& what, Random& random) {
+  CHECK_OK(db.install_staged());
   Index index(0);
   Durable::Loaded state;
   CHECK_OK(Durable::read_state(db, index, state));
   TRY(Group group, group_of(db, state.newest, random));
   TRY(raft::Start start, db.start_of(group));
   Batch log;
-  if (plan.keep_log) log.entries = std::move(start.tail);
+  log.entries = std::move(start.tail);
   CHECK_OK(evaluate(log, index, revision_of(state.newest.id)));
   put_into(index, log);
   if (LIMPET_FAILPOINT("store.surgery.log")) return fail(Errc::io, "failpoint store.surgery.log");
 
   raft::Index last = group.applied.index;
   if (!log.entries.empty()) last = log.entries.back().index;
-  out = {plan.new_cluster ? plan.cluster : group.cluster, group.self, plan.self, 0, log.entries.size()};
-  group.cluster = out.cluster;
-  group.self = plan.self;
+  Refounded out;
+  out.cluster = group.cluster;
+  out.before = group.self;
+  out.self = Group::begin(random, 0).self;
+  out.from = log.revision;
+  out.entries = log.entries.size();
+  group.self = out.self;
   group.hard_state = {group.hard_state.term + kTermJump, 0};
   group.applied = {last + 1, group.hard_state.term};
-  group.membership = {{plan.self}, {}, {}};
+  group.membership = {{out.self}, {}, {}};
   group.membership_index = group.applied.index;
   if (group.hard_state.term > kMaxTerm)
     return fail(Errc::unsupported, db.path() + ": its term is higher than that of any group");
 
   Batch origin;
-  TRY(raft::Entry entry, origin_entry(plan, out.before, group.applied));
+  TRY(raft::Entry entry,
+      origin_entry(what, out, index, group.applied, std::max(what.time, state.newest.time)));
   origin.entries.push_back(std::move(entry));
   CHECK_OK(evaluate(origin, index, log.revision + kRevisionJump - 1));
+  put_into(index, origin);
   out.revision = origin.revision;
+  out.objects = index.map().size() - 1;
   CHECK_OK(db.add_rows(log.changes));
   CHECK_OK(db.add_rows(origin.changes));
   CHECK_OK(db.refound(group, out.revision));
   if (LIMPET_FAILPOINT("store.surgery.written")) return fail(Errc::io, "failpoint store.surgery.written");
-  return {};
+  return out;
 }
 
-Result<Refounded> operate(const std::string& path, Plan plan, Random& random) {
+Result<Refounded> recover_database(const std::string& path, int64_t wall_seconds, Random& random) {
   struct stat st{};
   if (stat(path.c_str(), &st) != 0 || st.st_size == 0) return fail(Errc::not_found, path + " is not there");
   TRY(const FileLock lock, FileLock::acquire(path + ".lock", path));
   TRY(const auto db, Database::open(path, kCheckpointBytes));
   if (LIMPET_FAILPOINT("store.surgery.opened")) return fail(Errc::io, "failpoint store.surgery.opened");
   CHECK_OK(check_whole(*db));
-  const Group fresh = Group::begin(random, 0);
-  plan.self = fresh.self;
-  plan.cluster = fresh.cluster;
   Refounded out;
-  CHECK_OK(db->atomically("store.surgery.commit", [&] { return refound(*db, plan, random, out); }));
+  CHECK_OK(db->atomically("store.surgery.commit", [&]() -> Result<> {
+    TRY(out, refound(*db, {"recover", wall_seconds, {}}, random));
+    return {};
+  }));
   if (LIMPET_FAILPOINT("store.surgery.close")) return fail(Errc::io, "failpoint store.surgery.close");
   CHECK_OK(db->close());
   return out;
-}
-
-}  // namespace
-
-Result<Refounded> recover_database(const std::string& path, int64_t wall_seconds, Random& random) {
-  return operate(path, {true, false, wall_seconds, 0, ""}, random);
-}
-
-Result<Refounded> restore_database(const std::string& path, bool new_cluster, int64_t wall_seconds,
-                                   Random& random) {
-  return operate(path, {false, new_cluster, wall_seconds, 0, ""}, random);
 }
 
 }  // namespace limpet::store

@@ -1,10 +1,11 @@
 // What is done to the file of a store while nobody has it open: its group becomes one of this file alone.
 //
-// For `limpet cluster recover` (the other servers are lost for good) and `limpet restore` (a backup). In both
-// cases the file gets a new member id, as it must never be taken for a member that others have heard of, its
-// revision is raised by kRevisionJump, above any that was handed out and is not in it, and all before counts
-// as compacted, so that whoever lists or watches at an older revision gets `expired` and begins anew. Its
-// term is raised by kTermJump for the same reason: volatile revisions go on from it.
+// For `limpet cluster recover` (the other servers are lost for good) and `limpet restore` (a backup, of whose
+// pieces rebuild.h makes a file). In both cases the file gets a new member id, as it must never be taken for
+// a member that others have heard of, its revision is raised by kRevisionJump, above any that was handed out
+// and is not in it, and all before counts as compacted, so that whoever lists or watches at an older revision
+// gets `expired` and begins anew. Its term is raised by kTermJump for the same reason: volatile revisions go
+// on from it.
 //
 // One transaction: after a crash the file is as it was, or done. Blocking.
 // Errors: already_exists (somebody has it open), not_found, unsupported (of a newer limpet), corrupt
@@ -14,6 +15,7 @@
 
 #include <cstdint>
 #include <string>
+#include <vector>
 
 #include "base/random.h"
 #include "base/result.h"
@@ -22,25 +24,32 @@
 
 namespace limpet::store {
 
+class Database;
+
 constexpr Revision kRevisionJump = 1'000'000'000;
 constexpr raft::Term kTermJump = 1u << 20;
 // The key whose change carries the new revision; its value says what was done, as JSON.
 constexpr const char* kOriginKey = "limpet/origin";
 
+struct Refounding {
+  const char* kind = "recover";   // for kOriginKey
+  int64_t time = 0;               // seconds since 1970: now
+  std::vector<std::string> drop;  // prefixes of keys that are true of the old group alone
+};
+
 struct Refounded {
   std::string cluster;  // 16 bytes
   raft::MemberId before = 0, self = 0;
-  Revision revision = 0;
-  uint64_t entries = 0;  // of the log that were not in the state and are now
+  Revision from = 0, revision = 0;  // of the state, and of the file now
+  uint64_t entries = 0;             // of the log that were not in the state and are now
+  uint64_t objects = 0;             // without kOriginKey
 };
 
 // Whoever is left goes on alone. What its log holds beyond its state is done: of that nobody can tell any
 // more what the others agreed on, and an acknowledged write must not be lost.
 Result<Refounded> recover_database(const std::string& path, int64_t wall_seconds, Random& random);
 
-// The state that was backed up, without the rest of the log. `new_cluster`: under a new id, so that no server
-// of the old one can join it, nor an agent take it for the old one.
-Result<Refounded> restore_database(const std::string& path, bool new_cluster, int64_t wall_seconds,
-                                   Random& random);
+// The same of a file that the caller has open, within Database::atomically.
+Result<Refounded> refound(Database& db, const Refounding& what, Random& random);
 
 }  // namespace limpet::store

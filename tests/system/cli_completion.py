@@ -22,17 +22,20 @@ if not os.path.exists(LIMPET):
 if not shutil.which("zsh") and not shutil.which("fish"):
     skip("neither zsh nor fish is installed")
 
-COMMANDS = ("completion doctor exec help image kubeconfig logs ps reset restart status support-bundle top version "
-            "why")
+COMMANDS = ("backup cluster completion doctor exec help image join kubeconfig logs node ps reset restart restore status "
+            "support-bundle token top version why")
 # The line, and what is offered at its end. Both shells get it.
 ROWS = [
     ("limpet ", COMMANDS),
     ("limpet lo", "logs"),
-    ("limpet re", "reset restart"),
+    ("limpet re", "reset restart restore"),
     ("limpet --socket ps im", "image"),
-    ("limpet help re", "reset restart"),
+    ("limpet help re", "reset restart restore"),
     ("limpet image ", "import ls pull rm"),
     ("limpet image ls ", ""),
+    ("limpet token ", "create ls rm"),
+    ("limpet backup keyg", "keygen"),
+    ("limpet backup files/o", "files/one.tar"),
     ("limpet image ls --out", "--output"),
     ("limpet --tail ", ""),
     ("limpet ps --output ", "json"),

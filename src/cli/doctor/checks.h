@@ -96,6 +96,7 @@ Findings check_store(Machine& machine);  // finds last_write
 Findings check_clock(const Machine& machine);
 Findings check_disk(const Machine& machine);
 Findings check_wear(const Machine& machine);
+Findings check_backup(const Machine& machine);
 Findings check_kernel(const Machine& machine);
 Findings check_cgroups(const Machine& machine);
 Findings check_runtime(const Machine& machine);

@@ -85,6 +85,7 @@ Findings examine(Machine& m, const std::function<void(const Finding&)>& tell) {
       {"clock", check_clock, false},
       {"disk", check_disk, true},
       {"wear", check_wear, true},
+      {"backup", check_backup, true},
       {"kernel", check_kernel, true},
       {"cgroups", check_cgroups, true},
       {"runtime", check_runtime, false},

@@ -25,8 +25,8 @@ class ScriptedStore final : public store::Store {
   void load(const std::string& name, std::function<void(Result<std::optional<std::string>>)> done) override {
     store_->load(name, std::move(done));
   }
-  void backup(const std::string& path, std::function<void(Result<>)> done) override {
-    store_->backup(path, std::move(done));
+  void read_state(const std::string& next, std::function<void(Result<store::StatePart>)> done) override {
+    store_->read_state(next, std::move(done));
   }
   void close(std::function<void()> done) override { store_->close(std::move(done)); }
   void on_fatal(std::function<void(Error)> f) override { store_->on_fatal(std::move(f)); }

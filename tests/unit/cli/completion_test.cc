@@ -55,6 +55,13 @@ TEST_CASE("completion: bash offers what fits") {
   CHECK_EQ(offered(loop, file, "limpet --socket ps im"), "image ");
   CHECK_EQ(offered(loop, file, "limpet image ''"), "import ls pull rm ");
   CHECK_EQ(offered(loop, file, "limpet image ls --out"), "--output ");
+  // A command that is the first word of another one, too: files, and that word.
+  CHECK_EQ(offered(loop, file, "limpet backup keyg"), "keygen ");
+  CHECK_EQ(offered(loop, file, "limpet backup " + file.substr(0, file.size() - 1)), file + " ");
+  CHECK_EQ(offered(loop, file, "limpet backup --passphrase-file keyg"), " ");
+  CHECK_EQ(offered(loop, file, "limpet backup --f"), "--force ");
+  CHECK_EQ(offered(loop, file, "limpet backup keygen --f"), " ");
+  CHECK_EQ(offered(loop, file, "limpet restore --k"), "--key ");
   CHECK_EQ(offered(loop, file, "limpet logs --t"), "--tail --timestamps ");
   CHECK_EQ(offered(loop, file, "limpet completion ''"), "bash fish zsh ");
   CHECK_EQ(offered(loop, file, "limpet exec web -- --"), " ");

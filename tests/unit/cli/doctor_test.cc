@@ -116,6 +116,23 @@ TEST_CASE("doctor: a device in order has nothing but ok") {
            "ok: The device has 192.0.2.7, a default route, and the name server 192.0.2.1.");
 }
 
+TEST_CASE("doctor: scheduled backups") {
+  Rig r;
+  CHECK_EQ(said(check_backup(r.m)), "skipped: No scheduled backups are configured.");
+  r.m.config.backup.directory = "/mnt/usb/backups";
+  r.m.config.backup.recipient_file = "/etc/limpet/k.pub";
+  CHECK(has(said(check_backup(r.m)), "warning: The directory for backups, /mnt/usb/backups, is not there."));
+  r.put("/mnt/usb/backups/limpet-nonsense.backup", "");
+  CHECK(has(said(check_backup(r.m)), "problem: The public key that backups are sealed for"));
+  r.put("/etc/limpet/k.pub", "");
+  CHECK(has(said(check_backup(r.m)), "warning: There is no scheduled backup yet"));
+  for (const char* name :
+       {"limpet-30313233-20251230T171200Z-r9.backup", "limpet-30313233-20251231T171200Z-r12.backup",
+        "limpet-30313233-2O271231T171200Z-r12.backup", "limpet-30313233-20271231T171200Z-r12.part"})
+    r.put(std::string("/mnt/usb/backups/") + name, "");
+  CHECK_EQ(said(check_backup(r.m)), "ok: The newest backup in /mnt/usb/backups is of 2025-12-31T17:12:00Z.");
+}
+
 TEST_CASE("doctor: the clock") {
   Rig r;
   r.m.synchronised = false;

@@ -192,27 +192,6 @@ TEST_CASE("the file holds no secret for others, and a clean stop leaves no log")
   CHECK(stat((dir / "state.db-wal").c_str(), &st) != 0);
 }
 
-TEST_CASE("a backup is a whole store, taken while writes go on") {
-  TempDir dir;
-  Harness h({.path = dir / "state.db"});
-  h.must_open();
-  for (int i = 0; i < 200; ++i) h.must_put(strf("k%d", i), std::string(3000, 'x'));
-  std::optional<Result<>> done;
-  h.store().backup(dir / "copy.db", [&](auto r) { done = std::move(r); });
-  std::optional<Result<>> second;
-  h.store().backup(dir / "other.db", [&](auto r) { second = std::move(r); });
-  CHECK(second->error().code == Errc::unavailable);
-  for (int i = 0; i < 20; ++i) h.must_put(strf("k%d", i), "changed");
-  REQUIRE(h.turn_until([&] { return done.has_value(); }));
-  REQUIRE_MESSAGE(*done, done->error().message);
-  Harness copy({.path = dir / "copy.db"});
-  copy.must_open();
-  CHECK(copy.durable().count("k") == 200);
-  CHECK(copy.durable().revision() >= 200);
-  CHECK(copy.value("k199") == std::string(3000, 'x'));
-  CHECK_FALSE(h.commit({put("k0", "x", 1)}));
-}
-
 TEST_CASE("a stop in the middle of making the file is made good by the next start") {
   for (const char* point :
        {"store.open=error@1", "store.migrate.step=error@1", "store.migrate.commit=error@1",
@@ -228,23 +207,11 @@ TEST_CASE("a stop in the middle of making the file is made good by the next star
   }
 }
 
-TEST_CASE("a check or a backup that is cut is made again") {
+TEST_CASE("a check that is cut is made again") {
   TempDir dir;
   Harness h({.path = dir / "state.db"});
   h.must_open();
   h.must_put("a", "1");
-  auto backup = [&] {
-    std::optional<Result<>> done;
-    h.store().backup(dir / "copy.db", [&](auto r) { done = std::move(r); });
-    REQUIRE(h.turn_until([&] { return done.has_value(); }));
-    return done->has_value();
-  };
-  struct stat st;
-  failpoint::arm("store.backup.rename=error");
-  CHECK_FALSE(backup());
-  failpoint::arm("");
-  CHECK(stat((dir / "copy.db").c_str(), &st) != 0);
-  CHECK(backup());
   h.drop();  // leaves a log, which makes the next start look at the file
   failpoint::arm("store.check=error");
   CHECK_FALSE(h.open());

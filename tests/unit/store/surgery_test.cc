@@ -75,27 +75,16 @@ TEST_CASE("of three servers the one that is left goes on, with all that was ackn
   const raft::MemberId id = c.id(left);
   for (size_t n = 0; n < 3; ++n) c.stop(n);
 
-  // A backup of that file is its state, whatever its log says.
   const std::string path = c.options(left).path;
-  TempDir dir;
-  for (const char* suffix : {"", "-wal"}) write_file(dir / "copy.db" + suffix, read_file(path + suffix));
-  const auto restored = restore_database(dir / "copy.db", true, kNow, random);
-  REQUIRE_MESSAGE(restored, (restored ? "" : restored.error().message));
-  CHECK(restored->entries == 0);
-  Harness copy({.path = dir / "copy.db"});
-  copy.must_open();
-  CHECK(copy.value("last") == "<none>");
-  CHECK(copy.value("k06") == "13");
-  CHECK(copy.store().consensus().cluster() == restored->cluster);
-  CHECK(restored->cluster != cluster);
-
   const auto done = recover_database(path, kNow, random);
   REQUIRE_MESSAGE(done, (done ? "" : done.error().message));
   CHECK(done->cluster == cluster);
   CHECK(done->before == id);
   CHECK(done->self != id);
   CHECK(done->entries == 1);
+  CHECK(done->from == before + 1);
   CHECK(done->revision == before + 1 + kRevisionJump);
+  CHECK(done->objects == 8);
   c.cut.clear();
   c.deaf.clear();
   c.start(left);
@@ -111,7 +100,8 @@ TEST_CASE("of three servers the one that is left goes on, with all that was ackn
   for (const Revision old : {Revision{1}, before, before + 1, before + 1000}) {
     CHECK(c.durable(left).watch("", old, seen.sink()).error().code == Errc::expired);
     std::optional<Errc> listed;
-    c.durable(left).list("", "", old, 0, [&](const Result<Page>& r) { listed = r ? Errc::io : r.error().code; });
+    c.durable(left).list("", "", old, 0,
+                         [&](const Result<Page>& r) { listed = r ? Errc::io : r.error().code; });
     REQUIRE(c.until([&] { return listed.has_value(); }));
     CHECK(*listed == Errc::expired);
   }
@@ -128,38 +118,6 @@ TEST_CASE("of three servers the one that is left goes on, with all that was ackn
   c.stop(left);
   CHECK(c.write({put("later", "z")}));
   CHECK(c.fatal.empty());
-}
-
-TEST_CASE("a backup becomes a group of its own, and may be restored again") {
-  SeededRandom random(2);
-  TempDir dir;
-  const std::string path = make(dir);
-  const Group before = group_of(path);
-  Revision last = 3;
-  for (const bool new_cluster : {false, true, false}) {
-    const auto done = restore_database(path, new_cluster, kNow, random);
-    REQUIRE_MESSAGE(done, (done ? "" : done.error().message));
-    CHECK(done->revision == last + kRevisionJump);
-    const Group now = group_of(path);
-    CHECK(now.self == done->self);
-    CHECK(now.cluster == done->cluster);
-    Harness h({.path = path});
-    h.must_open();
-    CHECK(text_of(h) == "a=2 b=1 ");
-    CHECK(h.value(kOriginKey).find("restore") != std::string::npos);
-    CHECK((*h.get("a"))->mod_revision == 3);  // objects keep their own
-    CHECK(h.list(h.durable(), "", "", last).error().code == Errc::expired);
-    CHECK(h.store().last_commit_time() == kNow);
-    last = h.must_put("c", "1");
-    CHECK(last == done->revision + 1);
-    REQUIRE(h.commit({del("c")}));
-    ++last;
-    h.reopen();
-    CHECK(text_of(h) == "a=2 b=1 ");
-    h.close();
-  }
-  CHECK(group_of(path).self != before.self);
-  CHECK(group_of(path).cluster != before.cluster);
 }
 
 TEST_CASE("a snapshot that is whole and waits to be installed is the state that is recovered") {
@@ -208,46 +166,43 @@ TEST_CASE("a snapshot that is whole and waits to be installed is the state that 
 TEST_CASE("what no surgery is done to") {
   SeededRandom random(4);
   TempDir dir;
-  const auto both = [&](const std::string& path, Errc code, const char* words) {
-    const auto one = recover_database(path, kNow, random);
-    const auto two = restore_database(path, true, kNow, random);
-    REQUIRE_FALSE(one);
-    REQUIRE_FALSE(two);
-    CHECK(one.error().code == code);
-    CHECK(two.error().code == code);
-    CAPTURE(one.error().message);
-    CHECK(one.error().message.find(words) != std::string::npos);
+  const auto refused = [&](const std::string& path, Errc code, const char* words) {
+    const auto done = recover_database(path, kNow, random);
+    REQUIRE_FALSE(done);
+    CHECK(done.error().code == code);
+    CAPTURE(done.error().message);
+    CHECK(done.error().message.find(words) != std::string::npos);
   };
-  both(dir / "none.db", Errc::not_found, "none.db");
+  refused(dir / "none.db", Errc::not_found, "none.db");
   write_file(dir / "empty.db", "");
-  both(dir / "empty.db", Errc::not_found, "empty.db");
+  refused(dir / "empty.db", Errc::not_found, "empty.db");
   write_file(dir / "text.db", "apiVersion: v1\n");
-  both(dir / "text.db", Errc::invalid_argument, "not a limpet database");
+  refused(dir / "text.db", Errc::invalid_argument, "not a limpet database");
 
   const std::string path = make(dir);
   {
     Harness h({.path = path});
     h.must_open();
-    both(path, Errc::already_exists, "in use by");
+    refused(path, Errc::already_exists, "in use by");
     h.close();
   }
   SUBCASE("of a newer limpet") {
     sql(path, "PRAGMA user_version = 7");
-    both(path, Errc::unsupported, "newer limpet");
+    refused(path, Errc::unsupported, "newer limpet");
   }
   SUBCASE("a row that is not what it was") {
     sql(path, "UPDATE rows SET value = x'0133' WHERE id = (SELECT min(id) FROM rows)");
-    both(path, Errc::corrupt, "damaged");
+    refused(path, Errc::corrupt, "damaged");
   }
   SUBCASE("a key that is gone") {
     sql(path, "DELETE FROM versions WHERE key = CAST('b' AS BLOB)");
-    both(path, Errc::corrupt, "damaged");
+    refused(path, Errc::corrupt, "damaged");
   }
   SUBCASE("who waits to be told by a cluster") {
     Harness h({.path = dir / "waits.db", .join_cluster = "0123456789abcdef"});
     h.must_open();
     h.close();
-    both(dir / "waits.db", Errc::invalid_argument, "waited");
+    refused(dir / "waits.db", Errc::invalid_argument, "waited");
   }
 }
 
