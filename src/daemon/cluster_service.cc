@@ -10,7 +10,7 @@
 #include "daemon/local_api.h"
 #include "daemon/member_records.h"
 #include "daemon/names.h"
-#include "peer/address.h"
+#include "daemon/own_objects.h"
 
 namespace limpet::daemon {
 namespace {
@@ -65,6 +65,7 @@ ClusterService::ClusterService(Device& device, loop::Task joined)
     : device_(device),
       keys_(device),
       joins_(device, keys_, std::move(joined)),
+      join_(device),
       client_(std::make_unique<client::InProcessClient>(device.loop, device.api->handler(), "limpet-admin",
                                                         std::vector<std::string>{"system:masters"})),
       departures_(device, *client_) {}
@@ -272,49 +273,23 @@ void ClusterService::list_tokens(http::ExchangePtr e) {
 
 // ---- this device joins another cluster ----
 
-std::string ClusterService::keeps_from_joining(bool discard) const {
-  if (!device_.cluster_id.empty() || !device_.members->all().empty()) {
-    return "this device is one of a cluster already: remove it there with limpet node remove, then limpet "
-           "reset here";
-  }
-  if (discard) return "";
-  const store::Space& space = device_.store->durable();
-  for (const char* kind :
-       {"pods", "deployments.apps", "replicasets.apps", "secrets", "persistentvolumeclaims"}) {
-    if (const int64_t n = space.count(std::string(kind) + "/"); n > 0) {
-      return strf(
-          "this device's own cluster holds %lld %s, which joining would give up: --discard says that they "
-          "may go",
-          static_cast<long long>(n), kind);
-    }
-  }
-  return "";
-}
-
 void ClusterService::join(http::ExchangePtr e) {
-  if (e->request().method != "POST" || !json::validate(e->request().body))
-    return e->respond(local_failure(400, "BadRequest", "joining is a POST of JSON"));
-  const json::Cursor body(e->request().body);
-  if (const std::string why = keeps_from_joining(body["discard"].boolean()); !why.empty())
-    return e->respond(local_failure(409, "Conflict", why));
-  if (joiner_) return e->respond(local_failure(409, "Conflict", "this device is joining already"));
-  JoinOptions o;
-  o.data_dir = device_.config.data_dir;
-  o.node_name = device_.node_name;
-  o.addresses = {
-      peer::Address{device_address(device_.config), static_cast<uint16_t>(device_.config.listen.peers_port)}
-          .text()};
-  o.api_port = static_cast<int>(device_.config.listen.api_port);
-  const std::string role = body["role"].str(device_.config.role);
-  o.order = {body["url"].str(), body["token"].str(), (role.empty() ? device_.config.role : role) == "agent"};
-  const std::string url = o.order.url;
-  joiner_ = Joiner::start(device_.loop, device_.clock, std::move(o), [this, e, url](Result<Place> place) {
-    const auto ended = std::move(joiner_);
-    if (!place) return e->respond(refusal_of(place.error()));
-    e->respond(local_json(message(strf("%s lets this device in; it becomes %s of that cluster now",
-                                       url.c_str(), place->agent ? "an agent" : "a server"))));
-    device_.restart("it joins a cluster");
-  });
+  if (!JoinCommand::check(e)) return;
+  if (!device_.cluster_id.empty() || !device_.members->all().empty()) {
+    return e->respond(
+        local_failure(409, "Conflict",
+                      "this device is one of a cluster already: remove it there with limpet node "
+                      "remove, then limpet reset here"));
+  }
+  if (json::Cursor(e->request().body)["discard"].boolean()) return join_.run(std::move(e));
+  count_own_objects(
+      device_.store->durable(), device_.node_name, alive_, [this, e](Result<ObjectCounts> held) {
+        if (!held) return e->respond(refusal_of(held.error()));
+        if (held->empty()) return join_.run(e);
+        e->respond(local_failure(409, "Conflict",
+                                 "this device's own cluster holds " + in_words(*held) +
+                                     ", which joining would give up: --discard says that they may go"));
+      });
 }
 
 }  // namespace limpet::daemon

@@ -16,8 +16,8 @@
 
 #include "client/client.h"
 #include "daemon/departures.h"
+#include "daemon/join_command.h"
 #include "daemon/join_service.h"
-#include "daemon/joiner.h"
 #include "daemon/key_ring.h"
 #include "daemon/part.h"
 #include "http/message.h"
@@ -50,16 +50,15 @@ class ClusterService {
   void create_token(http::ExchangePtr exchange);
   void list_tokens(http::ExchangePtr exchange);
   void join(http::ExchangePtr exchange);
-  std::string keeps_from_joining(bool discard) const;
   void api_call(http::ExchangePtr exchange, client::Call call,
                 std::function<void(const http::ExchangePtr&, const client::Reply&)> done);
 
   Device& device_;
   KeyRing keys_;
   JoinService joins_;
+  JoinCommand join_;
   std::unique_ptr<client::Client> client_;
   Departures departures_;
-  std::unique_ptr<Joiner> joiner_;
   uint64_t next_call_ = 0;
   std::map<uint64_t, std::unique_ptr<client::Pending>> calls_;
   std::map<uint64_t, std::unique_ptr<Relay>> relays_;

@@ -46,6 +46,7 @@ Daemon::Daemon(Device& device, Parts parts, Notifier& notifier, std::string conf
     });
   };
   device_.starting_takes = [this](int64_t ms) { notifier_.extend_timeout(ms * 1000); };
+  device_.starting_status = [this](const std::string& text) { notifier_.status(text); };
   device_.not_ready = [this] {
     std::vector<std::pair<std::string, std::string>> out;
     for (size_t i = 0; i < started_; i++) {
@@ -60,27 +61,41 @@ Daemon::~Daemon() {
   device_.not_ready = nullptr;
   device_.restart = nullptr;
   device_.starting_takes = nullptr;
+  device_.starting_status = nullptr;
 }
 
 Result<> Daemon::start() {
   CHECK_OK(watch_signals());
+  start_watchdog();  // after a new beginning the service manager has never ceased to wait for it
+  starting_ = true;
+  auto started = start_parts();
+  starting_ = false;
+  if (stopping_) {
+    stop_parts();
+    return started;
+  }
+  readiness_ = std::make_unique<loop::Timer>(device_.loop, "readiness");
+  readiness_->repeat(readiness_check_ms, [this] { announce(); });
+  announce();
+  return {};
+}
+
+Result<> Daemon::start_parts() {
   for (auto& part : parts_) {
+    if (stopping_) return {};
     const int64_t began = device_.clock.monotonic_ms();
     if (auto started = part->start(); !started) {
+      if (stopping_ && started.error().code == Errc::cancelled) return {};  // as it was told to
       exit_status_ = 1;
       Error error = std::move(started).error().with(std::string("start ") + part->name());
       log::error(error.message);
-      notifier_.status(error.message);
       stop("start failed");
+      notifier_.status(error.message);
       return std::unexpected(std::move(error));
     }
     started_++;
     log::debug("part started", {{"part", part->name()}, {"ms", device_.clock.monotonic_ms() - began}});
   }
-  start_watchdog();
-  readiness_ = std::make_unique<loop::Timer>(device_.loop, "readiness");
-  readiness_->repeat(readiness_check_ms, [this] { announce(); });
-  announce();
   return {};
 }
 
@@ -92,6 +107,7 @@ void Daemon::announce() {
   }
   notifier_.ready(strf("serving as %s", device_.node_name.c_str()));
   log::info("ready", {{"node", device_.node_name}});
+  announced_ = true;
   // The timer may be the caller.
   readiness_->stop();
 }
@@ -119,6 +135,11 @@ void Daemon::start_watchdog() {
 }
 
 void Daemon::on_stop_signal(const char* name) {
+  if (restarts_) {  // it stops already
+    restarts_ = false;
+    notifier_.stopping("stopping");
+    return;
+  }
   if (stopping_) {
     // The operator insists. What was acknowledged is on stable storage; nothing else needs us.
     log::warning("second signal, ending at once", {{"signal", name}});
@@ -131,7 +152,11 @@ void Daemon::stop(const std::string& reason) {
   if (stopping_) return;
   stopping_ = device_.stopping = true;
   log::info("stopping; containers go on running", {{"reason", reason}});
-  notifier_.stopping("stopping");
+  if (restarts_) {
+    notifier_.reloading(monotonic_usec(), "beginning anew: " + reason);
+  } else {
+    notifier_.stopping("stopping");
+  }
   readiness_.reset();
   stop_deadline_ = std::make_unique<loop::Timer>(device_.loop, "stop deadline");
   stop_deadline_->start(stop_deadline_ms, [this] {
@@ -139,7 +164,13 @@ void Daemon::stop(const std::string& reason) {
                {{"waiting_for", started_ > 0 ? parts_[started_ - 1]->name() : "nothing"}});
     _exit(1);
   });
-  stop_next();
+  if (!starting_) stop_parts();
+}
+
+void Daemon::stop_parts() {
+  const auto before = device_.before_stop;
+  if (!before || exit_status_ != 0) return stop_next();
+  before([this] { device_.loop.defer([this] { stop_next(); }); });
 }
 
 void Daemon::stop_next() {
@@ -164,22 +195,31 @@ void Daemon::reload() {
     log::notice("no configuration file is in use, nothing to reload");
     return;
   }
-  notifier_.reloading(monotonic_usec());
+  // As long as READY was not said it is not for a reload to say it.
+  if (announced_) notifier_.reloading(monotonic_usec());
   auto wanted = load_config(config_path_);
   if (!wanted) {
     log::error("configuration not reloaded, the old one stays", {{"error", wanted.error()}});
-    notifier_.ready("configuration has errors, the old one stays");
-    return;
+    return reload_ended("configuration has errors, the old one stays");
   }
   const Config before = device_.config;
-  for (const std::string& key : needs_restart(before, *wanted)) {
+  if (starting_) device_.config.join = wanted->join;  // what the device waits for
+  for (const std::string& key : needs_restart(device_.config, *wanted)) {
     log::warning("a changed key takes effect after a restart", {{"key", key}});
   }
-  device_.config = reloaded(before, *wanted);
+  device_.config = reloaded(device_.config, *wanted);
   apply_log_level(device_.config);
   for (size_t i = 0; i < started_; i++) parts_[i]->reload(before);
   log::info("configuration reloaded", {{"file", config_path_}});
-  notifier_.ready("configuration reloaded");
+  reload_ended("configuration reloaded");
+}
+
+void Daemon::reload_ended(const std::string& status) {
+  if (announced_) {
+    notifier_.ready(status);
+  } else {
+    notifier_.status(status);
+  }
 }
 
 }  // namespace limpet::daemon

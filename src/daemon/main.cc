@@ -69,6 +69,7 @@ int serve(const Config& config, const std::string& config_file, bool* again) {
   (void)daemon.start();  // it said itself what went wrong, and is stopping
   loop.run();
   *again = daemon.restarts();
+  if (*again) notifier.hand_on();
   return daemon.exit_status();
 }
 

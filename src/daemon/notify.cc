@@ -2,10 +2,12 @@
 
 #include <sys/socket.h>
 #include <sys/un.h>
+#include <unistd.h>
 
 #include <cstddef>
 #include <cstdlib>
 #include <cstring>
+#include <string>
 
 #include "base/result.h"
 
@@ -38,8 +40,16 @@ Notifier Notifier::from_environment() {
   return out;
 }
 
-void Notifier::reloading(int64_t monotonic_usec) {
-  send(strf("RELOADING=1\nMONOTONIC_USEC=%lld\n", static_cast<long long>(monotonic_usec)), "reloading");
+void Notifier::hand_on() const {
+  if (socket_.empty()) return;
+  setenv("NOTIFY_SOCKET", socket_.c_str(), 1);
+  if (watchdog_usec_ <= 0) return;
+  setenv("WATCHDOG_USEC", std::to_string(watchdog_usec_).c_str(), 1);
+  setenv("WATCHDOG_PID", std::to_string(getpid()).c_str(), 1);  // which stays
+}
+
+void Notifier::reloading(int64_t monotonic_usec, std::string_view status) {
+  send(strf("RELOADING=1\nMONOTONIC_USEC=%lld\n", static_cast<long long>(monotonic_usec)), status);
 }
 
 void Notifier::extend_timeout(int64_t usec) {

@@ -19,12 +19,14 @@ class Notifier {
   // From NOTIFY_SOCKET and WATCHDOG_USEC/WATCHDOG_PID, which are removed from the environment: no child may
   // answer.
   static Notifier from_environment();
+  // Puts them back, for the program that takes this one's place in the same process.
+  void hand_on() const;
 
   void ready(std::string_view status) { send("READY=1\n", status); }
   void status(std::string_view text) { send("", text); }
   void stopping(std::string_view status) { send("STOPPING=1\n", status); }
-  // A reload is bracketed by reloading() and ready().
-  void reloading(int64_t monotonic_usec);
+  // A reload is bracketed by reloading() and ready(), and so is a new beginning in the same process.
+  void reloading(int64_t monotonic_usec, std::string_view status = "reloading");
   void watchdog() { send("WATCHDOG=1\n", ""); }
   // How often watchdog() is due: half of what the manager waits. 0: never.
   int64_t watchdog_period_ms() const { return watchdog_usec_ / 2000; }

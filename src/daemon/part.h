@@ -57,7 +57,12 @@ struct Device {
   std::function<void(const std::string& reason)> fatal;
   // Starting takes as long as this from now: the service manager is told. Set by the Daemon.
   std::function<void(int64_t ms)> starting_takes;
+  // What keeps the device from being ready, for the service manager; while it starts. Set by the Daemon.
+  std::function<void(const std::string& text)> starting_status;
   bool stopping = false;  // set by the Daemon
+  // What comes before the first part stops, while everything still runs; calls its argument once, soon. Not
+  // called after a fatal error.
+  std::function<void(loop::Task done)> before_stop;
   // The daemon begins anew with the same arguments, in this process, once everything has stopped.
   std::function<void(const std::string& reason)> restart;
 

@@ -1,8 +1,7 @@
 // Which cluster the device is of, before anything of it starts: a join that was staged becomes the device's,
 // and a device that is told to join asks until it is let in.
-#include <unistd.h>
-
 #include <algorithm>
+#include <functional>
 
 #include "base/log.h"
 #include "daemon/joiner.h"
@@ -31,12 +30,13 @@ class JoinPart final : public Part {
     const std::string& data_dir = device_.config.data_dir;
     CHECK_OK(finish_join(data_dir));
     TRY(std::optional<Place> place, read_place(data_dir));
-    if (!place) {
-      TRY(const std::optional<JoinOrder> order, wanted());
-      if (order) {
-        CHECK_OK(join(*order));
-        TRY(place, read_place(data_dir));
-      }
+    TRY(const std::optional<JoinOrder> order, read_order(data_dir));
+    if (order) {
+      CHECK_OK(obey(*order, place.has_value()));
+      TRY(place, read_place(data_dir));
+    } else if (!place && !device_.config.join.url.empty() && !has_store()) {
+      CHECK_OK(join([this] { return configured(); }));
+      TRY(place, read_place(data_dir));
     }
     if (place) {
       device_.cluster_id = place->cluster;
@@ -45,23 +45,49 @@ class JoinPart final : public Part {
       device_.servers = place->api;
       log::info("a device of a cluster", {{"role", place->agent ? "agent" : "server"},
                                           {"servers", static_cast<int64_t>(place->servers.size())}});
-    } else if (device_.config.role == "agent") {
-      return fail(Errc::invalid_argument,
-                  "an agent needs a cluster: set join.url and join.token, or run limpet join URL TOKEN");
+      return {};
     }
-    return {};
+    return alone();
   }
 
  private:
-  // A device that has a store is of a cluster already, and the keys for joining are of no meaning any more.
-  Result<std::optional<JoinOrder>> wanted() const {
-    TRY(std::optional<JoinOrder> order, read_order(device_.config.data_dir));
-    if (order) return order;
-    const auto& c = device_.config;
-    const bool has_store = access((device_.paths.store_file + ".made").c_str(), F_OK) == 0 ||
-                           access(device_.paths.store_file.c_str(), F_OK) == 0;  // a restored one
-    if (c.join.url.empty() || has_store) return std::optional<JoinOrder>();
-    return std::optional<JoinOrder>(JoinOrder{c.join.url, c.join.token, c.role == "agent"});
+  bool has_store() const { return has_own_store(device_.config.data_dir); }
+  JoinOrder configured() const {
+    const Config& c = device_.config;
+    return {c.join.url, c.join.token, c.role == "agent"};
+  }
+
+  // A device that is something already goes on as that when it is refused: a token that is no good must not
+  // keep it down. One that is nothing yet has only this order.
+  Result<> obey(const JoinOrder& order, bool is_of_a_cluster) {
+    auto joined = join([&order] { return order; });
+    if (joined || joined.error().code == Errc::cancelled || (!is_of_a_cluster && !has_store())) return joined;
+    CHECK_OK(drop_order(device_.config.data_dir));
+    return std::unexpected(
+        std::move(joined).error().with("the order of limpet join is dropped, the next start goes on as "
+                                       "before"));
+  }
+
+  // No cluster but its own, and not for want of an order.
+  Result<> alone() const {
+    const bool agent = device_.config.role == "agent", told = !device_.config.join.url.empty();
+    if (has_store() && agent) {
+      return fail(
+          Errc::invalid_argument,
+          "this device has a cluster of its own, which an agent cannot serve: set role: server, or let "
+          "it join with limpet join URL TOKEN --discard, which gives up what its cluster holds");
+    }
+    if (agent) {
+      return fail(Errc::invalid_argument,
+                  "an agent needs a cluster: set join.url and join.token, or run limpet join URL TOKEN");
+    }
+    if (told) {
+      log::warning(
+          "join.url and join.token are passed over: this device has a cluster of its own; to join run "
+          "limpet join URL TOKEN (--discard gives up what its cluster holds)",
+          {{"join.url", device_.config.join.url}});
+    }
+    return {};
   }
 
   JoinOptions options(const JoinOrder& order) const {
@@ -75,26 +101,45 @@ class JoinPart final : public Part {
     return o;
   }
 
-  // Until it is let in or refused: links come up late, and the server may be restarting.
-  Result<> join(const JoinOrder& order) {
-    for (int64_t wait = first_wait_ms;; wait = std::min(wait * 2, longest_wait_ms)) {
-      if (device_.starting_takes) device_.starting_takes(attempt_ms + wait);
-      std::optional<Result<Place>> answer;
-      auto joiner = Joiner::start(device_.loop, device_.clock, options(order),
-                                  [&](Result<Place> place) { answer = std::move(place); });
-      (void)device_.loop.run_until([&] { return answer.has_value() || device_.stopping; }, attempt_ms);
-      joiner.reset();
+  // Until it is let in or refused: links come up late, and the server may be restarting. A changed order (by
+  // SIGHUP) is followed at once.
+  Result<> join(const std::function<JoinOrder()>& wanted) {
+    int64_t wait = first_wait_ms;
+    for (;;) {
+      const JoinOrder order = wanted();
+      auto joined = attempt(order, wanted);
       if (device_.stopping) return fail(Errc::cancelled, "stopped while it waited to be let in");
-      if (answer && *answer) break;
-      const Error error = answer ? answer->error() : Error{Errc::timeout, "no answer from " + order.url, 0};
-      if (!may_pass(error.code)) return std::unexpected(error);
+      if (joined) break;
+      if (wanted() != order) {
+        wait = first_wait_ms;
+        continue;
+      }
+      const Error& error = joined.error();
+      if (!may_pass(error.code)) return joined;
       log::warning("not let into the cluster yet, trying again",
                    {{"in_seconds", wait / 1000}, {"error", error}});
-      (void)device_.loop.run_until([&] { return device_.stopping; }, wait);
-      if (device_.stopping) return fail(Errc::cancelled, "stopped while it waited to be let in");
+      say("waits to be let in by " + order.url + ": " + error.message);
+      if (device_.starting_takes) device_.starting_takes(attempt_ms + wait);
+      (void)device_.loop.run_until([&] { return device_.stopping || wanted() != order; }, wait);
+      wait = wanted() == order ? std::min(wait * 2, longest_wait_ms) : first_wait_ms;
     }
     CHECK_OK(finish_join(device_.config.data_dir));
     return {};
+  }
+
+  Result<> attempt(const JoinOrder& order, const std::function<JoinOrder()>& wanted) {
+    if (device_.starting_takes) device_.starting_takes(2 * attempt_ms);
+    std::optional<Result<Place>> answer;
+    const auto joiner = Joiner::start(device_.loop, device_.clock, options(order),
+                                      [&](Result<Place> place) { answer = std::move(place); });
+    (void)device_.loop.run_until([&] { return answer || device_.stopping || wanted() != order; }, attempt_ms);
+    if (!answer) return fail(Errc::timeout, "no answer from " + order.url);
+    if (!*answer) return std::unexpected(answer->error());
+    return {};
+  }
+
+  void say(const std::string& text) const {
+    if (device_.starting_status) device_.starting_status(text);
   }
 
   Device& device_;

@@ -1,6 +1,8 @@
-// The API as an agent sees it: HTTPS to any of the servers, with the device's certificate.
+// The API as an agent sees it: HTTPS to any of the servers, with the device's certificate. And the way into a
+// cluster again, for an agent whose servers do not know it any more.
 #include "base/log.h"
 #include "client/remote.h"
+#include "daemon/join_command.h"
 #include "daemon/local_api.h"
 #include "daemon/parts.h"
 #include "daemon/server_roll.h"
@@ -33,7 +35,11 @@ class RemotePart final : public Part {
     device_.tls = engine_.get();
     device_.certificate_renewed = [this] { renewed(); };
     device_.roll_changed = [this] { (void)use_servers(); };
-    if (device_.local) device_.local->describe("servers", [this](json::Writer& w) { describe(w); });
+    join_ = std::make_unique<JoinCommand>(device_);
+    if (device_.local) {
+      device_.local->describe("servers", [this](json::Writer& w) { describe(w); });
+      device_.local->serve("cluster", [this](http::ExchangePtr e) { serve(std::move(e)); });
+    }
     return {};
   }
 
@@ -42,7 +48,11 @@ class RemotePart final : public Part {
     device_.certificate_renewed = nullptr;
     device_.tls = nullptr;
     device_.roll_changed = nullptr;
-    if (device_.local) device_.local->describe("servers", {});
+    if (device_.local) {
+      device_.local->describe("servers", {});
+      device_.local->serve("cluster", nullptr);
+    }
+    join_.reset();
     client_.reset();
     // Calls that ended in this turn let go of the dialer in the next.
     device_.loop.defer([this, done] {
@@ -54,6 +64,16 @@ class RemotePart final : public Part {
   }
 
  private:
+  // Below /limpet/v1/cluster.
+  void serve(http::ExchangePtr e) {
+    if (e->request().path == "/limpet/v1/cluster/join") {
+      if (JoinCommand::check(e)) join_->run(std::move(e));
+      return;
+    }
+    e->respond(local_failure(
+        404, "NotFound", "this device is an agent: ask a server of its cluster for " + e->request().path));
+  }
+
   tls::ClientOptions tls_options() const {
     tls::ClientOptions o;
     o.ca_pem = device_.identity.ca_pem;
@@ -93,6 +113,7 @@ class RemotePart final : public Part {
   std::unique_ptr<tls::ClientContext> context_;
   std::unique_ptr<TlsDialer> dialer_;
   std::unique_ptr<client::RemoteClient> client_;
+  std::unique_ptr<JoinCommand> join_;
 };
 
 }  // namespace

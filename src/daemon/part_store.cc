@@ -3,6 +3,7 @@
 #include <sys/stat.h>
 
 #include "base/log.h"
+#include "daemon/hand_over.h"
 #include "daemon/leadership.h"
 #include "daemon/parts.h"
 #include "store/store.h"
@@ -36,6 +37,8 @@ class StorePart final : public Part {
     leadership_ = std::make_unique<Leadership>(device_.loop, store_->consensus());
     device_.store = store_.get();
     device_.leadership = leadership_.get();
+    hand_over_ = std::make_unique<HandOver>(device_.loop, store_->consensus());
+    device_.before_stop = [this](loop::Task done) { hand_over_->start(std::move(done)); };
     log::info("store opened", {{"file", options.path},
                                {"revision", store_->durable().revision()},
                                {"sqlite", store_->sqlite_version()}});
@@ -45,6 +48,8 @@ class StorePart final : public Part {
   void stop(loop::Task done) override {
     device_.store = nullptr;
     device_.leadership = nullptr;
+    device_.before_stop = nullptr;
+    hand_over_.reset();
     leadership_.reset();
     store_->close([this, done] {
       // Not from inside the store's own callback.
@@ -95,6 +100,7 @@ class StorePart final : public Part {
   Device& device_;
   std::unique_ptr<store::Store> store_;
   std::unique_ptr<Leadership> leadership_;
+  std::unique_ptr<HandOver> hand_over_;
   loop::Work trim_;
 };
 

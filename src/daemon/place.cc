@@ -8,6 +8,7 @@
 #include <charconv>
 
 #include "base/atomic_file.h"
+#include "base/failpoint.h"
 #include "base/json.h"
 #include "base/log.h"
 #include "base/tree.h"
@@ -78,11 +79,37 @@ Result<> sync_directory(const std::string& path) {
   return {};
 }
 
-// Over what is there, a directory with all that it holds included.
-Result<> move_over(const std::string& from, const std::string& to) {
-  CHECK_OK(remove_tree(to));
+Result<> rename_to(const std::string& from, const std::string& to) {
   if (rename(from.c_str(), to.c_str()) != 0) return fail_errno(errno, "rename " + from + " to " + to);
   return {};
+}
+
+Result<> cut([[maybe_unused]] std::string_view name) {
+  if (LIMPET_FAILPOINT(name)) return fail(Errc::io, "failpoint " + std::string(name));
+  return {};
+}
+
+// What node.db holds is sealed with device.key, and the pods of before are still to be ended properly: it
+// goes along, and is where it goes before the directory in which it was is removed.
+Result<> keep_seal_key(const std::string& data_dir, const std::string& staged) {
+  const std::string key = data_dir + "/pki/device.key";
+  if (!exists(staged + "/pki")) return {};
+  if (exists(key)) CHECK_OK(rename_to(key, staged + "/pki/device.key"));
+  CHECK_OK(cut("daemon.join.key"));
+  return sync_directory(staged + "/pki");
+}
+
+// What the device was: its store, where the servers of its cluster were, and, as long as others are there to
+// take their place, keys and certificates.
+Result<> remove_former(const std::string& data_dir, const std::string& staged) {
+  for (const char* old :
+       {"/limpet.db", "/limpet.db-wal", "/limpet.db-shm", "/limpet.db.made", "/servers.json"}) {
+    CHECK_OK(remove_tree(data_dir + old));
+    CHECK_OK(cut("daemon.join.remove"));
+  }
+  if (exists(staged + "/pki")) CHECK_OK(remove_tree(data_dir + "/pki"));
+  CHECK_OK(cut("daemon.join.removed"));
+  return sync_directory(data_dir);
 }
 
 }  // namespace
@@ -158,12 +185,21 @@ Result<> write_order(const std::string& data_dir, const JoinOrder& order) {
   return write_file_atomic(data_dir + "/join.json", w.take(), 0600, "daemon.join_order");
 }
 
+Result<> drop_order(const std::string& data_dir) {
+  CHECK_OK(remove_tree(data_dir + "/join.json"));
+  return sync_directory(data_dir);
+}
+
+// A restored one has not been opened yet.
+bool has_own_store(const std::string& data_dir) {
+  return exists(data_dir + "/limpet.db.made") || exists(data_dir + "/limpet.db");
+}
+
 std::string role_of(const std::string& data_dir, const std::string& configured) {
   const auto name = [](bool agent) { return std::string(agent ? "agent" : "server"); };
-  for (const std::string& directory : {data_dir + "/joining", data_dir}) {
-    if (const auto place = read_place(directory); place && *place) return name((*place)->agent);
-  }
+  if (const auto place = read_place(data_dir + "/joining"); place && *place) return name((*place)->agent);
   if (const auto order = read_order(data_dir); order && *order) return name((*order)->agent);
+  if (const auto place = read_place(data_dir); place && *place) return name((*place)->agent);
   return configured;
 }
 
@@ -175,28 +211,32 @@ Result<> stage_join(const std::string& data_dir, const Place& place, const pki::
   CHECK_OK(pki::install_joined(making + "/pki", joined, random));
   CHECK_OK(write_place(making, place));
   CHECK_OK(sync_directory(making));
-  CHECK_OK(move_over(making, made));
+  CHECK_OK(cut("daemon.join.staged"));
+  CHECK_OK(remove_tree(made));
+  CHECK_OK(sync_directory(data_dir));
+  CHECK_OK(rename_to(making, made));
+  CHECK_OK(cut("daemon.join.renamed"));
   return sync_directory(data_dir);
 }
 
 Result<bool> finish_join(const std::string& data_dir) {
   const std::string staged = data_dir + "/joining";
   if (!exists(staged)) return false;
-  // In this order: as long as the directory is there, a start that was cut does all of it again.
-  for (const char* old : {"/limpet.db", "/limpet.db-wal", "/limpet.db-shm", "/limpet.db.made"})
-    CHECK_OK(remove_tree(data_dir + old));
-  if (exists(staged + "/pki")) {
-    // What node.db holds is sealed with it, and the pods of before are still to be ended properly.
-    const std::string seal_key = data_dir + "/pki/device.key";
-    if (exists(seal_key) && rename(seal_key.c_str(), (staged + "/pki/device.key").c_str()) != 0)
-      return fail_errno(errno, "move " + seal_key);
-    CHECK_OK(move_over(staged + "/pki", data_dir + "/pki"));
-  }
+  // In this order: as long as the directory is there, a start that was cut does all of it again. Between
+  // steps directories are synced, since not every file system keeps what was done in the order in which it
+  // was done.
+  CHECK_OK(keep_seal_key(data_dir, staged));
+  CHECK_OK(remove_former(data_dir, staged));
+  if (exists(staged + "/pki")) CHECK_OK(rename_to(staged + "/pki", data_dir + "/pki"));
+  CHECK_OK(cut("daemon.join.pki"));
   if (exists(staged + "/cluster.json"))
-    CHECK_OK(move_over(staged + "/cluster.json", data_dir + "/cluster.json"));
+    CHECK_OK(rename_to(staged + "/cluster.json", data_dir + "/cluster.json"));
+  CHECK_OK(cut("daemon.join.cluster"));
   CHECK_OK(remove_tree(data_dir + "/join.json"));
   CHECK_OK(sync_directory(data_dir));
+  CHECK_OK(cut("daemon.join.order"));
   CHECK_OK(remove_tree(staged));
+  CHECK_OK(cut("daemon.join.end"));
   CHECK_OK(sync_directory(data_dir));
   return true;
 }

@@ -4,9 +4,9 @@
 //   cluster.json   where it belongs: cluster, role, this member's id, the servers that it was told of
 //   join/          the key of this device while it asks, and what is not whole yet
 //   joining/       what a join brought (pki/ and cluster.json), whole since it was renamed into place; the
-//   next
-//                  start makes it this device's, in place of what the device was before
-//   join.json      the order to join, of a device that does not run yet
+//                  next start makes it this device's, in place of what the device was before
+//   join.json      the order to join, written by `limpet join` while no limpetd runs; it goes before
+//                  everything that the device is
 //
 // A device that began a cluster of its own has none of them. Blocking file work, durable when it returns.
 #pragma once
@@ -44,12 +44,18 @@ Result<> write_place(const std::string& data_dir, const Place& place);
 struct JoinOrder {
   std::string url, token;
   bool agent = false;
+  bool operator==(const JoinOrder&) const = default;
 };
 Result<std::optional<JoinOrder>> read_order(const std::string& data_dir);
 Result<> write_order(const std::string& data_dir, const JoinOrder& order);
+Result<> drop_order(const std::string& data_dir);
 
-// "server" or "agent": what the device was let in as, or was told to become by `limpet join`; else what the
-// configuration says. Before anybody holds dataDir: files that cannot be read say nothing.
+// Whether a server wrote a store here: with no place, that of a cluster of its own.
+bool has_own_store(const std::string& data_dir);
+
+// "server" or "agent": what a join has made of the device that is to be finished, what it was told to become
+// by `limpet join`, or what it was let in as; else what the configuration says. Before anybody holds dataDir:
+// files that cannot be read say nothing.
 std::string role_of(const std::string& data_dir, const std::string& configured);
 
 // Where a join is prepared; pki/ below it is that of pki/install.h.

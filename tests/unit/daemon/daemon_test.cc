@@ -9,9 +9,11 @@
 
 #include "base/log.h"
 #include "daemon/options.h"
+#include "manager.h"
 
 using namespace limpet;
 using namespace limpet::daemon;
+using limpet::daemon::test::Manager;
 
 namespace {
 
@@ -23,12 +25,18 @@ class RecordedPart final : public Part {
     bool fails = false;
     bool stops_later = false;
     std::string not_ready;
+    bool turns = false;  // the loop while it starts, until the daemon is to stop
   };
   RecordedPart(Device& device, Script script, std::string& journal)
       : device_(device), script_(std::move(script)), journal_(journal) {}
   const char* name() const override { return script_.name; }
   Result<> start() override {
     journal_ += strf("start %s\n", script_.name);
+    if (script_.turns) {
+      (void)device_.loop.run_until([this] { return device_.stopping; }, 10'000);
+      journal_ += strf("given up %s\n", script_.name);
+      return fail(Errc::cancelled, "told to stop");
+    }
     if (script_.fails) return fail(Errc::io, "no luck");
     return {};
   }
@@ -45,11 +53,13 @@ class RecordedPart final : public Part {
     journal_ += strf("reload %s %s->%s\n", script_.name, before.logs.level.c_str(),
                      device_.config.logs.level.c_str());
   }
-  std::string not_ready() const override { return script_.not_ready; }
+  std::string not_ready() const override { return *not_ready_; }
+  std::shared_ptr<std::string> not_ready_text() const { return not_ready_; }
 
  private:
   Device& device_;
   Script script_;
+  std::shared_ptr<std::string> not_ready_ = std::make_shared<std::string>(script_.not_ready);
   std::string& journal_;
   std::unique_ptr<loop::Timer> timer_;
 };
@@ -116,6 +126,131 @@ TEST_CASE("a part that fails undoes the parts before it, whichever it is") {
     CHECK_EQ(f.journal, expected);
     CHECK_EQ(daemon.exit_status(), 1);
   }
+}
+
+TEST_CASE("what comes before the first part stops is awaited, and left out after a fatal error") {
+  for (const bool fatal : {false, true}) {
+    CAPTURE(fatal);
+    Fixture f;
+    loop::Timer later(f.loop, "later");
+    Daemon daemon(f.device, f.parts({{"a"}, {"b"}}), f.notifier, "");
+    REQUIRE(daemon.start().has_value());
+    f.device.before_stop = [&](loop::Task done) {
+      f.journal += "before\n";
+      later.start(5, [&f, done] {
+        f.journal += "done\n";
+        done();
+      });
+    };
+    f.loop.defer([&] { fatal ? f.device.fatal("fsync failed") : daemon.stop("test"); });
+    f.loop.run();
+    CHECK_EQ(f.journal,
+             std::string("start a\nstart b\n") + (fatal ? "" : "before\ndone\n") + "stop b\nstop a\n");
+  }
+}
+
+TEST_CASE("told to stop while a part waits in its start: that is let end, and it was no failure") {
+  Fixture f;
+  const std::string name = strf("@limpet-daemon-wait-%d", getpid());
+  Manager manager(name);
+  Notifier notifier(name, 0);
+  Daemon daemon(f.device, f.parts({{"a"}, {.name = "b", .turns = true}, {"c"}}), notifier, "");
+  loop::Timer term(f.loop, "test");
+  term.start(5, [] { kill(getpid(), SIGTERM); });
+  CHECK(daemon.start().has_value());
+  f.loop.run();
+  CHECK_EQ(f.journal, "start a\nstart b\ngiven up b\nstop a\n");
+  CHECK_EQ(daemon.exit_status(), 0);
+  CHECK_EQ(manager.all(), "STOPPING=1\nSTATUS=stopping\n\n");
+}
+
+TEST_CASE(
+    "a new beginning is a reload for the service manager, and its watchdog is fed from the first to the "
+    "last") {
+  Fixture f;
+  const std::string name = strf("@limpet-daemon-anew-%d", getpid());
+  Manager manager(name);
+  Notifier notifier(name, 10'000);  // to be fed every 5 ms
+  auto parts = f.parts({{"a"}});
+  parts.push_back(std::make_unique<RecordedPart>(
+      f.device, RecordedPart::Script{.name = "b", .stops_later = true}, f.journal));
+  Daemon daemon(f.device, std::move(parts), notifier, "");
+  std::string first;
+  REQUIRE(daemon.start().has_value());
+  const std::string begun = manager.all();
+  CHECK(begun.starts_with("WATCHDOG=1\n"));  // before anything else
+  CHECK(begun.find("READY=1") != std::string::npos);
+  std::string after;
+  loop::Timer slow(f.loop, "slow");
+  f.device.before_stop = [&](loop::Task done) {
+    slow.start(60, [&, done] {
+      after = manager.all();
+      done();
+    });
+  };
+  f.device.restart("it joins a cluster");
+  f.loop.run();
+  after += manager.all();
+  CHECK(daemon.restarts());
+  CHECK(after.find("STOPPING") == std::string::npos);
+  CHECK(after.find("RELOADING=1\nMONOTONIC_USEC=") != std::string::npos);
+  CHECK(after.find("STATUS=beginning anew: it joins a cluster\n") != std::string::npos);
+  CHECK(after.find("READY") == std::string::npos);
+  CHECK(after.rfind("WATCHDOG=1") > after.find("RELOADING=1"));
+}
+
+TEST_CASE("a stop overtakes a new beginning") {
+  Fixture f;
+  const std::string name = strf("@limpet-daemon-over-%d", getpid());
+  Manager manager(name);
+  Notifier notifier(name, 0);
+  Daemon daemon(f.device, f.parts({{"a"}}), notifier, "");
+  REQUIRE(daemon.start().has_value());
+  loop::Timer slow(f.loop, "slow");
+  f.device.before_stop = [&](loop::Task done) {
+    kill(getpid(), SIGTERM);
+    slow.start(20, done);
+  };
+  f.device.restart("it joins a cluster");
+  f.loop.run();
+  CHECK_FALSE(daemon.restarts());
+  CHECK_EQ(daemon.exit_status(), 0);
+  CHECK(manager.all().ends_with("STOPPING=1\nSTATUS=stopping\n\n"));
+}
+
+TEST_CASE("as long as READY was not said a reload does not say it") {
+  Fixture f;
+  const std::string name = strf("@limpet-daemon-early-%d", getpid());
+  const std::string path = strf("/tmp/limpet-daemon-early-%d.yaml", getpid());
+  FILE* file = fopen(path.c_str(), "we");
+  REQUIRE(file != nullptr);
+  fputs("logs: {level: warning}\n", file);
+  fclose(file);
+  Manager manager(name);
+  Notifier notifier(name, 0);
+  auto part = std::make_unique<RecordedPart>(
+      f.device, RecordedPart::Script{.name = "a", .not_ready = "no lead"}, f.journal);
+  const auto not_ready = part->not_ready_text();
+  Parts parts;
+  parts.push_back(std::move(part));
+  Daemon daemon(f.device, std::move(parts), notifier, path);
+  REQUIRE(daemon.start().has_value());
+  kill(getpid(), SIGHUP);
+  REQUIRE(f.loop.run_until([&] { return f.device.config.logs.level == "warning"; }, 10'000));
+  CHECK_EQ(manager.all(), "STATUS=configuration reloaded\n\n");
+  not_ready->clear();
+  std::string said;
+  REQUIRE(
+      f.loop.run_until([&] { return (said += manager.all()).find("READY=1") != std::string::npos; }, 10'000));
+  CHECK_EQ(said, "READY=1\nSTATUS=serving as edge-1\n\n");
+  kill(getpid(), SIGHUP);
+  said.clear();
+  REQUIRE(
+      f.loop.run_until([&] { return (said += manager.all()).find("READY=1") != std::string::npos; }, 10'000));
+  CHECK(said.starts_with("RELOADING=1\n"));
+  daemon.stop("test");
+  f.loop.run();
+  unlink(path.c_str());
 }
 
 TEST_CASE("a fatal error of a part stops everything with exit status 1") {

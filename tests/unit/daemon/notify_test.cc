@@ -1,48 +1,17 @@
 #include "daemon/notify.h"
 
 #include <doctest/doctest.h>
-#include <sys/socket.h>
-#include <sys/un.h>
+#include <unistd.h>
 
-#include <cstddef>
 #include <cstdlib>
-#include <cstring>
 #include <string>
 
 #include "base/result.h"
+#include "manager.h"
 
 using namespace limpet;
 using namespace limpet::daemon;
-
-namespace {
-
-// The service manager's end.
-class Manager {
- public:
-  explicit Manager(const std::string& name) : name_(name) {
-    fd_.reset(socket(AF_UNIX, SOCK_DGRAM | SOCK_CLOEXEC | SOCK_NONBLOCK, 0));
-    sockaddr_un address{};
-    address.sun_family = AF_UNIX;
-    memcpy(address.sun_path, name.data(), name.size());
-    if (name[0] == '@') address.sun_path[0] = '\0';
-    const size_t size = offsetof(sockaddr_un, sun_path) + name.size() + (name[0] == '@' ? 0 : 1);
-    REQUIRE_EQ(bind(fd_.get(), reinterpret_cast<sockaddr*>(&address), static_cast<socklen_t>(size)), 0);
-  }
-  ~Manager() {
-    if (name_[0] == '/') unlink(name_.c_str());
-  }
-  std::string receive() {
-    char buffer[1024];
-    const ssize_t n = recv(fd_.get(), buffer, sizeof buffer, 0);
-    return n < 0 ? "(nothing)" : std::string(buffer, static_cast<size_t>(n));
-  }
-
- private:
-  std::string name_;
-  UniqueFd fd_;
-};
-
-}  // namespace
+using limpet::daemon::test::Manager;
 
 TEST_CASE("notify speaks the protocol over a path and over an abstract name") {
   for (const char* form : {"/tmp/limpet-notify-%d.sock", "@limpet-notify-%d"}) {
@@ -57,6 +26,8 @@ TEST_CASE("notify speaks the protocol over a path and over an abstract name") {
     CHECK_EQ(manager.receive(), "WATCHDOG=1\n");
     n.reloading(123456789);
     CHECK_EQ(manager.receive(), "RELOADING=1\nMONOTONIC_USEC=123456789\nSTATUS=reloading\n");
+    n.reloading(5, "beginning anew");
+    CHECK_EQ(manager.receive(), "RELOADING=1\nMONOTONIC_USEC=5\nSTATUS=beginning anew\n");
     n.status("half way");
     CHECK_EQ(manager.receive(), "STATUS=half way\n");
     n.extend_timeout(5'000'000);
@@ -95,5 +66,35 @@ TEST_CASE("the environment is read once and not passed on") {
     CHECK_EQ(Notifier::from_environment().watchdog_period_ms(), row.period_ms);
     for (const char* name : {"NOTIFY_SOCKET", "WATCHDOG_USEC", "WATCHDOG_PID"})
       CHECK(std::getenv(name) == nullptr);
+  }
+}
+
+TEST_CASE("the program that takes this one's place is told by the same manager") {
+  const std::string own = std::to_string(getpid());
+  struct Row {
+    const char *socket, *usec, *pid;
+    const char *socket_after, *usec_after;
+  };
+  const Row rows[] = {
+      {"@nobody-listens", "3000000", own.c_str(), "@nobody-listens", "3000000"},
+      {"@nobody-listens", "3000000", "1", "@nobody-listens", nullptr},  // meant for another process
+      {"@nobody-listens", nullptr, nullptr, "@nobody-listens", nullptr},
+      {nullptr, "3000000", nullptr, nullptr, nullptr},
+  };
+  const auto value = [](const char* name) {
+    const char* text = std::getenv(name);
+    return std::string(text ? text : "<none>");
+  };
+  for (const Row& row : rows) {
+    const std::pair<const char*, const char*> before[] = {
+        {"NOTIFY_SOCKET", row.socket}, {"WATCHDOG_USEC", row.usec}, {"WATCHDOG_PID", row.pid}};
+    for (const auto& [name, text] : before) text ? setenv(name, text, 1) : unsetenv(name);
+    const Notifier notifier = Notifier::from_environment();
+    CHECK_EQ(value("NOTIFY_SOCKET"), "<none>");
+    notifier.hand_on();
+    CHECK_EQ(value("NOTIFY_SOCKET"), row.socket_after ? row.socket_after : "<none>");
+    CHECK_EQ(value("WATCHDOG_USEC"), row.usec_after ? row.usec_after : "<none>");
+    CHECK_EQ(value("WATCHDOG_PID"), row.usec_after ? own : "<none>");
+    for (const auto& [name, text] : before) unsetenv(name);
   }
 }
