@@ -13,14 +13,29 @@ TEST_CASE("names of devices") {
     std::string name;
     bool ok;
   };
-  for (const Row& row :
-       {Row{"a", true}, Row{"edge-7", true}, Row{"7.site.example", true}, Row{std::string(63, 'a'), true},
-        Row{"", false}, Row{std::string(64, 'a'), false}, Row{"-a", false}, Row{"a-", false},
-        Row{"a..b", false}, Row{".a", false}, Row{"a.", false}, Row{"a.-b", false}, Row{"A", false},
-        Row{"a_b", false}, Row{"a b", false}, Row{"*.a", false}, Row{"a\n", false},
-        Row{std::string("a\0b", 3), false}, Row{"\xc3\xa4", false},
-        Row{"a.servers.limpet", false}, Row{"a.b.servers.limpet", false}, Row{"a.servers.limpet.b", true},
-        Row{"a.xservers.limpet", true}}) {
+  for (const Row& row : {Row{"a", true},
+                         Row{"edge-7", true},
+                         Row{"7.site.example", true},
+                         Row{std::string(63, 'a'), true},
+                         Row{"", false},
+                         Row{std::string(64, 'a'), false},
+                         Row{"-a", false},
+                         Row{"a-", false},
+                         Row{"a..b", false},
+                         Row{".a", false},
+                         Row{"a.", false},
+                         Row{"a.-b", false},
+                         Row{"A", false},
+                         Row{"a_b", false},
+                         Row{"a b", false},
+                         Row{"*.a", false},
+                         Row{"a\n", false},
+                         Row{std::string("a\0b", 3), false},
+                         Row{"\xc3\xa4", false},
+                         Row{"a.servers.limpet", false},
+                         Row{"a.b.servers.limpet", false},
+                         Row{"a.servers.limpet.b", true},
+                         Row{"a.xservers.limpet", true}}) {
     CAPTURE(row.name);
     CHECK(check_node_name(row.name).has_value() == row.ok);
   }
