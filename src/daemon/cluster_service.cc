@@ -140,6 +140,10 @@ void ClusterService::relay(http::ExchangePtr exchange, int64_t wait_ms, std::fun
   for (const char* header : {"Authorization", "Content-Type"}) {
     if (from.headers.has(header)) request.headers.add(header, std::string(from.headers.get(header)));
   }
+  request.headers.add(client_header, from.peer.address);
+  exchange->on_gone([this, here = std::weak_ptr<char>(alive_), id] {
+    if (!here.expired()) relayed(id, fail(Errc::cancelled, "the client is gone"));
+  });
   http::Response& answer = r.answer;
   r.forwarding = device_.cluster->forward(
       std::move(request), {.on_head =

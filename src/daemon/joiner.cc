@@ -131,7 +131,8 @@ class JoinerImpl final : public Joiner {
   }
 
   Result<Place> refused(const http::Response& answer) const {
-    const bool later = answer.status == 503 || answer.status == 504;
+    // 4xx is about this device, and asking again does not help; the rest is the server's trouble.
+    const bool later = answer.status >= 500 || answer.status == 429;
     std::string why;
     if (json::validate(answer.body)) why = json::Cursor(answer.body)["message"].str();
     if (why.empty()) why = strf("status %d", answer.status);

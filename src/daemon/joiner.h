@@ -27,8 +27,8 @@ struct JoinOptions {
 
 class Joiner {
  public:
-  // `unavailable`, `timeout`: not reached, or no answer; it may be tried again. Other errors are the other
-  // side's reasons, or what is wrong with the order, for people.
+  // `unavailable`, `timeout`: not reached, no answer, or the server has trouble of its own; it may be tried
+  // again. Other errors are the other side's reasons, or what is wrong with the order, for people.
   using Done = std::function<void(Result<Place>)>;
   // `done` comes once, never before start() returned.
   static std::unique_ptr<Joiner> start(loop::Loop& loop, Clock& clock, JoinOptions options, Done done);

@@ -74,6 +74,10 @@ void Attempt::connected(std::unique_ptr<loop::Stream> stream) {
 }
 
 void Attempt::secured(std::unique_ptr<tls::Stream> stream) {
+  const Result<pki::Certificate> certificate = pki::parse_certificate(stream->peer_certificate());
+  if (!certificate) return failed(certificate.error(), true);
+  if (Result<> right = check_server(device_, *certificate); !right)
+    return failed(std::move(right).error(), true);
   stream_ = std::move(stream);
   stream_->set_events(
       {.on_read = [this](std::string_view bytes) { arrived(bytes); },

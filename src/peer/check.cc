@@ -61,6 +61,15 @@ bool in_group(const pki::Certificate& certificate, std::string_view group) {
   return std::find(all.begin(), all.end(), group) != all.end();
 }
 
+Result<> check_server(const std::string& device, const pki::Certificate& certificate) {
+  const std::string& subject = certificate.subject.common_name;
+  if (subject == std::string(kNodePrefix) + device && in_group(certificate, kServersGroup)) return {};
+  return fail(
+      Errc::unauthenticated,
+      strf("it showed the certificate of '%s'%s, not that of the server %s", printable(subject).c_str(),
+           in_group(certificate, kServersGroup) ? "" : " (no server)", device.c_str()));
+}
+
 std::optional<Refusal> check(const Local& local, const Directory& directory, const Hello& hello,
                              const pki::Certificate& certificate) {
   if (hello.cluster != local.cluster) {

@@ -20,6 +20,10 @@ inline std::string server_name(const std::string& device) { return device + ".se
 
 bool in_group(const pki::Certificate& certificate, std::string_view group);
 
+// Whether a dialer has reached that server: TLS has checked the DNS name alone, and that is one which a
+// device with another subject might have been given. `unauthenticated`.
+Result<> check_server(const std::string& device, const pki::Certificate& certificate);
+
 struct Local {
   MemberId self = 0;
   std::string name;

@@ -1,10 +1,11 @@
-// One log line a key and minute, however often something happens; the rest is counted. Internal; pure.
+// One log line a key and minute, however often something happens; the rest is counted. Pure.
 #pragma once
 
 #include <cstdint>
 #include <map>
 #include <optional>
 #include <string>
+#include <utility>
 
 namespace limpet::peer {
 

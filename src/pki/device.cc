@@ -29,6 +29,12 @@ Result<> check_node_name(std::string_view name) {
                 strf("the name of the device has %zu characters: at most %zu are possible", name.size(),
                      max_node_name));
   }
+  // Whoever had such a name would have the name that another one's server certificate is known by.
+  if (name.ends_with(servers_domain)) {
+    return fail(Errc::invalid_argument, "the name of the device must not end in " +
+                                            std::string(servers_domain) +
+                                            ", which the certificates of servers have");
+  }
   for (std::string_view rest = name;;) {
     const size_t dot = rest.find('.');
     if (!valid_label(rest.substr(0, dot))) break;
@@ -52,10 +58,11 @@ Subject device_subject(const DeviceId& device) {
 }
 
 Names device_names(const DeviceId& device) {
-  Names out{{device.name}, {}};
-  if (device.server) out.dns.push_back(server_dns_name(device.name));
-  return out;
+  if (!device.server) return {};
+  return {{device.name, server_dns_name(device.name)}, {}};
 }
+
+Use device_use(const DeviceId& device) { return device.server ? Use::peer : Use::client; }
 
 Result<DeviceId> device_of(const Certificate& certificate) {
   const std::string& user = certificate.subject.common_name;

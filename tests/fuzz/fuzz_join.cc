@@ -58,6 +58,7 @@ extern "C" int LLVMFuzzerTestOneInput(const uint8_t* data, size_t size) {
   check(bytes, decode_join_request);
   check(bytes, decode_join_answer);
   check(bytes, decode_device);
+  (void)read(decode_denied(bytes));
   check(bytes, decode_authorities);
   check(bytes, decode_signing_keys);
   return 0;

@@ -26,10 +26,13 @@ struct World {
   Cluster cluster;
   JoinRequest request;
   std::optional<Device> holder;
+  std::optional<DeniedKey> denied;
   pki::Moment moment{now};
 
   World() {
     cluster.id = std::string("\0\1\2\3\4\5\6\7\x80\x90\xa0\xb0\xc0\xd0\xe0\xff", 16);
+    cluster.self = "one";
+    cluster.domain = "cluster.local";
     cluster.version = "0.3.0";
     cluster.authority = &ca;
     cluster.ca_pem = ca.certificate_pem;
@@ -54,7 +57,10 @@ struct World {
     return out;
   }
   Result<Admission> admit() {
-    return cluster::admit(request, token, secret.ref(), holder, cluster, moment, random);
+    CHECK_OK(check_bearer(request, token, secret.ref(), cluster.ca_pem, moment.believed));
+    TRY(std::string spki, requested_key(request.csr_pem));
+    return cluster::admit(request, token, {std::move(spki), secret.ref(), holder, denied}, cluster, moment,
+                          random);
   }
 };
 
@@ -141,15 +147,48 @@ TEST_CASE("who is not let in, and why") {
          w.holder = w.device("edge-7", 9);
          w.token.secret = "0123456789abcdeg";
        },
-       "unauthenticated: the join token abc123 is not known here: it has expired, was removed, or was not copied whole"},
+       "unauthenticated: the join token abc123 is not known here: it has expired, was removed, or was not "
+       "copied whole"},
       {"a key that was revoked",
        [](World& w) {
          w.holder = w.device("edge-7", 9);
          w.holder->spki = w.key.spki();
          w.holder->state = DeviceState::revoked;
        },
-       "permission_denied: the key of this device was revoked: remove its identity (edge-7) before it can "
-       "join again"},
+       "permission_denied: the key of this device was revoked, as that of edge-7: remove its identity "
+       "(limpet reset) before it joins again"},
+      {"a key that was revoked, under another name",
+       [](World& w) {
+         w.denied =
+             decode_denied(R"({"name":"edge-3","at":"2026-05-27T20:26:40Z","state":"revoked"})").value();
+       },
+       "permission_denied: the key of this device was revoked, as that of edge-3: remove its identity "
+       "(limpet reset) before it joins again"},
+      {"a key that was revoked, of the device that has the name",
+       [](World& w) {
+         w.holder = w.device("edge-7", 9);
+         w.holder->spki = w.key.spki();
+         w.denied = DeniedKey{"edge-3", true};
+       },
+       "permission_denied: the key of this device was revoked, as that of edge-3"},
+      {"a copy of the server that decides",
+       [](World& w) {
+         w.request.name = "one";
+         w.holder = w.cluster.servers[0];
+         w.holder->spki = w.key.spki();
+       },
+       "already_exists: the name one is held by a server at 192.0.2.1:6444 that joined at "},
+      {"the name of the API", [](World& w) { w.request.name = "kubernetes"; },
+       "invalid_argument: the name kubernetes is one of the API and the services of the cluster: give this "
+       "device another nodeName"},
+      {"the name of a server's certificate", [](World& w) { w.request.name = "one.servers.limpet"; },
+       "invalid_argument: the name of the device must not end in .servers.limpet"},
+      {"a bad token is refused before the request is looked at",
+       [](World& w) {
+         w.token.secret = "0123456789abcdeg";
+         w.request.csr_pem = "junk";
+       },
+       "unauthenticated: "},
       {"a token that is used up", [](World& w) { take_use(w.secret.ref()); },
        "exhausted: the join token abc123 is used up: make another one with limpet token create"},
       {"a copied store", [](World& w) { w.request.member = 2; },
@@ -225,6 +264,74 @@ TEST_CASE("the name of a device that left is free, also that of a stolen one, fo
   w.holder = w.device("edge-7", 9);
   w.holder->spki = w.key.spki();
   w.holder->state = DeviceState::removed;
+  CHECK(w.admit());
+}
+
+TEST_CASE("a key that left with its device comes back under any name, one that was revoked never") {
+  struct Row {
+    const char* record;
+    const char* error;
+  };
+  for (const Row& row : {
+           Row{R"({"name":"edge-3","at":"2026-05-27T20:26:40Z"})", ""},
+           Row{R"({"name":"edge-3","at":"2026-05-27T20:26:40Z","state":"removed"})", ""},
+           Row{R"({"name":"edge-3","state":"revoked"})", "permission_denied"},
+           Row{R"({"name":"edge-3","state":"exiled"})",
+               "corrupt: the record of a denied key is damaged: unknown state"},
+           Row{R"({"name":"edge-3","state":null})", "corrupt: "},
+           Row{R"({"name":"edge-3","state":7})", "corrupt: "},
+           Row{R"([])", "corrupt: the record of a denied key is damaged: no JSON object"},
+           Row{"", "corrupt: "},
+           Row{R"({"state":{"a":{"b":{}}}})", "corrupt: "},
+       }) {
+    CAPTURE(row.record);
+    World w;
+    const Result<DeniedKey> denied = decode_denied(row.record);
+    if (denied) w.denied = *denied;
+    const std::string error = denied ? error_of(w.admit()) : error_of(denied);
+    CHECK_MESSAGE((*row.error == '\0' ? error.empty() : error.starts_with(row.error)), error);
+  }
+}
+
+TEST_CASE("no device has a name by which the API or a service is reached") {
+  struct Row {
+    const char* name;
+    bool ok;
+  };
+  for (const Row& row : {
+           Row{"localhost", false},
+           Row{"kubernetes", false},
+           Row{"kubernetes.default", false},
+           Row{"kubernetes.default.svc", false},
+           Row{"kubernetes.default.example", false},
+           Row{"web.shop.svc", false},
+           Row{"web.shop.svc.site.example", false},
+           Row{"cluster.local", false},
+           Row{"web.cluster.local", false},
+           Row{"kubernetes-1", true},
+           Row{"kubernetes.defaults", true},
+           Row{"svc", true},
+           Row{"edge.svc7", true},
+           Row{"acluster.local", true},
+           Row{"cluster.local.example", true},
+           Row{"local", true},
+       }) {
+    for (const Role role : {Role::server, Role::agent}) {
+      CAPTURE(row.name);
+      World w;
+      w.request.name = row.name;
+      w.request.role = role;
+      if (role == Role::agent) {
+        w.request.member = 0;
+        w.secret = token_secret(w.token, {Role::agent, 0, 1, ""});
+      }
+      const std::string error = error_of(w.admit());
+      CHECK_MESSAGE((row.ok ? error.empty() : error.starts_with("invalid_argument: ")), error);
+    }
+  }
+  World w;
+  w.cluster.domain = "";
+  w.request.name = "cluster.local";
   CHECK(w.admit());
 }
 

@@ -21,7 +21,7 @@ class FakeGroup final : public store::Consensus {
   const std::string& cluster() const override { return cluster_; }
   raft::Status status() const override { return status_; }
   void on_message(std::function<void(raft::MemberId, std::string)>) override {}
-  Result<> receive(std::string_view) override { return {}; }
+  Result<> receive(std::string_view, raft::MemberId) override { return {}; }
   void unreachable(raft::MemberId) override {}
   Subscription on_standing(std::function<void(const raft::Standing&)> f) override {
     told_ = std::move(f);

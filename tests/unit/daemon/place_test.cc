@@ -62,7 +62,7 @@ struct Disk {
     auto ca =
         pki::make_ca("limpet-ca", *authority_key, pki::valid_from({now, 0}, pki::ca_life_seconds), random);
     REQUIRE(ca.has_value());
-    const pki::Authority authority{*ca, *authority_key};
+    const pki::Authority authority{*ca, std::move(*authority_key)};
     const pki::DeviceId id{"edge-1", false};
     auto device = pki::issue(authority, key->spki(), pki::device_subject(id), pki::device_names(id),
                              pki::Use::peer, pki::valid_from({now, 0}, pki::leaf_life_seconds), random);

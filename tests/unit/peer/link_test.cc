@@ -27,7 +27,23 @@ TEST_CASE("what keeps a link down stands in its status, and it is tried again") 
     Reason refused;
   };
   const Credentials b = site.credentials("b");
+  const auto posing = [&](const char* subject, std::vector<std::string> groups) {
+    const tls_test::Pair pair =
+        site.ca.issue({subject, std::move(groups)}, {{"b.servers.limpet"}, {}}, pki::Use::peer);
+    return Credentials{pair.certificate, pair.key, site.ca.authority.certificate_pem};
+  };
   for (const Row& row : {
+           Row{"an agent whose name is that of a server's certificate",
+               posing("system:node:b.servers.limpet", {"system:nodes"}), yes(2, "b"),
+               "it showed the certificate of 'system:node:b.servers.limpet' (no server), not that of the "
+               "server b",
+               Reason::none},
+           Row{"an agent with the names of a server", posing("system:node:b", {"system:nodes"}), yes(2, "b"),
+               "it showed the certificate of 'system:node:b' (no server), not that of the server b",
+               Reason::none},
+           Row{"another server with the name of this one",
+               posing("system:node:z", {"system:nodes", "limpet:servers"}), yes(2, "b"),
+               "it showed the certificate of 'system:node:z', not that of the server b", Reason::none},
            Row{"of another CA", site.credentials(other, "b"), "",
                "certificate of b.servers.limpet is not signed by the cluster CA", Reason::none},
            Row{"expired", site.credentials("b", true, -100), "", "certificate of b.servers.limpet expired at",
