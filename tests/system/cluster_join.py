@@ -69,7 +69,7 @@ def a_name_that_is_held_is_told_by_whom():
     four.stop()
     four.configure(nodeName="edge-2")
     four.start_daemon()
-    expect_match("edge-2", refused(cluster.token()))
+    expect_match("edge-2", refused(cluster.token(), options="--discard"))
     four.stop()
     four.configure()
     four.start_daemon()
