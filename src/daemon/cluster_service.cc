@@ -286,14 +286,13 @@ void ClusterService::join(http::ExchangePtr e) {
                       "remove, then limpet reset here"));
   }
   if (json::Cursor(e->request().body)["discard"].boolean()) return join_.run(std::move(e));
-  count_own_objects(
-      device_.store->durable(), device_.node_name, alive_, [this, e](Result<ObjectCounts> held) {
-        if (!held) return e->respond(refusal_of(held.error()));
-        if (held->empty()) return join_.run(e);
-        e->respond(local_failure(409, "Conflict",
-                                 "this device's own cluster holds " + in_words(*held) +
-                                     ", which joining would give up: --discard says that they may go"));
-      });
+  count_own_objects(device_.store->durable(), alive_, [this, e](Result<ObjectCounts> held) {
+    if (!held) return e->respond(refusal_of(held.error()));
+    if (held->empty()) return join_.run(e);
+    e->respond(local_failure(409, "Conflict",
+                             "this device's own cluster holds " + in_words(*held) +
+                                 ", which joining would give up: --discard says that they may go"));
+  });
 }
 
 }  // namespace limpet::daemon

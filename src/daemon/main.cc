@@ -4,6 +4,8 @@
 #include <cerrno>
 #include <cstdio>
 #include <cstdlib>
+#include <optional>
+#include <vector>
 
 #include "base/log.h"
 #include "daemon/daemon.h"
@@ -48,7 +50,9 @@ Result<Config> configuration(const CommandLine& line, std::string* used) {
   return config;
 }
 
-int serve(const Config& config, const std::string& config_file, bool* again) {
+// *again: set when the program is to begin anew, with what its environment gets back.
+int serve(const Config& config, const std::string& config_file,
+          std::optional<std::vector<std::string>>* again) {
   set_up_process();
   Notifier notifier = Notifier::from_environment();
   loop::Loop loop;
@@ -68,16 +72,19 @@ int serve(const Config& config, const std::string& config_file, bool* again) {
   Daemon daemon(device, make_parts(device), notifier, config_file);
   (void)daemon.start();  // it said itself what went wrong, and is stopping
   loop.run();
-  *again = daemon.restarts();
-  if (*again) notifier.hand_on();
+  if (daemon.restarts()) *again = notifier.environment();
   return daemon.exit_status();
 }
 
 // The same program from the beginning: whoever watches over this process goes on doing so.
-int begin_again(char** argv) {
+int begin_again(char** argv, std::vector<std::string> returned) {
   log::notice("limpetd begins anew");
-  execv("/proc/self/exe", argv);
-  log::error("limpetd cannot begin anew, ending", {{"error", fail_errno(errno, "execv").error()}});
+  std::vector<char*> environment;
+  for (char** each = environ; *each != nullptr; each++) environment.push_back(*each);
+  for (std::string& each : returned) environment.push_back(each.data());
+  environment.push_back(nullptr);
+  execve("/proc/self/exe", argv, environment.data());
+  log::error("limpetd cannot begin anew, ending", {{"error", fail_errno(errno, "execve").error()}});
   return exit_failed;
 }
 
@@ -116,8 +123,8 @@ int main(int argc, char** argv) {
                                  {"libuv", v.libuv},
                                  {"http_parser", v.http_parser},
                                  {"config", config_file.empty() ? "defaults" : config_file}});
-  bool again = false;
+  std::optional<std::vector<std::string>> again;
   const int status = serve(*config, config_file, &again);
-  if (again && status == 0) return begin_again(argv);
+  if (again && status == 0) return begin_again(argv, std::move(*again));
   return status == 0 ? 0 : exit_failed;
 }

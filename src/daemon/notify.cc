@@ -40,12 +40,14 @@ Notifier Notifier::from_environment() {
   return out;
 }
 
-void Notifier::hand_on() const {
-  if (socket_.empty()) return;
-  setenv("NOTIFY_SOCKET", socket_.c_str(), 1);
-  if (watchdog_usec_ <= 0) return;
-  setenv("WATCHDOG_USEC", std::to_string(watchdog_usec_).c_str(), 1);
-  setenv("WATCHDOG_PID", std::to_string(getpid()).c_str(), 1);  // which stays
+std::vector<std::string> Notifier::environment() const {
+  std::vector<std::string> out;
+  if (socket_.empty()) return out;
+  out.push_back("NOTIFY_SOCKET=" + socket_);
+  if (watchdog_usec_ <= 0) return out;
+  out.push_back("WATCHDOG_USEC=" + std::to_string(watchdog_usec_));
+  out.push_back("WATCHDOG_PID=" + std::to_string(getpid()));  // which stays
+  return out;
 }
 
 void Notifier::reloading(int64_t monotonic_usec, std::string_view status) {

@@ -7,6 +7,7 @@
 #include <cstdint>
 #include <string>
 #include <string_view>
+#include <vector>
 
 #include "base/unique_fd.h"
 
@@ -19,8 +20,8 @@ class Notifier {
   // From NOTIFY_SOCKET and WATCHDOG_USEC/WATCHDOG_PID, which are removed from the environment: no child may
   // answer.
   static Notifier from_environment();
-  // Puts them back, for the program that takes this one's place in the same process.
-  void hand_on() const;
+  // The same variables, NAME=VALUE, for the program that takes this one's place in the same process.
+  std::vector<std::string> environment() const;
 
   void ready(std::string_view status) { send("READY=1\n", status); }
   void status(std::string_view text) { send("", text); }

@@ -22,13 +22,12 @@ bool is_built_in_namespace(std::string_view key) {
 
 struct Walk : std::enable_shared_from_this<Walk> {
   store::Space& space;
-  std::string node_name;
   std::weak_ptr<char> alive;
   std::function<void(Result<ObjectCounts>)> done;
   ObjectCounts counts;
 
-  Walk(store::Space& s, std::string n, std::weak_ptr<char> a, std::function<void(Result<ObjectCounts>)> d)
-      : space(s), node_name(std::move(n)), alive(std::move(a)), done(std::move(d)) {}
+  Walk(store::Space& s, std::weak_ptr<char> a, std::function<void(Result<ObjectCounts>)> d)
+      : space(s), alive(std::move(a)), done(std::move(d)) {}
 
   void from(const std::string& after) {
     space.list("", after, 0, 0, [self = shared_from_this()](Result<store::Page> page) {
@@ -42,17 +41,18 @@ struct Walk : std::enable_shared_from_this<Walk> {
 
   void take(const store::Page& page) {
     for (const store::Item& item : page.items) {
-      if (is_given_up(item.key, *item.value, node_name)) counts[item.key.substr(0, item.key.find('/'))]++;
+      if (is_given_up(item.key, *item.value)) counts[item.key.substr(0, item.key.find('/'))]++;
     }
   }
 };
 
 }  // namespace
 
-bool is_given_up(std::string_view key, std::string_view value, std::string_view node_name) {
+bool is_given_up(std::string_view key, std::string_view value) {
   std::string ns;
-  if (key.starts_with("limpet/") || is_built_in_namespace(key) || api::is_companion(key, &ns)) return false;
-  if (key == "nodes/" + std::string(node_name)) return false;
+  if (key.starts_with("limpet/") || key.starts_with("nodes/") || is_built_in_namespace(key) ||
+      api::is_companion(key, &ns))
+    return false;
   const std::string tokens = "secrets/" + std::string(cluster::token_namespace) + "/";
   if (key.starts_with(tokens) && key.substr(tokens.size()).starts_with(cluster::token_secret_name("")))
     return false;
@@ -60,9 +60,9 @@ bool is_given_up(std::string_view key, std::string_view value, std::string_view 
          !json::Cursor(value)["metadata"]["annotations"]["kubernetes.io/config.mirror"];
 }
 
-void count_own_objects(store::Space& durable, const std::string& node_name, std::weak_ptr<char> alive,
+void count_own_objects(store::Space& durable, std::weak_ptr<char> alive,
                        std::function<void(Result<ObjectCounts>)> done) {
-  std::make_shared<Walk>(durable, node_name, std::move(alive), std::move(done))->from("");
+  std::make_shared<Walk>(durable, std::move(alive), std::move(done))->from("");
 }
 
 std::string in_words(const ObjectCounts& counts) {

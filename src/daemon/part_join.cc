@@ -105,11 +105,14 @@ class JoinPart final : public Part {
   // SIGHUP) is followed at once.
   Result<> join(const std::function<JoinOrder()>& wanted) {
     int64_t wait = first_wait_ms;
-    for (;;) {
+    while (!device_.stopping) {
       const JoinOrder order = wanted();
       auto joined = attempt(order, wanted);
-      if (device_.stopping) return fail(Errc::cancelled, "stopped while it waited to be let in");
-      if (joined) break;
+      if (joined) {
+        CHECK_OK(finish_join(device_.config.data_dir));
+        return {};
+      }
+      if (device_.stopping) break;
       if (wanted() != order) {
         wait = first_wait_ms;
         continue;
@@ -123,8 +126,7 @@ class JoinPart final : public Part {
       (void)device_.loop.run_until([&] { return device_.stopping || wanted() != order; }, wait);
       wait = wanted() == order ? std::min(wait * 2, longest_wait_ms) : first_wait_ms;
     }
-    CHECK_OK(finish_join(device_.config.data_dir));
-    return {};
+    return fail(Errc::cancelled, "stopped while it waited to be let in");
   }
 
   Result<> attempt(const JoinOrder& order, const std::function<JoinOrder()>& wanted) {

@@ -197,9 +197,11 @@ bool has_own_store(const std::string& data_dir) {
 
 std::string role_of(const std::string& data_dir, const std::string& configured) {
   const auto name = [](bool agent) { return std::string(agent ? "agent" : "server"); };
-  if (const auto place = read_place(data_dir + "/joining"); place && *place) return name((*place)->agent);
+  const auto staged = read_place(data_dir + "/joining"), place = read_place(data_dir);
+  if (staged && *staged) return name((*staged)->agent);
+  if (exists(data_dir + "/joining") && place && *place) return name((*place)->agent);  // it was moved already
   if (const auto order = read_order(data_dir); order && *order) return name((*order)->agent);
-  if (const auto place = read_place(data_dir); place && *place) return name((*place)->agent);
+  if (place && *place) return name((*place)->agent);
   return configured;
 }
 
