@@ -98,12 +98,11 @@ const Option option_table[] = {
     {'t', "tty", nullptr, "give the command a terminal", "exec", flag<&Arguments::tty>},
     {0, "watch", "SECONDS", "look again every so many seconds, for an hour", "top", watch},
     {0, "sort", "cpu|memory", "who stands first (default: cpu)", "top", sort_by},
-    {0, "yes", nullptr, "do not ask", "reset", flag<&Arguments::yes>},
+    {0, "yes", nullptr, "do not ask", "reset cluster/recover", flag<&Arguments::yes>},
     {0, "stop", nullptr, "end limpetd first, if it runs", "reset", flag<&Arguments::stop>},
     {0, "with-config", nullptr, "also remove the configuration and manifests", "reset",
      flag<&Arguments::with_config>},
-    {0, "role", "server|agent", "what the device becomes (default: agent)",
-     "token/create join", role},
+    {0, "role", "server|agent", "what the device becomes (default: agent)", "token/create join", role},
     {0, "ttl", "TIME", "how long it is good for: 90m, 7d (default: 24h)", "token/create", ttl},
     {0, "uses", "N", "devices that may join by it (default: any number)", "token/create", uses},
     {0, "description", "TEXT", "for limpet token ls", "token/create", text<&Arguments::description>},
@@ -203,6 +202,14 @@ const Command command_table[] = {
      "Exit status 1: no majority is in contact, or one more loss would end that.\n",
      "  limpet cluster status\n"
      "  limpet cluster status -o json\n",
+     0, 0, false},
+    {"cluster recover", "", "go on with this server alone: the others are lost for good",
+     "For a cluster that has lost so many servers for good that it cannot decide any\n"
+     "more. The other servers are given up: they must never run again with their data,\n"
+     "or there are two clusters. Devices join the one that goes on as ever.\n"
+     "It asks first, and refuses while limpetd runs here or enough servers answer.\n",
+     "  limpet cluster recover\n"
+     "  limpet cluster recover --yes\n",
      0, 0, false},
     {"token create", "", "let a further device join the cluster",
      "Only the token is printed on standard output. It holds the hash of the cluster's\n"

@@ -183,10 +183,8 @@ void ClusterService::leave(http::ExchangePtr e, const std::string& name, bool re
         device->state = revoke ? cluster::DeviceState::revoked : cluster::DeviceState::removed;
         txn.ops.push_back(
             {store::Op::Type::put, cluster::device_key(name), encode(*device), (*found)->mod_revision});
-        json::Writer denied;
-        denied.begin_object().field("name", name).field("at", rfc3339(device_.clock.wall())).end_object();
-        txn.ops.push_back(
-            {store::Op::Type::put, denied_key(sha256_hex(device->spki)), denied.take(), std::nullopt});
+        txn.ops.push_back({store::Op::Type::put, denied_key(sha256_hex(device->spki)),
+                           cluster::denied_record(name, device_.clock.wall()), std::nullopt});
         if (device->member != 0)
           txn.ops.push_back({store::Op::Type::remove, cluster::member_key(device->member), "", std::nullopt});
         device_.store->durable().commit(std::move(txn),

@@ -19,6 +19,7 @@ struct Plan {
   int64_t time = 0;
   raft::MemberId self = 0;
   std::string cluster;  // the new one
+  Amend amend;
 };
 
 // Every row with its checksum, and every page.
@@ -43,12 +44,35 @@ void put_into(Index& index, const Batch& batch) {
   }
 }
 
-Result<raft::Entry> origin_entry(const Plan& plan, raft::MemberId before, raft::SnapshotPoint at) {
+// The key after all that begin with the prefix; "": there is none.
+std::string end_of(std::string prefix) {
+  while (!prefix.empty() && prefix.back() == '\xff') prefix.pop_back();
+  if (!prefix.empty()) ++prefix.back();
+  return prefix;
+}
+
+Result<std::vector<Item>> items_of(Database& db, const std::string& prefix, Revision revision) {
+  std::vector<Item> out;
+  const std::string end = end_of(prefix);
+  for (bool first = true;; first = false) {
+    TRY(std::vector<Row> rows, db.list_at(first ? prefix : out.back().key, first, end, revision, kPageRows));
+    for (Row& row : rows) {
+      out.push_back({std::move(row.key), row.created, revision_of(row.id), share(std::move(row.value))});
+    }
+    if (rows.size() < kPageRows) return out;
+  }
+}
+
+Result<raft::Entry> origin_entry(const Plan& plan, raft::MemberId before, raft::SnapshotPoint at,
+                                 std::vector<Op> amended) {
   const std::string what =
       strf("{\"kind\":\"%s\",\"seconds\":%lld,\"from\":\"%016llx\",\"to\":\"%016llx\"}",
            plan.keep_log ? "recover" : "restore", static_cast<long long>(plan.time),
            static_cast<unsigned long long>(before), static_cast<unsigned long long>(plan.self));
-  TRY(std::string bytes, encode_entry({{{Op::Type::put, kOriginKey, what, std::nullopt}}}, plan.time));
+  Txn txn;
+  txn.ops = std::move(amended);
+  txn.ops.push_back({Op::Type::put, kOriginKey, what, std::nullopt});
+  TRY(std::string bytes, encode_entry(txn, plan.time));
   return raft::Entry{at.index, at.term, raft::EntryKind::normal, share(std::move(bytes))};
 }
 
@@ -89,21 +113,31 @@ Result<> refound(Database& db, const Plan& plan, Random& random, Refounded& out)
   if (group.hard_state.term > kMaxTerm)
     return fail(Errc::unsupported, db.path() + ": its term is higher than that of any group");
 
+  CHECK_OK(db.add_rows(log.changes));
+  std::vector<Op> amended;
+  if (plan.amend.ops) {
+    TRY(const std::vector<Item> items, items_of(db, plan.amend.prefix, log.revision));
+    TRY(amended, plan.amend.ops(items, plan.self));
+  }
   Batch origin;
-  TRY(raft::Entry entry, origin_entry(plan, out.before, group.applied));
+  TRY(raft::Entry entry, origin_entry(plan, out.before, group.applied, std::move(amended)));
   origin.entries.push_back(std::move(entry));
   CHECK_OK(evaluate(origin, index, log.revision + kRevisionJump - 1));
   out.revision = origin.revision;
-  CHECK_OK(db.add_rows(log.changes));
   CHECK_OK(db.add_rows(origin.changes));
   CHECK_OK(db.refound(group, out.revision));
   if (LIMPET_FAILPOINT("store.surgery.written")) return fail(Errc::io, "failpoint store.surgery.written");
   return {};
 }
 
-Result<Refounded> operate(const std::string& path, Plan plan, Random& random) {
+Result<> check_there(const std::string& path) {
   struct stat st{};
   if (stat(path.c_str(), &st) != 0 || st.st_size == 0) return fail(Errc::not_found, path + " is not there");
+  return {};
+}
+
+Result<Refounded> operate(const std::string& path, Plan plan, Random& random) {
+  CHECK_OK(check_there(path));
   TRY(const FileLock lock, FileLock::acquire(path + ".lock", path));
   TRY(const auto db, Database::open(path, kCheckpointBytes));
   if (LIMPET_FAILPOINT("store.surgery.opened")) return fail(Errc::io, "failpoint store.surgery.opened");
@@ -120,13 +154,31 @@ Result<Refounded> operate(const std::string& path, Plan plan, Random& random) {
 
 }  // namespace
 
-Result<Refounded> recover_database(const std::string& path, int64_t wall_seconds, Random& random) {
-  return operate(path, {true, false, wall_seconds, 0, ""}, random);
+Result<Refounded> recover_database(const std::string& path, int64_t wall_seconds, Random& random,
+                                   const Amend& amend) {
+  return operate(path, {true, false, wall_seconds, 0, "", amend}, random);
 }
 
 Result<Refounded> restore_database(const std::string& path, bool new_cluster, int64_t wall_seconds,
                                    Random& random) {
-  return operate(path, {false, new_cluster, wall_seconds, 0, ""}, random);
+  return operate(path, {false, new_cluster, wall_seconds, 0, "", {}}, random);
+}
+
+Result<Survey> survey_database(const std::string& path, const std::string& prefix, Random& random) {
+  CHECK_OK(check_there(path));
+  TRY(const FileLock lock, FileLock::acquire(path + ".lock", path));
+  TRY(const auto db, Database::open(path, kCheckpointBytes));
+  TRY(const Newest newest, db->newest());
+  TRY(const Group group, group_of(*db, newest, random));
+  TRY(const raft::Start start, db->start_of(group));
+  Survey out{group.cluster, group.self, start.membership, {}};
+  for (const raft::Entry& entry : start.tail) {
+    if (entry.kind != raft::EntryKind::membership) continue;
+    TRY(out.membership, raft::decode_membership(*entry.bytes));
+  }
+  TRY(out.items, items_of(*db, prefix, revision_of(newest.id)));
+  CHECK_OK(db->close());
+  return out;
 }
 
 }  // namespace limpet::store

@@ -13,10 +13,13 @@
 #pragma once
 
 #include <cstdint>
+#include <functional>
 #include <string>
+#include <vector>
 
 #include "base/random.h"
 #include "base/result.h"
+#include "raft/membership.h"
 #include "raft/types.h"
 #include "store/store.h"
 
@@ -34,9 +37,26 @@ struct Refounded {
   uint64_t entries = 0;  // of the log that were not in the state and are now
 };
 
+// What is written with it, in the same transaction: given the items of the state (those with the prefix, the
+// rest of the log done) and the new member's id. Keys are distinct, and none is kOriginKey.
+struct Amend {
+  std::string prefix;
+  std::function<Result<std::vector<Op>>(const std::vector<Item>& items, raft::MemberId self)> ops;
+};
+
 // Whoever is left goes on alone. What its log holds beyond its state is done: of that nobody can tell any
 // more what the others agreed on, and an acknowledged write must not be lost.
-Result<Refounded> recover_database(const std::string& path, int64_t wall_seconds, Random& random);
+Result<Refounded> recover_database(const std::string& path, int64_t wall_seconds, Random& random,
+                                   const Amend& amend = {});
+
+// What the file says, for who has to decide whether surgery is right. Nothing is changed.
+struct Survey {
+  std::string cluster;  // 16 bytes
+  raft::MemberId self = 0;
+  raft::Membership membership;  // of the state, or the newest in the log
+  std::vector<Item> items;      // of the state, those with the prefix
+};
+Result<Survey> survey_database(const std::string& path, const std::string& prefix, Random& random);
 
 // The state that was backed up, without the rest of the log. `new_cluster`: under a new id, so that no server
 // of the old one can join it, nor an agent take it for the old one.
