@@ -39,6 +39,8 @@ Outcome<int> run_token_rm(Context& context);
 Outcome<int> run_join(Context& context);
 Outcome<int> run_node_remove(Context& context);
 Outcome<int> run_node_revoke(Context& context);
+Outcome<int> run_cert_rotate(Context& context);
+Outcome<int> run_cert_status(Context& context);
 Outcome<int> run_completion(Context& context);
 Outcome<int> run_kubeconfig(Context& context);
 Outcome<int> run_version(Context& context);

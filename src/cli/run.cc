@@ -37,6 +37,8 @@ constexpr Runner runners[] = {
     {"join", run_join},
     {"node remove", run_node_remove},
     {"node revoke", run_node_revoke},
+    {"cert rotate", run_cert_rotate},
+    {"cert status", run_cert_status},
     {"completion", run_completion, false},
     {"kubeconfig", run_kubeconfig},
     {"version", run_version},

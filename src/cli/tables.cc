@@ -62,6 +62,11 @@ Result<> ttl(Arguments& a, std::string_view value) {
   return {};
 }
 
+Result<> patience(Arguments& a, std::string_view value) {
+  TRY(a.patience_s, parse_duration(value));
+  return {};
+}
+
 Result<> uses(Arguments& a, std::string_view value) {
   int64_t n = 0;
   const auto [end, error] = std::from_chars(value.data(), value.data() + value.size(), n);
@@ -81,7 +86,7 @@ Result<> sort_by(Arguments& a, std::string_view value) {
 const Option option_table[] = {
     {'o', "output", "json", "print JSON, for programs",
      "status ps why doctor top image/ls cluster/status token/create token/ls token/rm join node/remove "
-     "node/revoke version",
+     "node/revoke cert/rotate cert/status version",
      output},
     {'n', "namespace", "NAME", "namespace of the pod (default: default)", "ps why restart logs exec",
      text<&Arguments::ns>},
@@ -108,6 +113,10 @@ const Option option_table[] = {
     {0, "description", "TEXT", "for limpet token ls", "token/create", text<&Arguments::description>},
     {0, "discard", nullptr, "give up what this device's own cluster holds", "join",
      flag<&Arguments::discard>},
+    {0, "ca", nullptr, "the authority of the whole cluster, not this server's own", "cert/rotate",
+     flag<&Arguments::authority>},
+    {0, "patience", "TIME", "with --ca: wait for a server for so long (default: 24h)", "cert/rotate",
+     patience},
     {0, "registry", "HOST", "also try whether this registry is in reach", "doctor",
      text<&Arguments::registry>},
     {0, "socket", "PATH", "socket of limpetd (default: as configured)", nullptr, text<&Arguments::socket>},
@@ -234,6 +243,17 @@ const Command command_table[] = {
      "Its certificate is refused everywhere from now on. When it was a server, keys\n"
      "that it knew are replaced.\n",
      "  limpet node revoke edge-4\n", 1, 1, false},
+    {"cert rotate", "", "new certificates for this server, or a new authority for all",
+     "With --ca another authority takes the place of the one that all devices trust:\n"
+     "first all servers trust both, then they get certificates of the new one, then\n"
+     "the old one is forgotten. A server that stays away longer than --patience in a\n"
+     "step has to join again. So have agents, and kubeconfigs and join tokens of\n"
+     "before end.\n",
+     "  limpet cert rotate\n"
+     "  limpet cert rotate --ca --patience 7d\n",
+     0, 0, false},
+    {"cert status", "", "how far the replacement of the authority is", nullptr, "  limpet cert status\n", 0,
+     0, false},
     {"completion", "SHELL", "print completion for bash, zsh or fish", nullptr,
      "  limpet completion bash > /etc/bash_completion.d/limpet\n"
      "  source <(limpet completion bash)        for this shell only\n"

@@ -63,7 +63,7 @@ struct ClusterService::Relay : std::enable_shared_from_this<Relay> {
 };
 
 ClusterService::ClusterService(Device& device, loop::Task joined)
-    : device_(device), keys_(device), joins_(device, keys_, std::move(joined)) {
+    : device_(device), keys_(device), keeper_(device), joins_(device, keys_, std::move(joined)) {
   client_ = std::make_unique<client::InProcessClient>(device_.loop, device_.api->handler(), "limpet-admin",
                                                       std::vector<std::string>{"system:masters"});
 }
@@ -86,7 +86,8 @@ http::Handler ClusterService::servers_over(http::Handler api) {
   return [this, api = std::move(api)](http::ExchangePtr e) {
     if (!e->request().path.starts_with(base)) return api(std::move(e));
     const std::string_view path = below(e->request());
-    if (path != "join" && path != "cluster" && !is(path, "cluster/nodes"))
+    if (path == "cluster/trust") return keeper_.take_report(std::move(e));
+    if (path != "join" && path != "cluster" && path != "cluster/authority" && !is(path, "cluster/nodes"))
       return e->respond(unknown(e->request()));
     serve_leader(std::move(e));
   };
@@ -96,6 +97,7 @@ void ClusterService::serve_local(http::ExchangePtr e) {
   const std::string_view path = below(e->request());
   if (is(path, "tokens")) return tokens(std::move(e), path.substr(std::min<size_t>(path.size(), 7)));
   if (path == "cluster/join") return join(std::move(e));
+  if (path == "cluster/certificates") return keeper_.renew_certificates(std::move(e));
   serve_leader(std::move(e));
 }
 
@@ -107,7 +109,8 @@ void ClusterService::serve_leader(http::ExchangePtr e) {
     if (leads || e->request().peer.kind == http::Peer::Kind::forwarded) return status(std::move(e));
     return relay(e, [this, e] { status(e); });
   }
-  if (path != "join" && !is(path, "cluster/nodes")) return e->respond(unknown(e->request()));
+  if (path != "join" && path != "cluster/authority" && !is(path, "cluster/nodes"))
+    return e->respond(unknown(e->request()));
   if (!leads) {
     return relay(e, [e] {
       e->respond(local_failure(503, "ServiceUnavailable",
@@ -115,6 +118,7 @@ void ClusterService::serve_leader(http::ExchangePtr e) {
     });
   }
   if (path == "join") return joins_.serve(std::move(e));
+  if (path == "cluster/authority") return keeper_.authority(std::move(e));
   nodes(std::move(e), std::string_view(path).substr(std::string_view("cluster/nodes").size()));
 }
 
@@ -178,8 +182,11 @@ void ClusterService::leave(http::ExchangePtr e, const std::string& name, bool re
           return e->respond(local_failure(404, "NotFound", "no device " + name + " joined this cluster"));
         auto device = cluster::decode_device(*(*found)->value);
         if (!device) return e->respond(refusal_of(device.error()));
+        auto keys = keeper_.on_leave(*device, revoke);
+        if (!keys) return e->respond(refusal_of(keys.error()));
         store::Txn txn;
         txn.term = device_.leadership->term();
+        txn.ops = std::move(*keys);
         device->state = revoke ? cluster::DeviceState::revoked : cluster::DeviceState::removed;
         txn.ops.push_back(
             {store::Op::Type::put, cluster::device_key(name), encode(*device), (*found)->mod_revision});

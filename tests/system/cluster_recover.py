@@ -1,8 +1,10 @@
 #!/usr/bin/env python3
 # timeout: 300
 """Two of three servers are lost for good, and the third goes on alone: `limpet cluster recover`."""
+import http.client
 import os
 import re
+import ssl
 import sys
 
 sys.path.insert(0, os.environ["LIMPET_SOURCE"] + "/tests/lib")
@@ -46,7 +48,9 @@ def a_cluster_that_can_decide_is_not_recovered():
 def nothing_is_done_unasked():
     one.kill()
     three.stop()
-    expect_match("--yes says", words(cluster.limpet(three, "cluster recover </dev/null", status=2)))
+    code, out, err = three.run(f"limpet --config {three.config_file} cluster recover", input="")
+    expect_equal(code, 2)
+    expect_match("--yes says", words(out + err))
 
 
 @case
@@ -83,11 +87,23 @@ def watches_of_before_begin_anew():
 @case
 def a_lost_server_that_comes_back_is_refused():
     one.start_daemon(wait=False)
-    eventually(lambda: "was removed from this cluster" in open(one.log_file).read(), 30, "edge-1 is told")
+    eventually(lambda: re.search(r"edge-3 refused \((not_me|denied)\)", open(one.log_file).read()), 30, "edge-1 is told")
     expect_equal([m["name"] for m in cluster.status(three)["members"]], ["edge-3"])
     # Its vote counts nowhere, and it cannot write.
     expect("after" not in one.names("/api/v1/namespaces/default/configmaps?resourceVersion=0"), "it is not told anything")
+    # Nor is its certificate good for anything at the API.
+    expect_equal(nodes_with_certificate_of(three), 200)
+    expect_equal(nodes_with_certificate_of(one), 401)
     one.stop()
+
+
+def nodes_with_certificate_of(device):
+    pki = device.data_dir + "/pki"
+    context = ssl.create_default_context(cafile=three.data_dir + "/pki/ca.crt")
+    context.load_cert_chain(pki + "/node.crt", pki + "/node.key")
+    connection = http.client.HTTPSConnection(three.address, 6443, timeout=10, context=context)
+    connection.request("GET", "/api/v1/nodes")
+    return connection.getresponse().status
 
 
 @case
