@@ -241,7 +241,8 @@ const Command command_table[] = {
      "  limpet node remove edge-4\n", 1, 1, false},
     {"node revoke", "NAME", "as remove, for a device in wrong hands",
      "Its certificate is refused everywhere from now on. When it was a server, keys\n"
-     "that it knew are replaced.\n",
+     "that it knew are replaced, as by limpet cert rotate --ca; so agents have to join\n"
+     "again, and kubeconfigs and join tokens of before end.\n",
      "  limpet node revoke edge-4\n", 1, 1, false},
     {"cert rotate", "", "new certificates for this server, or a new authority for all",
      "With --ca another authority takes the place of the one that all devices trust:\n"

@@ -18,7 +18,6 @@ constexpr int64_t step_ms = 2'000, idle_ms = 60'000;
 // A stolen server knows the keys that sign now, and the cluster does not wait for long.
 constexpr int64_t revoked_patience_s = 600;
 constexpr int64_t usual_patience_s = 24 * 3600, longest_patience_s = 90 * 24 * 3600;
-constexpr size_t max_hashes = 64;
 
 std::string message(const std::string& text) {
   json::Writer w;
@@ -45,31 +44,6 @@ void write_strings(json::Writer& w, const char* key, const auto& strings) {
 store::Op removal(std::string key) { return {store::Op::Type::remove, std::move(key), "", std::nullopt}; }
 
 }  // namespace
-
-// ---- what servers tell the leader ----
-
-std::string encode(const TrustReport& report) {
-  json::Writer w;
-  w.begin_object().field("name", report.trust.device).field("issuer", report.trust.issuer);
-  write_strings(w, "trusted", report.trust.trusted);
-  write_strings(w, "signing", report.signing);
-  w.end_object();
-  return w.take();
-}
-
-Result<TrustReport> decode_trust_report(std::string_view text) {
-  TRY(const json::Value parsed, json::parse(text));
-  const json::Ref in = parsed.ref();
-  TrustReport out;
-  out.trust.device = in["name"].str();
-  out.trust.issuer = in["issuer"].str();
-  CHECK_OK(pki::check_node_name(out.trust.device));
-  if (in["trusted"].size() > max_hashes || in["signing"].size() > max_hashes)
-    return fail(Errc::too_large, "a server trusts more keys than a cluster has");
-  for (const json::Ref hash : in["trusted"]) out.trust.trusted.emplace_back(hash.str());
-  for (const json::Ref hash : in["signing"]) out.signing.emplace(hash.str());
-  return out;
-}
 
 KeyKeeper::KeyKeeper(Device& device)
     : device_(device), ring_(device), follower_(device, [this] { look(); }), timer_(device.loop, "keys") {}
@@ -99,8 +73,10 @@ void KeyKeeper::look() {
   step();
 }
 
-Result<TrustReport> KeyKeeper::own_report() const {
-  TrustReport out;
+// ---- what servers tell the leader ----
+
+Result<cluster::TrustReport> KeyKeeper::own_report() const {
+  cluster::TrustReport out;
   out.trust.device = device_.node_name;
   TRY(const std::vector<pki::Certificate> trusted, pki::parse_bundle(device_.identity.ca_pem));
   TRY(const pki::Certificate own, pki::parse_certificate(device_.identity.peer_pem));
@@ -142,7 +118,7 @@ void KeyKeeper::report() {
 
 void KeyKeeper::take_report(http::ExchangePtr e) {
   const http::Request& r = e->request();
-  auto report = decode_trust_report(r.body);
+  auto report = cluster::decode_trust_report(r.body);
   if (!report) return e->respond(local_failure(400, "BadRequest", report.error().message));
   const auto certificate = pki::parse_certificate(r.peer.client_certificate_der);
   const auto who = certificate ? pki::device_of(*certificate) : std::unexpected(certificate.error());

@@ -9,28 +9,19 @@
 #include <functional>
 #include <map>
 #include <memory>
-#include <set>
 #include <string>
 #include <vector>
 
 #include "api/cluster_access.h"
 #include "cluster/authority.h"
 #include "cluster/device.h"
+#include "cluster/trust.h"
 #include "daemon/key_follower.h"
 #include "daemon/key_ring.h"
 #include "daemon/part.h"
 #include "http/message.h"
 
 namespace limpet::daemon {
-
-// What a server was last seen with: authorities, and the keys of tokens that it verifies by (SHA-256 of the
-// SubjectPublicKeyInfo, hex).
-struct TrustReport {
-  cluster::TrustOf trust;
-  std::set<std::string> signing;
-};
-std::string encode(const TrustReport& report);
-Result<TrustReport> decode_trust_report(std::string_view json);
 
 class KeyKeeper {
  public:
@@ -55,7 +46,7 @@ class KeyKeeper {
  private:
   using Answer = std::function<void(Result<>)>;
   bool unsettled() const;
-  Result<TrustReport> own_report() const;
+  Result<cluster::TrustReport> own_report() const;
   void report();
   void step();
   Result<std::vector<store::Op>> next_ops();
@@ -71,7 +62,7 @@ class KeyKeeper {
   KeyRing ring_;
   KeyFollower follower_;
   loop::Timer timer_;
-  std::map<std::string, TrustReport> reports_;  // by node name
+  std::map<std::string, cluster::TrustReport> reports_;  // by node name
   std::unique_ptr<api::Forwarding> telling_;
   std::vector<std::function<void()>> when_opened_;
   bool committing_ = false;

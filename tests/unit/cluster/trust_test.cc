@@ -1,10 +1,10 @@
 // What a server tells the leader of the keys that it trusts: bytes from another device.
-#include "daemon/key_keeper.h"
+#include "cluster/trust.h"
 
 #include <doctest/doctest.h>
 
 using namespace limpet;
-using namespace limpet::daemon;
+using namespace limpet::cluster;
 
 TEST_CASE("a report of trust comes out as it went in") {
   const TrustReport report{{"edge-1", {"aa", "bb"}, "bb"}, {"cc"}};
