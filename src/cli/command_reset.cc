@@ -34,16 +34,6 @@ std::string asked(const DeviceConfig& d, bool with_config) {
          ". It cannot be undone.";
 }
 
-bool confirmed(Context& context, const DeviceConfig& device) {
-  (void)context.output.err(
-      labelled("", asked(device, context.arguments.with_config), 0, context.output.width) +
-      "Type yes to go on: ");
-  std::string line;
-  char c = 0;
-  while (line.size() < 100 && read(STDIN_FILENO, &c, 1) == 1 && c != '\n') line += c;
-  return line == "yes";
-}
-
 Outcome<> stop_unit(loop::Loop& loop, const std::string& unit) {
   const ProgramResult stopped = run_program(loop, {"systemctl", "stop", unit}, stop_ms);
   if (!stopped.ok) return failed(exit_failed, "systemctl stop " + unit + ": " + printable(stopped.out));
@@ -130,7 +120,7 @@ Outcome<int> run_reset(Context& context) {
   if (!a.yes) {
     if (isatty(STDIN_FILENO) != 1)
       return failed(exit_usage, "nobody can be asked: --yes says that everything may go");
-    if (!confirmed(context, device)) return failed(exit_failed, "nothing was removed");
+    if (!confirmed(context, asked(device, a.with_config))) return failed(exit_failed, "nothing was removed");
   }
   if (pid != 0) {
     if (const auto stopped = stop_limpetd(context, device, pid); !stopped)

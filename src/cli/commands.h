@@ -35,18 +35,24 @@ Outcome<int> run_backup_keygen(Context& context);
 Outcome<int> run_restore(Context& context);
 Outcome<int> run_reset(Context& context);
 Outcome<int> run_cluster_status(Context& context);
+Outcome<int> run_cluster_recover(Context& context);
 Outcome<int> run_token_create(Context& context);
 Outcome<int> run_token_ls(Context& context);
 Outcome<int> run_token_rm(Context& context);
 Outcome<int> run_join(Context& context);
 Outcome<int> run_node_remove(Context& context);
 Outcome<int> run_node_revoke(Context& context);
+Outcome<int> run_cert_rotate(Context& context);
+Outcome<int> run_cert_status(Context& context);
 Outcome<int> run_completion(Context& context);
 Outcome<int> run_kubeconfig(Context& context);
 Outcome<int> run_version(Context& context);
 
 // The whole program after its arguments: parses, finds the socket, runs, reports. Gives the exit status.
 int run(const std::vector<std::string>& words, loop::Loop& loop, Output& output, Clock& clock);
+
+// Says what would be done, and whether the person at the terminal types yes to it.
+bool confirmed(Context& context, const std::string& what);
 
 // Prints; the empty Failure when nobody reads.
 Outcome<int> print(Context& context, std::string_view text, int status = exit_done);

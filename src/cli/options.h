@@ -40,6 +40,8 @@ struct Arguments {
   std::string role, description;
   std::optional<int64_t> ttl_s, uses;
   bool discard = false;
+  bool authority = false;
+  std::optional<int64_t> patience_s;
   bool help = false;
 };
 

@@ -1,3 +1,5 @@
+#include <unistd.h>
+
 #include <algorithm>
 
 #include "cli/commands.h"
@@ -31,12 +33,15 @@ constexpr Runner runners[] = {
     {"restore", run_restore, false},
     {"reset", run_reset, false},
     {"cluster status", run_cluster_status},
+    {"cluster recover", run_cluster_recover, false},
     {"token create", run_token_create},
     {"token ls", run_token_ls},
     {"token rm", run_token_rm},
     {"join", run_join},
     {"node remove", run_node_remove},
     {"node revoke", run_node_revoke},
+    {"cert rotate", run_cert_rotate},
+    {"cert status", run_cert_status},
     {"completion", run_completion, false},
     {"kubeconfig", run_kubeconfig},
     {"version", run_version},
@@ -59,6 +64,14 @@ void complain(Output& output, std::string_view message) {
 Outcome<int> print(Context& context, std::string_view text, int status) {
   if (!context.output.out(text)) return failed(exit_failed, "");
   return status;
+}
+
+bool confirmed(Context& context, const std::string& what) {
+  (void)context.output.err(labelled("", what, 0, context.output.width) + "Type yes to go on: ");
+  std::string line;
+  char c = 0;
+  while (line.size() < 100 && read(STDIN_FILENO, &c, 1) == 1 && c != '\n') line += c;
+  return line == "yes";
 }
 
 int run(const std::vector<std::string>& words, loop::Loop& loop, Output& output, Clock& clock) {

@@ -62,6 +62,11 @@ Result<> ttl(Arguments& a, std::string_view value) {
   return {};
 }
 
+Result<> patience(Arguments& a, std::string_view value) {
+  TRY(a.patience_s, parse_duration(value));
+  return {};
+}
+
 Result<> uses(Arguments& a, std::string_view value) {
   int64_t n = 0;
   const auto [end, error] = std::from_chars(value.data(), value.data() + value.size(), n);
@@ -81,7 +86,7 @@ Result<> sort_by(Arguments& a, std::string_view value) {
 const Option option_table[] = {
     {'o', "output", "json", "print JSON, for programs",
      "status ps why doctor top image/ls cluster/status token/create token/ls token/rm join node/remove "
-     "node/revoke version",
+     "node/revoke cert/rotate cert/status version",
      output},
     {'n', "namespace", "NAME", "namespace of the pod (default: default)", "ps why restart logs exec",
      text<&Arguments::ns>},
@@ -98,7 +103,7 @@ const Option option_table[] = {
     {'t', "tty", nullptr, "give the command a terminal", "exec", flag<&Arguments::tty>},
     {0, "watch", "SECONDS", "look again every so many seconds, for an hour", "top", watch},
     {0, "sort", "cpu|memory", "who stands first (default: cpu)", "top", sort_by},
-    {0, "yes", nullptr, "do not ask", "reset", flag<&Arguments::yes>},
+    {0, "yes", nullptr, "do not ask", "reset cluster/recover", flag<&Arguments::yes>},
     {0, "stop", nullptr, "end limpetd first, if it runs", "reset", flag<&Arguments::stop>},
     {0, "with-config", nullptr, "also remove the configuration and manifests", "reset",
      flag<&Arguments::with_config>},
@@ -118,6 +123,8 @@ const Option option_table[] = {
      text<&Arguments::data_dir>},
     {0, "new-cluster-id", nullptr, "a copy: another cluster than the one of before", "restore",
      flag<&Arguments::new_cluster_id>},
+    {0, "ca", nullptr, "the authority of the whole cluster", "cert/rotate", flag<&Arguments::authority>},
+    {0, "patience", "TIME", "with --ca: wait so long for a server (24h)", "cert/rotate", patience},
     {0, "registry", "HOST", "also try whether this registry is in reach", "doctor",
      text<&Arguments::registry>},
     {0, "socket", "PATH", "socket of limpetd (default: as configured)", nullptr, text<&Arguments::socket>},
@@ -231,6 +238,14 @@ const Command command_table[] = {
      "  limpet cluster status\n"
      "  limpet cluster status -o json\n",
      0, 0, false},
+    {"cluster recover", "", "go on alone: the other servers are lost",
+     "For a cluster that has lost so many servers for good that it cannot decide any\n"
+     "more. The other servers are given up: they must never run again with their data,\n"
+     "or there are two clusters. Devices join the one that goes on as ever.\n"
+     "It asks first, and refuses while limpetd runs here or enough servers answer.\n",
+     "  limpet cluster recover\n"
+     "  limpet cluster recover --yes\n",
+     0, 0, false},
     {"token create", "", "let a further device join the cluster",
      "Only the token is printed on standard output. It holds the hash of the cluster's\n"
      "authority, by which the device knows that it joins this cluster and no other.\n",
@@ -252,8 +267,20 @@ const Command command_table[] = {
      "  limpet node remove edge-4\n", 1, 1, false},
     {"node revoke", "NAME", "as remove, for a device in wrong hands",
      "Its certificate is refused everywhere from now on. When it was a server, keys\n"
-     "that it knew are replaced.\n",
+     "that it knew are replaced, as by limpet cert rotate --ca; so agents have to join\n"
+     "again, and kubeconfigs and join tokens of before end.\n",
      "  limpet node revoke edge-4\n", 1, 1, false},
+    {"cert rotate", "", "new certificates for this server, or a new authority for all",
+     "With --ca another authority takes the place of the one that all devices trust:\n"
+     "first all servers trust both, then they get certificates of the new one, then\n"
+     "the old one is forgotten. A server that stays away longer than --patience in a\n"
+     "step has to join again. So have agents, and kubeconfigs and join tokens of\n"
+     "before end.\n",
+     "  limpet cert rotate\n"
+     "  limpet cert rotate --ca --patience 7d\n",
+     0, 0, false},
+    {"cert status", "", "how far the replacement of the authority is", nullptr, "  limpet cert status\n", 0,
+     0, false},
     {"completion", "SHELL", "print completion for bash, zsh or fish", nullptr,
      "  limpet completion bash > /etc/bash_completion.d/limpet\n"
      "  source <(limpet completion bash)        for this shell only\n"

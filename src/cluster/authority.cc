@@ -41,6 +41,7 @@ Result<std::string> hash_of(const std::string& pem) {
 std::string encode(const Authorities& a) {
   json::Writer w;
   w.begin_object().field("step", step_names[static_cast<size_t>(a.step)]).field("since", a.since);
+  if (a.step != AuthorityStep::settled) w.field("patience", a.patience_s);
   write_pair(w, "current", a.current);
   if (a.step == AuthorityStep::trusting) write_pair(w, "next", a.next);
   if (a.step == AuthorityStep::reissuing) w.field("old", a.old_pem);
@@ -57,6 +58,7 @@ Result<Authorities> decode_authorities(std::string_view text) {
   if (step == std::end(step_names)) return damaged("unknown step");
   out.step = static_cast<AuthorityStep>(step - std::begin(step_names));
   out.since = in["since"].integer();
+  out.patience_s = in["patience"].integer();
   TRY(out.current, read_pair(in["current"], "the current one"));
   if (out.step == AuthorityStep::trusting) {
     TRY(out.next, read_pair(in["next"], "the next one"));
@@ -103,7 +105,10 @@ Result<Replacement> next_step(const Authorities& have, const std::vector<TrustOf
   then.since = now.seconds;
   then.step = trusting ? AuthorityStep::reissuing : AuthorityStep::settled;
   then.current = trusting ? have.next : have.current;
-  if (trusting) then.old_pem = have.current.certificate_pem;
+  if (trusting) {
+    then.old_pem = have.current.certificate_pem;
+    then.patience_s = have.patience_s;
+  }
   out.then = std::move(then);
   return out;
 }

@@ -32,10 +32,11 @@ enum class AuthorityStep : uint8_t { settled, trusting, reissuing };
 
 struct Authorities {
   AuthorityStep step = AuthorityStep::settled;
-  int64_t since = 0;      // when this step began: seconds since 1970
-  AuthorityPair current;  // the one that signs
-  AuthorityPair next;     // trusting: the one to come
-  std::string old_pem;    // reissuing: the certificate of the one that goes
+  int64_t since = 0;       // when this step began: seconds since 1970
+  int64_t patience_s = 0;  // for which a device is waited for in each step; while it is not settled
+  AuthorityPair current;   // the one that signs
+  AuthorityPair next;      // trusting: the one to come
+  std::string old_pem;     // reissuing: the certificate of the one that goes
 };
 
 // Plain JSON, to be sealed. Errors of decoding: `corrupt`.

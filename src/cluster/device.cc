@@ -55,6 +55,16 @@ Result<> read_who(json::Ref in, Device& out) {
 std::string device_key(std::string_view name) { return "limpet/devices/" + std::string(name); }
 std::string member_key(raft::MemberId id) { return "limpet/members/" + member_text(id); }
 
+std::string denied_key(std::string_view spki_sha256) { return "limpet/denied/" + std::string(spki_sha256); }
+
+std::string denied_record(const Device& device, WallTime at) {
+  json::Writer w;
+  w.begin_object().field("name", device.name);
+  w.field("state", device.state == DeviceState::revoked ? "revoked" : "removed");
+  w.field("at", rfc3339(at)).end_object();
+  return w.take();
+}
+
 std::string member_text(raft::MemberId id) { return strf("%016llx", static_cast<unsigned long long>(id)); }
 
 raft::MemberId parse_member(std::string_view text) {

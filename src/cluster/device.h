@@ -14,6 +14,7 @@
 #include <string_view>
 #include <vector>
 
+#include "base/clock.h"
 #include "base/json.h"
 #include "base/result.h"
 #include "cluster/role.h"
@@ -41,6 +42,11 @@ struct Device {
 
 std::string device_key(std::string_view name);
 std::string member_key(raft::MemberId id);
+// Of a device whose certificate is refused everywhere, by the hash of its key (hex of SHA-256 of the
+// SubjectPublicKeyInfo), and what stands there.
+std::string denied_key(std::string_view spki_sha256);
+// {"name", "state" (removed, revoked), "at"}: of a device that left; read by decode_denied() of join.h.
+std::string denied_record(const Device& device, WallTime at);
 
 std::string encode(const Device& device);
 // `corrupt`: it could not have been written by encode().

@@ -24,7 +24,8 @@ Result<std::string> public_half(const std::string& key_pem, Random& random) {
 std::string encode(const SigningKeys& keys) {
   json::Writer w;
   w.begin_object().field("current", keys.current_pem);
-  if (!keys.next_pem.empty()) w.field("next", keys.next_pem);
+  if (!keys.next_pem.empty())
+    w.field("next", keys.next_pem).field("since", keys.since).field("overlap", keys.overlap_s);
   w.key("old").begin_array();
   for (const SigningKeys::Old& one : keys.old)
     w.begin_object().field("public", one.public_pem).field("until", one.until).end_object();
@@ -39,6 +40,8 @@ Result<SigningKeys> decode_signing_keys(std::string_view text) {
   SigningKeys out;
   out.current_pem = in["current"].str();
   out.next_pem = in["next"].str();
+  out.since = in["since"].integer();
+  out.overlap_s = in["overlap"].integer();
   if (out.current_pem.empty()) return damaged("no key signs");
   if (in["old"].size() > max_old) return damaged("too many old keys");
   for (const json::Ref one : in["old"]) {
@@ -81,6 +84,7 @@ Result<std::optional<SigningKeys>> next_step(const SigningKeys& have, bool every
     TRY(std::string half, public_half(have.current_pem, random));
     if (overlap_s > 0) out.old.push_back({std::move(half), now.seconds + overlap_s});
     out.current_pem = std::exchange(out.next_pem, "");
+    out.since = out.overlap_s = 0;
   }
   if (gone == 0 && !sign) return std::nullopt;
   return out;

@@ -28,6 +28,9 @@ struct SigningKeys {
   std::string current_pem;  // signs
   std::string next_pem;     // verifies already, will sign; "" when there is none
   std::vector<Old> old;
+  // While there is a next one: since when, and for how long the one that signs now will verify then.
+  int64_t since = 0;
+  int64_t overlap_s = 0;
 };
 
 // Plain JSON, to be sealed. Errors of decoding: `corrupt`.

@@ -64,11 +64,12 @@ struct ClusterService::Relay {
 ClusterService::ClusterService(Device& device, loop::Task joined)
     : device_(device),
       keys_(device),
+      keeper_(device),
       joins_(device, keys_, std::move(joined)),
       join_(device),
       client_(std::make_unique<client::InProcessClient>(device.loop, device.api->handler(), "limpet-admin",
                                                         std::vector<std::string>{"system:masters"})),
-      departures_(device, *client_) {}
+      departures_(device, *client_, keeper_) {}
 
 ClusterService::~ClusterService() = default;
 
@@ -87,7 +88,9 @@ http::Handler ClusterService::servers_over(http::Handler api) {
   return [this, api = std::move(api)](http::ExchangePtr e) {
     if (!e->request().path.starts_with(base)) return api(std::move(e));
     const std::string_view path = below(e->request());
-    if (path != "join" && path != "cluster" && !is(path, "cluster/nodes")) return api(std::move(e));
+    if (path == "cluster/trust") return keeper_.take_report(std::move(e));
+    if (path != "join" && path != "cluster" && path != "cluster/authority" && !is(path, "cluster/nodes"))
+      return api(std::move(e));
     serve_leader(std::move(e));
   };
 }
@@ -96,6 +99,7 @@ void ClusterService::serve_local(http::ExchangePtr e) {
   const std::string_view path = below(e->request());
   if (is(path, "tokens")) return tokens(std::move(e), path.substr(std::min<size_t>(path.size(), 7)));
   if (path == "cluster/join") return join(std::move(e));
+  if (path == "cluster/certificates") return keeper_.renew_certificates(std::move(e));
   serve_leader(std::move(e));
 }
 
@@ -107,7 +111,8 @@ void ClusterService::serve_leader(http::ExchangePtr e) {
     if (leads || e->request().peer.kind == http::Peer::Kind::forwarded) return status(std::move(e));
     return relay(e, status_wait_ms, [this, e] { status(e); });
   }
-  if (path != "join" && !is(path, "cluster/nodes")) return e->respond(unknown(e->request()));
+  if (path != "join" && path != "cluster/authority" && !is(path, "cluster/nodes"))
+    return e->respond(unknown(e->request()));
   if (!leads) {
     return relay(e, 0, [e] {
       e->respond(local_failure(503, "ServiceUnavailable",
@@ -115,6 +120,7 @@ void ClusterService::serve_leader(http::ExchangePtr e) {
     });
   }
   if (path == "join") return joins_.serve(std::move(e));
+  if (path == "cluster/authority") return keeper_.authority(std::move(e));
   nodes(std::move(e), std::string_view(path).substr(std::string_view("cluster/nodes").size()));
 }
 

@@ -2,6 +2,7 @@
 // for other servers that hand on what only the leader does.
 //
 //   GET    cluster                    cluster_status.h, as the leader sees it where it can be asked
+//   POST   cluster/certificates, GET and POST cluster/authority      key_keeper.h
 //   POST   cluster/join               {"url", "token", "role", "discard"}: this device joins another cluster
 //   DELETE cluster/nodes/NAME         a device leaves; POST cluster/nodes/NAME/revoke: and is never let in
 //   again GET    tokens, POST tokens, DELETE tokens/ID     {"role", "ttlSeconds", "uses", "description"} POST
@@ -18,6 +19,7 @@
 #include "daemon/departures.h"
 #include "daemon/join_command.h"
 #include "daemon/join_service.h"
+#include "daemon/key_keeper.h"
 #include "daemon/key_ring.h"
 #include "daemon/part.h"
 #include "http/message.h"
@@ -55,6 +57,7 @@ class ClusterService {
 
   Device& device_;
   KeyRing keys_;
+  KeyKeeper keeper_;
   JoinService joins_;
   JoinCommand join_;
   std::unique_ptr<client::Client> client_;

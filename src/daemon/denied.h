@@ -8,12 +8,13 @@
 #include <string>
 #include <string_view>
 
+#include "cluster/device.h"
 #include "daemon/mirror.h"
 #include "pki/certificate.h"
 
 namespace limpet::daemon {
 
-std::string denied_key(std::string_view spki_sha256);
+using cluster::denied_key;
 
 class Denied {
  public:

@@ -30,19 +30,11 @@ http::Response said(const std::string& text) {
 
 }  // namespace
 
-std::string denied_value(const cluster::Device& device, WallTime now) {
-  json::Writer w;
-  w.begin_object().field("name", device.name);
-  w.field("state", device.state == cluster::DeviceState::revoked ? "revoked" : "removed");
-  w.field("at", rfc3339(now)).end_object();
-  return w.take();
-}
-
 store::Txn forget_member(const cluster::Device& device, uint64_t term, WallTime now) {
   store::Txn txn;
   txn.term = term;
   txn.ops.push_back({store::Op::Type::remove, cluster::member_key(device.member), "", std::nullopt});
-  txn.ops.push_back(put(denied_key(sha256_hex(device.spki)), denied_value(device, now)));
+  txn.ops.push_back(put(cluster::denied_key(sha256_hex(device.spki)), cluster::denied_record(device, now)));
   return txn;
 }
 
@@ -60,7 +52,8 @@ struct Departures::Leaving {
   }
 };
 
-Departures::Departures(Device& device, client::Client& client) : device_(device), client_(client) {}
+Departures::Departures(Device& device, client::Client& client, KeyKeeper& keys)
+    : device_(device), client_(client), keys_(keys) {}
 
 void Departures::leave(http::ExchangePtr exchange, const std::string& name, bool revoke) {
   auto leaving = std::make_shared<Leaving>();
@@ -83,13 +76,17 @@ void Departures::found(const LeavingPtr& leaving, const store::Item& item) {
     return leaving->fail(409, "Conflict", leaving->name + " is revoked, which removing would take back");
   if (const std::string why = lacks_votes(*device); !why.empty()) return leaving->fail(409, "Conflict", why);
   device->state = leaving->revoke ? cluster::DeviceState::revoked : cluster::DeviceState::removed;
+  auto keys = keys_.on_leave(*device, leaving->revoke);
+  if (!keys) return leaving->exchange->respond(refusal_of(keys.error()));
   store::Txn txn;
   txn.term = device_.leadership->term();
+  txn.ops = std::move(*keys);
   txn.ops.push_back(put(cluster::device_key(device->name), encode(*device), item.mod_revision));
   if (device_.members->find(device->member) != nullptr) {
     txn.ops.push_back(put(cluster::member_key(device->member), encode(*device)));
   } else {
-    txn.ops.push_back(put(denied_key(sha256_hex(device->spki)), denied_value(*device, device_.clock.wall())));
+    txn.ops.push_back(put(cluster::denied_key(sha256_hex(device->spki)),
+                          cluster::denied_record(*device, device_.clock.wall())));
   }
   leaving->device = std::move(*device);
   device_.store->durable().commit(

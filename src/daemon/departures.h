@@ -13,20 +13,19 @@
 
 #include "client/client.h"
 #include "cluster/device.h"
+#include "daemon/key_keeper.h"
 #include "daemon/part.h"
 #include "http/message.h"
 #include "store/store.h"
 
 namespace limpet::daemon {
 
-// The value below limpet/denied/: {"name", "state" (removed, revoked), "at"}.
-std::string denied_value(const cluster::Device& device, WallTime now);
 // The second step, of a server that is out of the group.
 store::Txn forget_member(const cluster::Device& device, uint64_t term, WallTime now);
 
 class Departures {
  public:
-  Departures(Device& device, client::Client& client);
+  Departures(Device& device, client::Client& client, KeyKeeper& keys);
   Departures(const Departures&) = delete;
 
   // Answers when the device is out, or when that takes long.
@@ -45,6 +44,7 @@ class Departures {
 
   Device& device_;
   client::Client& client_;
+  KeyKeeper& keys_;
   std::list<LeavingPtr> waiting_;  // for a server to be out of the group
   std::shared_ptr<char> alive_ = std::make_shared<char>();
 };

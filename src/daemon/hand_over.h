@@ -13,8 +13,7 @@ class HandOver {
  public:
   static constexpr int64_t limit_ms = 1'000;
 
-  HandOver(loop::Loop& loop, store::Consensus& group)
-      : loop_(loop), group_(group), limit_(loop, "hand over") {}
+  HandOver(loop::Loop& loop, store::Consensus& group) : group_(group), limit_(loop, "hand over") {}
   HandOver(const HandOver&) = delete;
 
   // `done` comes once: at once when there is nobody to give the lead to or nothing to give, else as soon as
@@ -25,7 +24,6 @@ class HandOver {
   bool ask();
   void end();
 
-  loop::Loop& loop_;
   store::Consensus& group_;
   loop::Timer limit_;
   loop::Task done_;

@@ -285,6 +285,7 @@ Result<store::Txn> JoinService::transaction(const Attempt& attempt, const KeyRin
     TRY(std::string wrap, cluster::wrap_data_key(keys.data_key, device.name, device.spki, device_.random));
     txn.ops.push_back(
         put(cluster::data_key_path(keys.data_key.generation, device.name), std::move(wrap), std::nullopt));
+    if (keys.unchanged) txn.ops.push_back(*keys.unchanged);
   }
   if (const raft::MemberId old = attempt.admission.replaces; old != 0 && old != device.member)
     txn.ops.push_back({store::Op::Type::remove, cluster::member_key(old), "", std::nullopt});

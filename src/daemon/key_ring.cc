@@ -1,24 +1,21 @@
 #include "daemon/key_ring.h"
 
-#include <charconv>
-
 #include "cluster/authority.h"
 #include "cluster/signing.h"
 
 namespace limpet::daemon {
-namespace {
-constexpr std::string_view wraps_prefix = "limpet/data-key/";
-}  // namespace
 
-void KeyRing::prepare(std::function<void(Result<Prepared>)> done) {
-  if (known_) return done(Prepared{*known_, {}});
-  device_.store->durable().list(
-      std::string(wraps_prefix), "", 0, 0,
-      [this, here = std::weak_ptr<char>(alive_), done = std::move(done)](Result<store::Page> page) {
-        if (here.expired()) return;
-        if (!page) return done(std::unexpected(page.error()));
-        done(page->items.empty() ? first_time() : open(page->items));
-      });
+// The authority first: it changes whenever the data key does, so that a wrap that is older than it is met by
+// the precondition.
+void KeyRing::prepare(Done done) {
+  device_.store->durable().get(std::string(cluster::authority_path),
+                               [this, here = std::weak_ptr<char>(alive_),
+                                done = std::move(done)](Result<std::optional<store::Item>> authority) {
+                                 if (here.expired()) return;
+                                 if (!authority) return done(std::unexpected(authority.error()));
+                                 if (!*authority) return done(first_time());
+                                 open(**authority, done);
+                               });
 }
 
 Result<pki::PrivateKey> KeyRing::own_key() const {
@@ -26,7 +23,7 @@ Result<pki::PrivateKey> KeyRing::own_key() const {
 }
 
 Result<KeyRing::Prepared> KeyRing::first_time() {
-  Prepared out{cluster::make_data_key(1, device_.random), {}};
+  Prepared out{cluster::make_data_key(1, device_.random), {}, {}};
   TRY(const pki::PrivateKey own, own_key());
   TRY(std::string wrap, cluster::wrap_data_key(out.data_key, device_.node_name, own.spki(), device_.random));
   const auto put = [&out](std::string key, std::string value) {
@@ -46,29 +43,27 @@ Result<KeyRing::Prepared> KeyRing::first_time() {
   return out;
 }
 
-// The newest generation that was wrapped for this server.
-Result<KeyRing::Prepared> KeyRing::open(const std::vector<store::Item>& wraps) {
-  uint64_t newest = 0;
-  const store::Item* chosen = nullptr;
-  for (const store::Item& item : wraps) {
-    const std::string_view rest = std::string_view(item.key).substr(wraps_prefix.size());
-    uint64_t generation = 0;
-    const auto [end, wrong] = std::from_chars(rest.data(), rest.data() + rest.size(), generation);
-    if (wrong != std::errc() ||
-        rest.substr(static_cast<size_t>(end - rest.data())) != "/" + device_.node_name)
-      continue;
-    if (generation > newest) {
-      newest = generation;
-      chosen = &item;
-    }
-  }
-  if (!chosen) {
-    return fail(Errc::corrupt, "the cluster's keys are not wrapped for " + device_.node_name +
-                                   ": another server can let devices in");
-  }
-  TRY(const pki::PrivateKey own, own_key());
-  TRY(known_, cluster::unwrap_data_key(newest, device_.node_name, *chosen->value, own, device_.random));
-  return Prepared{*known_, {}};
+void KeyRing::open(const store::Item& authority, const Done& done) {
+  const auto generation = cluster::sealed_generation(*authority.value);
+  if (!generation) return done(std::unexpected(generation.error()));
+  store::Op unchanged{store::Op::Type::put, authority.key, *authority.value, authority.mod_revision};
+  device_.store->durable().get(
+      cluster::data_key_path(*generation, device_.node_name),
+      [this, here = std::weak_ptr<char>(alive_), generation = *generation, unchanged = std::move(unchanged),
+       done](Result<std::optional<store::Item>> wrap) {
+        if (here.expired()) return;
+        if (!wrap) return done(std::unexpected(wrap.error()));
+        if (!*wrap) {
+          return done(fail(Errc::corrupt, "the cluster's keys are not wrapped for " + device_.node_name +
+                                              ": another server can let devices in"));
+        }
+        const auto own = own_key();
+        if (!own) return done(std::unexpected(own.error()));
+        auto key =
+            cluster::unwrap_data_key(generation, device_.node_name, *(*wrap)->value, *own, device_.random);
+        if (!key) return done(std::unexpected(key.error()));
+        done(Prepared{*key, {}, unchanged});
+      });
 }
 
 }  // namespace limpet::daemon

@@ -1,13 +1,13 @@
-// The keys that every server of the cluster holds, in the store (cluster/keys.h) and in the files of this
-// one.
+// The keys that every server of the cluster holds, in the store (cluster/keys.h), for who is let in.
 //
 // A device alone keeps them in its files only. With the first device that is let in they go into the store,
-// sealed with a data key that is wrapped for each server. Loop thread.
+// sealed with a data key that is wrapped for each server. Read anew each time: they may have been replaced.
+// Loop thread.
 #pragma once
 
 #include <functional>
+#include <memory>
 #include <optional>
-#include <string>
 #include <vector>
 
 #include "base/result.h"
@@ -16,6 +16,9 @@
 #include "store/store.h"
 
 namespace limpet::daemon {
+
+// The prefix of all wraps.
+inline constexpr std::string_view wraps_prefix = "limpet/data-key/";
 
 class KeyRing {
  public:
@@ -27,19 +30,19 @@ class KeyRing {
     // To be committed with what the keys are wanted for: nothing, or the keys for the first time, which fails
     // when somebody else was faster.
     std::vector<store::Op> ops;
+    // Fails when any of the keys were replaced since: to be committed with what is wrapped with the data key.
+    std::optional<store::Op> unchanged;
   };
   // `corrupt`: what is in the store cannot be opened with this device's key.
   void prepare(std::function<void(Result<Prepared>)> done);
-  // The data key may be another one, or readable now.
-  void forget() { known_.reset(); }
 
  private:
+  using Done = std::function<void(Result<Prepared>)>;
+  void open(const store::Item& authority, const Done& done);
   Result<Prepared> first_time();
-  Result<Prepared> open(const std::vector<store::Item>& wraps);
   Result<pki::PrivateKey> own_key() const;
 
   Device& device_;
-  std::optional<cluster::DataKey> known_;
   std::shared_ptr<char> alive_;
 };
 

@@ -23,6 +23,7 @@ namespace limpet::store {
 class Store;
 }
 namespace limpet::api {
+class AccountKeys;
 class ApiServer;
 class ClusterAccess;
 class NodeAccess;
@@ -43,6 +44,14 @@ class Denied;
 class LocalApi;
 class MemberRecords;
 class NodeService;
+
+// What every server holds of the cluster.
+struct ClusterKeys {
+  std::string ca_pem;  // all that are trusted; the first signs
+  std::string ca_key_pem;
+  std::string service_account_key_pem;
+  bool operator==(const ClusterKeys&) const = default;
+};
 
 // What parts share. Each part fills in what it makes when it starts and takes it away when it stops; a part
 // reads only what earlier parts made. Owned by main, outlives every part.
@@ -71,6 +80,10 @@ struct Device {
   pki::Identity identity;
   // Called when the identity was renewed; set by whoever serves with it. On an error it is called again.
   std::function<Result<>()> identity_changed;
+  // A server: the cluster has these keys now. They become files, and certificates follow.
+  std::function<void(ClusterKeys)> take_keys;
+  // A server: other certificates and keys than there are now, whatever they are good for still.
+  std::function<void(std::function<void(Result<>)> done)> renew_certificates;
   // Of a device that was let into a cluster; empty, 0: it began one of its own.
   std::string cluster_id;
   uint64_t member = 0;
@@ -91,7 +104,8 @@ struct Device {
   std::function<void(const peer::Caller&, std::unique_ptr<loop::Stream>)> take_node_stream;
   // An agent: its certificate was renewed.
   std::function<void()> certificate_renewed;
-  api::ApiServer* api = nullptr;     // null on an agent
+  api::ApiServer* api = nullptr;                   // null on an agent
+  std::shared_ptr<api::AccountKeys> account_keys;  // of tokens; null on an agent
   client::Client* client = nullptr;  // the API, as this device: in process on a server, HTTPS on an agent
   node::Images* images = nullptr;
   node::Agent* agent = nullptr;

@@ -17,8 +17,10 @@ class ApiPart final : public Part {
 
   Result<> start() override {
     api::Options options;
-    TRY(options.identity, api::make_identity({device_.identity.service_account_key_pem}, options.issuer,
-                                             device_.clock, device_.random));
+    auto keys = std::make_shared<api::AccountKeys>();
+    CHECK_OK(keys->set({device_.identity.service_account_key_pem}, device_.random));
+    options.identity = api::make_identity(keys, options.issuer, device_.clock, device_.random);
+    device_.account_keys = std::move(keys);
     options.identity.read_certificate = [this, read = std::move(options.identity.read_certificate)](
                                             std::string_view der) -> Result<api::User> {
       TRY(api::User user, read(der));
@@ -55,6 +57,7 @@ class ApiPart final : public Part {
   void stop(loop::Task done) override {
     ready_ = false;
     device_.api = nullptr;
+    device_.account_keys.reset();
     server_->stop();
     // Answers under way are given back to the server's exchanges in this turn of the loop.
     device_.loop.defer([this, done] {

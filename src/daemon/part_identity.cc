@@ -3,6 +3,7 @@
 #include <unistd.h>
 
 #include <algorithm>
+#include <optional>
 
 #include "api/server.h"
 #include "base/log.h"
@@ -10,6 +11,7 @@
 #include "daemon/names.h"
 #include "daemon/parts.h"
 #include "pki/identity.h"
+#include "pki/install.h"
 
 namespace limpet::daemon {
 namespace {
@@ -32,10 +34,22 @@ class IdentityPart final : public Part {
     watch_addresses();
     watch_clock();
     arm();
+    if (device_.config.role != "agent") {
+      device_.take_keys = [this](ClusterKeys keys) {
+        installing_ = std::move(keys);
+        renew();
+      };
+      device_.renew_certificates = [this](std::function<void(Result<>)> told) {
+        asked_.push_back(std::move(told));
+        renew();
+      };
+    }
     return {};
   }
 
   void stop(loop::Task done) override {
+    device_.take_keys = nullptr;
+    device_.renew_certificates = nullptr;
     addresses_.reset();
     clock_.reset();
     timer_.reset();
@@ -125,12 +139,45 @@ class IdentityPart final : public Part {
       pki::IdentityOptions options;
       pki::Moment moment;
       SystemRandom random;
+      std::optional<ClusterKeys> keys;
+      std::vector<std::function<void(Result<>)>> asked;
       Result<pki::Identity> result = fail(Errc::internal, "not run");
     };
     auto job = std::make_shared<Job>(Job{.options = options(), .moment = moment(), .random = {}});
+    job->keys = installing_;
+    job->asked = std::exchange(asked_, {});
+    job->options.anew = !job->asked.empty();
     work_.start(
-        device_.loop, [job] { job->result = pki::ensure_identity(job->options, job->moment, job->random); },
-        [this, job] { renewed(std::move(job->result)); });
+        device_.loop,
+        [job] {
+          if (job->keys) {
+            if (auto installed = install(job->options.directory, *job->keys, job->random); !installed) {
+              job->result = std::unexpected(std::move(installed).error().with("the cluster's keys"));
+              return;
+            }
+          }
+          job->result = pki::ensure_identity(job->options, job->moment, job->random);
+        },
+        [this, job] {
+          const Result<> end = told(job->result);
+          if (job->result && job->keys == installing_) installing_.reset();
+          renewed(std::move(job->result));
+          for (const auto& done : job->asked) done(end);
+        });
+  }
+
+  static Result<> install(const std::string& directory, const ClusterKeys& keys, Random& random) {
+    CHECK_OK(pki::install_authority(directory, keys.ca_pem, keys.ca_key_pem, random));
+    CHECK_OK(pki::install_service_account_key(directory, keys.service_account_key_pem, random));
+    return {};
+  }
+
+  // To who asked for new certificates.
+  static Result<> told(const Result<pki::Identity>& result) {
+    if (!result) return std::unexpected(result.error());
+    if (!result->damaged.empty()) return fail(Errc::corrupt, result->damaged);
+    if (!result->unwritten.empty()) return fail(Errc::exhausted, result->unwritten);
+    return {};
   }
 
   void renewed(Result<pki::Identity> result) {
@@ -141,7 +188,8 @@ class IdentityPart final : public Part {
       report(*result);
       // Not what this run wrote: one before may have been cut after it wrote something.
       const bool changed = result->serving_pem != device_.identity.serving_pem ||
-                           result->serving_key_pem != device_.identity.serving_key_pem;
+                           result->serving_key_pem != device_.identity.serving_key_pem ||
+                           result->ca_pem != device_.identity.ca_pem;
       const bool peer_changed =
           result->peer_pem != device_.identity.peer_pem || result->ca_pem != device_.identity.ca_pem;
       device_.identity = std::move(*result);
@@ -178,6 +226,8 @@ class IdentityPart final : public Part {
   std::unique_ptr<AddressWatch> addresses_;
   std::unique_ptr<ClockWatch> clock_;
   loop::Work work_;
+  std::optional<ClusterKeys> installing_;  // until they are files
+  std::vector<std::function<void(Result<>)>> asked_;
   bool again_ = false;
   bool failed_ = false;
   bool unserved_ = false;

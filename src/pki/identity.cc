@@ -230,6 +230,7 @@ std::string Maker::why_not(const Leaf& want, const std::string& pem, const std::
   if (!key || key->spki() != have->spki) return "key and certificate did not belong together";
   if (!verify_signed_by(*have, trusted_.front(), {have->not_before, 0})) return "issued by another authority";
   Names names = normal(have->names);
+  if (options_.anew) return "it was asked for";
   if (names.dns != want.names.dns || names.ips != want.names.ips) return "names changed";
   if (have->subject != want.subject) return "subject changed";
   return leaf_due(have->validity(), ca_validity_, moment_);

@@ -40,6 +40,7 @@ struct IdentityOptions {
   std::string server_url;  // for the kubeconfig: https://127.0.0.1:6443
   std::string
       kubeconfig_path;  // written when missing or when what it embeds is no longer current; "" for none
+  bool anew = false;    // a server's leaves are made anew, however good they are
 };
 
 struct Change {

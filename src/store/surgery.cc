@@ -37,10 +37,30 @@ void put_into(Index& index, const Batch& batch) {
   }
 }
 
+// The key after all that begin with the prefix; "": there is none.
+std::string end_of(std::string prefix) {
+  while (!prefix.empty() && prefix.back() == '\xff') prefix.pop_back();
+  if (!prefix.empty()) ++prefix.back();
+  return prefix;
+}
+
+Result<std::vector<Item>> items_of(Database& db, const std::string& prefix, Revision revision) {
+  std::vector<Item> out;
+  const std::string end = end_of(prefix);
+  for (bool first = true;; first = false) {
+    TRY(std::vector<Row> rows, db.list_at(first ? prefix : out.back().key, first, end, revision, kPageRows));
+    for (Row& row : rows) {
+      out.push_back({std::move(row.key), row.created, revision_of(row.id), share(std::move(row.value))});
+    }
+    if (rows.size() < kPageRows) return out;
+  }
+}
+
 // One more entry, which no member of before can have.
 Result<raft::Entry> origin_entry(const Refounding& what, const Refounded& out, const Index& index,
-                                 raft::SnapshotPoint at, int64_t time) {
+                                 raft::SnapshotPoint at, int64_t time, std::vector<Op> amended) {
   Txn txn;
+  txn.ops = std::move(amended);
   for (const auto& [key, slot] : index.map()) {
     const bool drop = std::any_of(what.drop.begin(), what.drop.end(),
                                   [&](const std::string& prefix) { return key.starts_with(prefix); });
@@ -64,6 +84,12 @@ Result<Group> group_of(Database& db, const Newest& newest, Random& random) {
                 db.path() + ": there is no state in it: this server waited to be told by a cluster");
   }
   return std::move(*group);
+}
+
+Result<> check_there(const std::string& path) {
+  struct stat st{};
+  if (stat(path.c_str(), &st) != 0 || st.st_size == 0) return fail(Errc::not_found, path + " is not there");
+  return {};
 }
 
 }  // namespace
@@ -97,34 +123,56 @@ Result<Refounded> refound(Database& db, const Refounding& what, Random& random) 
   if (group.hard_state.term > kMaxTerm)
     return fail(Errc::unsupported, db.path() + ": its term is higher than that of any group");
 
+  CHECK_OK(db.add_rows(log.changes));
+  std::vector<Op> amended;
+  if (what.amend.ops) {
+    TRY(const std::vector<Item> items, items_of(db, what.amend.prefix, log.revision));
+    TRY(amended, what.amend.ops(items, out.self));
+  }
   Batch origin;
-  TRY(raft::Entry entry,
-      origin_entry(what, out, index, group.applied, std::max(what.time, state.newest.time)));
+  TRY(raft::Entry entry, origin_entry(what, out, index, group.applied, std::max(what.time, state.newest.time),
+                                      std::move(amended)));
   origin.entries.push_back(std::move(entry));
   CHECK_OK(evaluate(origin, index, log.revision + kRevisionJump - 1));
   put_into(index, origin);
   out.revision = origin.revision;
   out.objects = index.map().size() - 1;
-  CHECK_OK(db.add_rows(log.changes));
   CHECK_OK(db.add_rows(origin.changes));
   CHECK_OK(db.refound(group, out.revision));
   if (LIMPET_FAILPOINT("store.surgery.written")) return fail(Errc::io, "failpoint store.surgery.written");
   return out;
 }
 
-Result<Refounded> recover_database(const std::string& path, int64_t wall_seconds, Random& random) {
-  struct stat st{};
-  if (stat(path.c_str(), &st) != 0 || st.st_size == 0) return fail(Errc::not_found, path + " is not there");
+Result<Refounded> recover_database(const std::string& path, int64_t wall_seconds, Random& random,
+                                   const Amend& amend) {
+  CHECK_OK(check_there(path));
   TRY(const FileLock lock, FileLock::acquire(path + ".lock", path));
   TRY(const auto db, Database::open(path, kCheckpointBytes));
   if (LIMPET_FAILPOINT("store.surgery.opened")) return fail(Errc::io, "failpoint store.surgery.opened");
   CHECK_OK(check_whole(*db));
   Refounded out;
   CHECK_OK(db->atomically("store.surgery.commit", [&]() -> Result<> {
-    TRY(out, refound(*db, {"recover", wall_seconds, {}}, random));
+    TRY(out, refound(*db, {"recover", wall_seconds, {}, amend}, random));
     return {};
   }));
   if (LIMPET_FAILPOINT("store.surgery.close")) return fail(Errc::io, "failpoint store.surgery.close");
+  CHECK_OK(db->close());
+  return out;
+}
+
+Result<Survey> survey_database(const std::string& path, const std::string& prefix, Random& random) {
+  CHECK_OK(check_there(path));
+  TRY(const FileLock lock, FileLock::acquire(path + ".lock", path));
+  TRY(const auto db, Database::open(path, kCheckpointBytes));
+  TRY(const Newest newest, db->newest());
+  TRY(const Group group, group_of(*db, newest, random));
+  TRY(const raft::Start start, db->start_of(group));
+  Survey out{group.cluster, group.self, start.membership, {}};
+  for (const raft::Entry& entry : start.tail) {
+    if (entry.kind != raft::EntryKind::membership) continue;
+    TRY(out.membership, raft::decode_membership(*entry.bytes));
+  }
+  TRY(out.items, items_of(*db, prefix, revision_of(newest.id)));
   CHECK_OK(db->close());
   return out;
 }

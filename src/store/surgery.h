@@ -14,11 +14,13 @@
 #pragma once
 
 #include <cstdint>
+#include <functional>
 #include <string>
 #include <vector>
 
 #include "base/random.h"
 #include "base/result.h"
+#include "raft/membership.h"
 #include "raft/types.h"
 #include "store/store.h"
 
@@ -31,10 +33,18 @@ constexpr raft::Term kTermJump = 1u << 20;
 // The key whose change carries the new revision; its value says what was done, as JSON.
 constexpr const char* kOriginKey = "limpet/origin";
 
+// What is written with it, in the same transaction: given the items of the state (those with the prefix, the
+// rest of the log done) and the new member's id. Keys are distinct, and none is kOriginKey.
+struct Amend {
+  std::string prefix;
+  std::function<Result<std::vector<Op>>(const std::vector<Item>& items, raft::MemberId self)> ops;
+};
+
 struct Refounding {
   const char* kind = "recover";   // for kOriginKey
   int64_t time = 0;               // seconds since 1970: now
   std::vector<std::string> drop;  // prefixes of keys that are true of the old group alone
+  Amend amend = {};
 };
 
 struct Refounded {
@@ -47,7 +57,17 @@ struct Refounded {
 
 // Whoever is left goes on alone. What its log holds beyond its state is done: of that nobody can tell any
 // more what the others agreed on, and an acknowledged write must not be lost.
-Result<Refounded> recover_database(const std::string& path, int64_t wall_seconds, Random& random);
+Result<Refounded> recover_database(const std::string& path, int64_t wall_seconds, Random& random,
+                                   const Amend& amend = {});
+
+// What the file says, for who has to decide whether surgery is right. Nothing is changed.
+struct Survey {
+  std::string cluster;  // 16 bytes
+  raft::MemberId self = 0;
+  raft::Membership membership;  // of the state, or the newest in the log
+  std::vector<Item> items;      // of the state, those with the prefix
+};
+Result<Survey> survey_database(const std::string& path, const std::string& prefix, Random& random);
 
 // The same of a file that the caller has open, within Database::atomically.
 Result<Refounded> refound(Database& db, const Refounding& what, Random& random);

@@ -1,5 +1,6 @@
-// Any bytes as a join token, the Secret of one, the two bodies of a join, the record of a device, and the
-// opened keys of a cluster: refused with a reason, or read in such a way that it is written as it was read.
+// Any bytes as a join token, the Secret of one, the two bodies of a join, the record of a device, the
+// opened keys of a cluster, and what a server says that it trusts: refused with a reason, or read in such a
+// way that it is written as it was read.
 #include <cstddef>
 #include <cstdint>
 #include <cstdlib>
@@ -9,6 +10,7 @@
 #include "cluster/authority.h"
 #include "cluster/join.h"
 #include "cluster/signing.h"
+#include "cluster/trust.h"
 
 using namespace limpet;
 using namespace limpet::cluster;
@@ -59,6 +61,7 @@ extern "C" int LLVMFuzzerTestOneInput(const uint8_t* data, size_t size) {
   check(bytes, decode_join_answer);
   check(bytes, decode_device);
   (void)read(decode_denied(bytes));
+  check(bytes, decode_trust_report);
   check(bytes, decode_authorities);
   check(bytes, decode_signing_keys);
   return 0;

@@ -397,6 +397,35 @@ TEST_CASE("without the authority's key a device goes on with the certificates th
   }
 }
 
+TEST_CASE("leaves that are good are made anew when somebody asks, the device key stays") {
+  SystemRandom random;
+  TempDir dir;
+  IdentityOptions options = options_in(dir);
+  auto first = ensure_identity(options, now, random);
+  REQUIRE(first);
+  options.anew = true;
+  auto anew = ensure_identity(options, now, random);
+  REQUIRE(anew);
+  CHECK(changes(*anew) ==
+        "serving certificate: it was asked for; admin certificate: it was asked for; device certificate: it "
+        "was "
+        "asked for; admin kubeconfig: its credentials were renewed");
+  CHECK(anew->ca_pem == first->ca_pem);
+  CHECK(anew->serving_key_pem != first->serving_key_pem);
+  CHECK(anew->peer_pem != first->peer_pem);
+  CHECK(anew->peer_key_pem == first->peer_key_pem);
+  options.anew = false;
+  CHECK(ensure_identity(options, now, random)->changes.empty());
+  // Without the authority's key there is no other one to have.
+  CHECK(unlink((options.directory + "/ca.key").c_str()) == 0);
+  options.anew = true;
+  auto keyless = ensure_identity(options, now, random);
+  REQUIRE(keyless);
+  CHECK(keyless->changes.empty());
+  CHECK(keyless->serving_pem == anew->serving_pem);
+  CHECK(keyless->damaged != "");
+}
+
 TEST_CASE("the device certificate follows the name of the device and keeps its key") {
   SystemRandom random;
   TempDir dir;

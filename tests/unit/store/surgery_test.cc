@@ -206,6 +206,46 @@ TEST_CASE("what no surgery is done to") {
   }
 }
 
+TEST_CASE("what is to be known of the one that is left is written with the surgery") {
+  SeededRandom random(6);
+  TempDir dir;
+  const std::string path = make(dir);
+  const Group before = group_of(path);
+  const auto survey = survey_database(path, "a", random);
+  REQUIRE_MESSAGE(survey, (survey ? "" : survey.error().message));
+  CHECK(survey->cluster == before.cluster);
+  CHECK(survey->self == before.self);
+  CHECK(survey->membership == before.membership);
+  REQUIRE(survey->items.size() == 1);
+  CHECK(survey->items[0].key == "a");
+  CHECK(*survey->items[0].value == "2");
+  CHECK(survey->items[0].mod_revision == 3);
+  CHECK(survey_database(path, "", random)->items.size() == 2);
+  CHECK(survey_database(dir / "none.db", "", random).error().code == Errc::not_found);
+  CHECK(group_of(path) == before);  // nothing was changed
+
+  const Amend refuses{"", [](const std::vector<Item>&, raft::MemberId) -> Result<std::vector<Op>> {
+                        return fail(Errc::corrupt, "cannot be read");
+                      }};
+  CHECK(recover_database(path, kNow, random, refuses).error().code == Errc::corrupt);
+  CHECK(group_of(path) == before);
+
+  raft::MemberId told = 0;
+  const Amend amend{"b", [&](const std::vector<Item>& items, raft::MemberId self) -> Result<std::vector<Op>> {
+                      REQUIRE(items.size() == 1);
+                      told = self;
+                      return std::vector<Op>{del("b"), put("c", *items[0].value)};
+                    }};
+  const auto done = recover_database(path, kNow, random, amend);
+  REQUIRE_MESSAGE(done, (done ? "" : done.error().message));
+  CHECK(done->self == told);
+  Harness h({.path = path});
+  h.must_open();
+  CHECK(text_of(h) == "a=2 c=1 ");
+  CHECK((*h.get("c"))->mod_revision == done->revision);
+  CHECK(h.durable().revision() == done->revision);
+}
+
 TEST_CASE("surgery that stops anywhere left the file as it was, or is done") {
   SeededRandom random(5);
   for (const char* point : {"opened", "log", "written", "commit", "close"}) {
