@@ -125,6 +125,10 @@ class Device:
             if isinstance(value, dict):
                 value = {**settings.get(key, {}), **value}
             settings[key] = value
+        # Several devices in one namespace have ports of their own.
+        port = settings.get("listen", {}).get("api", {}).get("port")
+        if port:
+            settings["listen"].setdefault("peers", {"address": "127.0.0.1", "port": port + 10000})
         with open(self.config_file, "w", encoding="utf-8") as file:
             json.dump(settings, file, indent=1)  # JSON is YAML
 
