@@ -92,17 +92,17 @@ def a_lost_server_that_comes_back_is_refused():
     # Its vote counts nowhere, and it cannot write.
     expect("after" not in one.names("/api/v1/namespaces/default/configmaps?resourceVersion=0"), "it is not told anything")
     # Nor is its certificate good for anything at the API.
-    expect_equal(nodes_with_certificate_of(three), 200)
-    expect_equal(nodes_with_certificate_of(one), 401)
+    expect_equal(own_node_with_certificate_of(three), 200)
+    expect_equal(own_node_with_certificate_of(one), 401)
     one.stop()
 
 
-def nodes_with_certificate_of(device):
+def own_node_with_certificate_of(device):
     pki = device.data_dir + "/pki"
     context = ssl.create_default_context(cafile=three.data_dir + "/pki/ca.crt")
     context.load_cert_chain(pki + "/node.crt", pki + "/node.key")
     connection = http.client.HTTPSConnection(three.address, 6443, timeout=10, context=context)
-    connection.request("GET", "/api/v1/nodes")
+    connection.request("GET", f"/api/v1/nodes/{device.name}")
     return connection.getresponse().status
 
 
