@@ -49,7 +49,7 @@ def a_node_falls_silent_comes_back_and_is_removed():
     says_ready("ghost", "2026-01-01T00:00:00Z")
     lease = {"apiVersion": "coordination.k8s.io/v1", "kind": "Lease", "metadata": {"name": "ghost"},
              "spec": {"holderIdentity": "ghost", "renewTime": "1970-01-01T00:00:01.000000Z"}}
-    device.api("POST", LEASES, lease)
+    device.api("PUT", f"{LEASES}/ghost", lease)  # made with its Node
     since = time.monotonic()
     brief = [{"key": "node.kubernetes.io/unreachable", "operator": "Exists", "effect": "NoExecute", "tolerationSeconds": 5}]
     device.create(pod("usual", nodeName="ghost"), pod("brief", nodeName="ghost", tolerations=brief))
