@@ -7,6 +7,7 @@
 #include "daemon/group_keeper.h"
 #include "daemon/leadership.h"
 #include "daemon/local_api.h"
+#include "daemon/member_heartbeats.h"
 #include "daemon/parts.h"
 
 namespace limpet::daemon {
@@ -23,8 +24,14 @@ class ClusterPart final : public Part {
     device_.local->serve("tokens", service_->local(), LocalApi::Access::root);
     device_.cluster_service = service_.get();
     device_.members_changed = [this] { look(); };
-    work_ = device_.leadership->follow(
-        {[this](uint64_t term) { keeper_.emplace(device_, term); }, [this] { keeper_.reset(); }});
+    work_ = device_.leadership->follow({[this](uint64_t term) {
+                                          keeper_.emplace(device_, term);
+                                          heartbeats_.emplace(device_);
+                                        },
+                                        [this] {
+                                          heartbeats_.reset();
+                                          keeper_.reset();
+                                        }});
     return {};
   }
 
@@ -47,6 +54,7 @@ class ClusterPart final : public Part {
   Device& device_;
   std::unique_ptr<ClusterService> service_;
   std::optional<GroupKeeper> keeper_;
+  std::optional<MemberHeartbeats> heartbeats_;
   std::unique_ptr<Leadership::Follower> work_;
 };
 

@@ -81,9 +81,12 @@ class NodePart final : public Part {
                             *device_.images, *network_, *db_, *node_events_, *objects_, agent_options_});
     registration_ =
         std::make_unique<node::NodeRegistration>(device_.loop, device_.clock, *device_.client, facts_);
-    lease_ = std::make_unique<node::LeaseKeeper>(
-        device_.loop, device_.random, *device_.client,
-        c.cluster.profile == "metered" ? node::Heartbeat::metered() : node::Heartbeat::lan());
+    // Of servers the leader hears anyway (member_heartbeats.h).
+    if (c.role == "agent") {
+      lease_ = std::make_unique<node::LeaseKeeper>(
+          device_.loop, device_.random, *device_.client,
+          c.cluster.profile == "metered" ? node::Heartbeat::metered() : node::Heartbeat::lan());
+    }
     serve_containers();
     device_.agent = agent_.get();
     log_budget_ = std::make_unique<node::LogBudget>(device_.loop, c.logs.dir, c.logs.total_bytes);
@@ -323,7 +326,7 @@ class NodePart final : public Part {
     if (!std::exchange(announced_, true))
       registration_->start([this] {
         told_ = true;
-        lease_->start();
+        if (lease_) lease_->start();
       });
   }
 

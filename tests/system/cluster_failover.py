@@ -114,4 +114,14 @@ def without_a_majority_nothing_is_acknowledged():
     expect("minority" not in names, "a refused write was made")
 
 
+@case
+def nobody_was_taken_for_dead():
+    """All of this took longer than the grace period of 40 s, and nobody was away for so long."""
+    for node in cluster.leader().api("GET", "/api/v1/nodes")["items"]:
+        taints = [t["key"] for t in node["spec"].get("taints", [])]
+        expect("node.kubernetes.io/unreachable" not in taints, f"{node['metadata']['name']}: {taints}")
+        lease = cluster.devices[0].api("GET", f"/apis/coordination.k8s.io/v1/namespaces/kube-node-lease/leases/{node['metadata']['name']}")
+        expect(lease["spec"].get("renewTime"), f"{node['metadata']['name']} was never heard of")
+
+
 run(cluster, at_once=1)

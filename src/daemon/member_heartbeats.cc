@@ -1,0 +1,63 @@
+#include "daemon/member_heartbeats.h"
+
+#include "api/server.h"
+#include "base/log.h"
+#include "client/in_process.h"
+#include "daemon/member_records.h"
+#include "pki/device.h"
+#include "store/consensus.h"
+#include "store/store.h"
+
+namespace limpet::daemon {
+namespace {
+
+constexpr int64_t lan_silence_ms = 3'000, metered_silence_ms = 60'000;
+
+bool metered(const Device& device) { return device.config.cluster.profile == "metered"; }
+
+}  // namespace
+
+MemberHeartbeats::MemberHeartbeats(Device& device)
+    : device_(device),
+      heartbeat_(metered(device) ? node::Heartbeat::metered() : node::Heartbeat::lan()),
+      timer_(device.loop, "heartbeats") {
+  timer_.repeat(heartbeat_.interval_ms, [this] { beat(); });
+  beat();
+}
+
+void MemberHeartbeats::beat() {
+  renew(device_.node_name);
+  for (const auto& [id, record] : device_.members->all()) {
+    const bool active = record.device.state == cluster::DeviceState::active;
+    if (active && record.device.name != device_.node_name && heard(id)) renew(record.device.name);
+  }
+}
+
+bool MemberHeartbeats::heard(uint64_t member) const {
+  const int64_t limit = metered(device_) ? metered_silence_ms : lan_silence_ms;
+  for (const peer::PeerStats& p : device_.peers->stats().peers) {
+    if (p.member == member)
+      return p.last_contact_ms >= 0 && device_.loop.now_ms() - p.last_contact_ms < limit;
+  }
+  return false;
+}
+
+// What is not answered by the next time is given up with it.
+void MemberHeartbeats::renew(const std::string& name) {
+  Member& m = members_[name];
+  if (!m.client) {
+    m.client = std::make_unique<client::InProcessClient>(
+        device_.loop, device_.api->handler(), std::string(pki::node_user_prefix) + name,
+        std::vector<std::string>{std::string(pki::nodes_group), std::string(pki::servers_group)});
+  }
+  client::Call post{"POST", "/limpet/v1/heartbeat", "", "application/json",
+                    strf("{\"leaseDurationSeconds\":%lld}", static_cast<long long>(heartbeat_.lease_s))};
+  m.call = m.client->call(std::move(post), [&m, name](Result<client::Reply> reply) {
+    const auto ended = std::move(m.call);
+    // A Node that is not there yet has no lease.
+    if (reply && !reply->ok() && reply->status != 404)
+      log::debug("a lease is not renewed", {{"device", name}, {"error", reply->error()}});
+  });
+}
+
+}  // namespace limpet::daemon
