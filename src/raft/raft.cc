@@ -75,7 +75,8 @@ Raft::Raft(Options options, Start start)
 // ---- inputs ----
 
 void Raft::tick() {
-  stalled_ticks_ = under_way_.empty() ? 0 : stalled_ticks_ + 1;
+  // What is agreed on and not taken is as stuck as what is not stored: a full disk may hold up either.
+  stalled_ticks_ = under_way_.empty() && handed_out_ <= applied_ ? 0 : stalled_ticks_ + 1;
   tick_reads();
   if (leader()) {
     tick_leader();
@@ -156,6 +157,7 @@ void Raft::persisted(uint64_t sequence) {
 
 void Raft::applied(Index index) {
   LIMPET_ASSERT(index <= handed_out_ && index <= commit_);
+  if (index > applied_) stalled_ticks_ = 0;
   applied_ = std::max(applied_, index);
   log_.forget(applied_, alone() ? 0 : options_.max_cache_bytes);
   while (memberships_.size() > 1 && memberships_[1].index <= applied_) memberships_.pop_front();

@@ -1,0 +1,103 @@
+#!/usr/bin/env python3
+# timeout: 420
+"""Five servers vote: two may be lost at once, with three nothing is written any more; a full disk of a follower and of the
+leader; a server removed while others are away."""
+import os
+import subprocess
+import sys
+
+sys.path.insert(0, os.environ["LIMPET_SOURCE"] + "/tests/lib")
+from case import case, eventually, expect, expect_equal, expect_match, run
+from cluster import Cluster
+from limpet import config_map
+from load import PATH, Load
+
+DISK = "24m"
+
+cluster = Cluster(5)
+# Disks that can be filled without harm to the machine.
+for each in cluster.devices:
+    os.makedirs(each.data_dir, exist_ok=True)
+    subprocess.run(each.prefix + ["mount", "-t", "tmpfs", "-o", f"size={DISK},mode=700", "disk", each.data_dir], check=True)
+cluster.start()
+cluster.wait_voters(5, 90)
+
+
+def others(*without):
+    return [d for d in cluster.devices if d not in without]
+
+
+@case
+def two_may_be_lost():
+    load = Load(cluster.devices, "two").start()
+    load.progress()
+    leader = cluster.leader()
+    second = others(leader)[0]
+    leader.kill()
+    second.kill()
+    rest = others(leader, second)
+    cluster.leader(rest)
+    load.progress()
+    eventually(lambda: "one more loss stops writes" in cluster.status(rest[0])["health"]["message"], 20, "the status says so")
+    expect_match("one more loss stops writes", cluster.limpet(rest[0], "cluster status", status=1))
+
+    third = rest[0]
+    third.kill()
+    tries, refused = 0, set()
+
+    def is_refused():
+        nonlocal tries
+        tries += 1
+        if rest[1].api("POST", PATH, config_map(f"minority-{tries}"), check=False).get("code") == 503:
+            refused.add(f"minority-{tries}")
+        return refused
+
+    eventually(is_refused, 90, "two of five write nothing")
+    for device in (leader, second, third):
+        device.start_daemon(wait=False)
+    for device in (leader, second, third):
+        device.wait_ready(60)
+    load.progress()
+    load.stop()
+    load.check(cluster.devices)
+    expect(not refused & set(third.names(PATH)), "what was refused was not written")
+
+
+def fill(device):
+    """All of its disk but a few pages."""
+    path = os.path.join(device.data_dir, "filler")
+    subprocess.run(device.prefix + ["dd", "if=/dev/zero", f"of={path}", "bs=64k"], check=False, stderr=subprocess.DEVNULL)
+    return lambda: subprocess.run(device.prefix + ["rm", path], check=True)
+
+
+@case
+def a_full_disk_of_one_holds_nobody_up():
+    for pick in (lambda: cluster.followers()[0], cluster.leader):
+        device = pick()
+        load = Load(others(device), f"full-{device.name}").start()
+        load.progress()
+        empty = fill(device)
+        for _ in range(3):
+            load.progress(60)
+        empty()
+        load.progress()
+        load.stop()
+        eventually(lambda: cluster.status(cluster.leader())["health"]["ok"], 60, "all are well again")
+        load.check(cluster.devices)
+
+
+@case
+def one_is_removed_while_another_is_away():
+    leader = cluster.leader()
+    away, leaves = others(leader)[:2]
+    away.kill()
+    cluster.limpet(leader, f"node remove {leaves.name}")
+    expect(cluster.member(leaves.name, leader) is None, f"{leaves.name} is out")
+    away.start_daemon()
+    eventually(lambda: cluster.member(away.name, away)["role"] in ("voter", "learner"), 30, "it is still one of them")
+    eventually(lambda: sum(m["role"] == "voter" for m in cluster.status(leader)["members"]) == 3, 30, "an odd number votes")
+    one = away.api("POST", PATH, config_map("after-removal"))
+    expect_equal(one["kind"], "ConfigMap")
+
+
+run(cluster, at_once=1)
