@@ -5,7 +5,7 @@
     load.stop()
     load.check(cluster.devices)     # nothing acknowledged is lost, 503 was never a write, watches have no gap
 
-A write that is answered 201 is acknowledged. 503 says that it was certainly not done: the same name is tried again
+A write that is answered 201 is acknowledged. 503 (and 507, of a full disk) says that it was certainly not done: the same name is tried again
 and must be free. 504 and a broken connection say nothing.
 """
 import http.client
@@ -87,6 +87,9 @@ class Writer(threading.Thread):
             self.why = f"{time.monotonic():.3f} {text[:300]}"
             if answer.getheader("Retry-After") is None:
                 self.problems.append(f"{name}: 503 without Retry-After: {text[:200]}")
+            return name
+        if answer.status == 507:  # the leader's disk is full: certainly not done either, and nothing to repeat at once
+            self.refused += 1
             return name
         if answer.status == 504:
             if answer.getheader("Retry-After") is not None:
