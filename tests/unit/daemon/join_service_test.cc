@@ -205,20 +205,27 @@ struct World {
     r.peer.address = "192.0.2.7:40000";
     if (bend) bend(r);
     auto call = std::make_shared<Call>();
+    const std::weak_ptr<Call> weak(call);
     call->exchange = std::make_shared<client::MemoryExchange>(
         loop, std::move(r),
-        client::MemoryExchange::Receiver{
-            .on_head =
-                [call](int status, const http::Headers& h) {
-                  call->answer = Answer{status, "", "", std::string(h.get("Retry-After"))};
-                },
-            .on_body = [call](std::string_view bytes) { call->body += bytes; },
-            .on_end =
-                [call](bool) {
-                  if (!call->answer) call->answer = Answer{};
-                  call->answer->reason = json::Cursor(call->body)["reason"].str();
-                  call->answer->message = json::Cursor(call->body)["message"].str();
-                }});
+        client::MemoryExchange::Receiver{.on_head =
+                                             [weak](int status, const http::Headers& h) {
+                                               if (const auto c = weak.lock())
+                                                 c->answer = Answer{status, "", "",
+                                                                    std::string(h.get("Retry-After"))};
+                                             },
+                                         .on_body =
+                                             [weak](std::string_view bytes) {
+                                               if (const auto c = weak.lock()) c->body += bytes;
+                                             },
+                                         .on_end =
+                                             [weak](bool) {
+                                               const auto c = weak.lock();
+                                               if (!c) return;
+                                               if (!c->answer) c->answer = Answer{};
+                                               c->answer->reason = json::Cursor(c->body)["reason"].str();
+                                               c->answer->message = json::Cursor(c->body)["message"].str();
+                                             }});
     joins->serve(call->exchange);
     return call;
   }
