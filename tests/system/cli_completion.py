@@ -22,7 +22,7 @@ if not os.path.exists(LIMPET):
 if not shutil.which("zsh") and not shutil.which("fish"):
     skip("neither zsh nor fish is installed")
 
-COMMANDS = ("backup cluster completion doctor exec help image join kubeconfig logs node ps reset restart restore status "
+COMMANDS = ("backup cert cluster completion doctor exec help image join kubeconfig logs node ps reset restart restore status "
             "support-bundle token top version why")
 # The line, and what is offered at its end. Both shells get it.
 ROWS = [
