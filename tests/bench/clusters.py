@@ -18,11 +18,21 @@ IDLE_SECONDS = int(os.environ.get("BENCH_LINK_SECONDS", "120"))
 PATH = "/api/v1/namespaces/default/configmaps"
 
 
+_made = 0
+
+
+def new_cluster(count, **config):
+    """Each has names, and so directories, of its own: nothing is left of the one before."""
+    global _made
+    _made += 1
+    return Cluster(count, names=[f"c{_made}-{n}" for n in range(1, count + 1)], **config)
+
+
 class Three:
     """Three servers that vote, as a context; the first of `cluster.devices` began the cluster."""
 
     def __init__(self, profile="lan"):
-        self.cluster = Cluster(3, profile=profile, logs={"level": "info"})
+        self.cluster = new_cluster(3, profile=profile, logs={"level": "info"})
 
     def __enter__(self):
         self.cluster.start()
@@ -80,7 +90,7 @@ class ThreeEtcds:
     """Three members in the device namespaces of a cluster that does not run, so that the links are the same."""
 
     def __init__(self):
-        self.cluster = Cluster(3)
+        self.cluster = new_cluster(3)
         self.processes = []
 
     def __enter__(self):
@@ -159,7 +169,7 @@ def follower_memory_mb():
     with Three() as cluster:
         time.sleep(10)
         follower = min(pss_kb(d.process.pid) for d in cluster.followers())
-    alone = Cluster(1)
+    alone = new_cluster(1)
     try:
         alone.start()
         time.sleep(10)
@@ -173,7 +183,7 @@ def follower_memory_mb():
 @row("s", 10, decimals=1)
 def join_10k_seconds():
     """A server joins a cluster of one that holds 10,000 objects, until it is ready and has all of them."""
-    cluster = Cluster(2, logs={"level": "info"})
+    cluster = new_cluster(2, logs={"level": "info"})
     try:
         first, second = cluster.devices
         first.start()
