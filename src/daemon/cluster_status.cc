@@ -3,6 +3,7 @@
 #include <algorithm>
 #include <map>
 
+#include "base/bytes.h"
 #include "base/json.h"
 #include "daemon/member_records.h"
 #include "store/consensus.h"
@@ -27,12 +28,6 @@ bool has(const std::vector<raft::MemberId>& list, raft::MemberId id) {
   return std::find(list.begin(), list.end(), id) != list.end();
 }
 
-std::string hex_text(std::string_view bytes) {
-  std::string out;
-  for (const char c : bytes) out += strf("%02x", static_cast<unsigned char>(c));
-  return out;
-}
-
 class View {
  public:
   explicit View(const Device& device)
@@ -42,7 +37,7 @@ class View {
 
   std::string json() const {
     json::Writer w;
-    w.begin_object().field("cluster", hex_text(group_.cluster())).field("self", device_.node_name);
+    w.begin_object().field("cluster", hex(group_.cluster())).field("self", device_.node_name);
     w.field("leader", name_of(status_.standing.leader));
     w.field("term", static_cast<int64_t>(status_.standing.term)).field("seenBy", device_.node_name);
     write_health(w);

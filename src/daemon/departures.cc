@@ -7,6 +7,7 @@
 #include "base/log.h"
 #include "base/sha256.h"
 #include "daemon/denied.h"
+#include "daemon/group_keeper.h"
 #include "daemon/join_service.h"
 #include "daemon/leadership.h"
 #include "daemon/local_api.h"
@@ -99,8 +100,7 @@ void Departures::found(const LeavingPtr& leaving, const store::Item& item) {
 
 // Whether the group can let it go without its own vote: it may be dead, and the others are to be enough.
 std::string Departures::lacks_votes(const cluster::Device& device) const {
-  constexpr int64_t lan_ms = 3'000, metered_ms = 60'000;
-  const int64_t limit = device_.config.cluster.profile == "metered" ? metered_ms : lan_ms;
+  const int64_t limit = silent_after_ms(device_.config);
   const raft::Status status = device_.store->consensus().status();
   const auto& voters = status.membership.voters;
   if (std::find(voters.begin(), voters.end(), device.member) == voters.end() || voters.size() == 1) return "";

@@ -10,6 +10,11 @@ namespace {
 constexpr int64_t every_ms = 1'000;
 }  // namespace
 
+int64_t silent_after_ms(const Config& config) {
+  constexpr int64_t lan_ms = 3'000, metered_ms = 60'000;
+  return config.cluster.profile == "metered" ? metered_ms : lan_ms;
+}
+
 GroupKeeper::GroupKeeper(Device& device, uint64_t term)
     : device_(device), term_(term), timer_(device.loop, "group") {
   look();
@@ -82,7 +87,8 @@ cluster::Group GroupKeeper::group(const std::vector<cluster::Device>& records) {
     m.match = p.match;
     const auto heard = heard_.try_emplace(p.id, now).first;
     if (p.active) heard->second = now;
-    m.active = now - heard->second < silent_after_ms();
+    // The group itself counts who answered since its last check of the quorum, a moment ago at times.
+    m.active = now - heard->second < silent_after_ms(device_.config);
     m.silent_s = m.active ? 0 : (now - heard->second) / 1000;
   }
   if (members.contains(self)) members[self].active = true, members[self].match = status.last;
@@ -91,12 +97,6 @@ cluster::Group GroupKeeper::group(const std::vector<cluster::Device>& records) {
     g.members.push_back(m);
   }
   return g;
-}
-
-// The group itself counts who answered since its last check of the quorum, which is a moment ago at times.
-int64_t GroupKeeper::silent_after_ms() const {
-  constexpr int64_t lan_ms = 3'000, metered_ms = 60'000;
-  return device_.config.cluster.profile == "metered" ? metered_ms : lan_ms;
 }
 
 }  // namespace limpet::daemon

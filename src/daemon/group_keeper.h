@@ -17,6 +17,9 @@
 
 namespace limpet::daemon {
 
+// A server that raft has not heard of for so long counts as away: some heartbeats of the profile.
+int64_t silent_after_ms(const Config& config);
+
 class GroupKeeper {
  public:
   GroupKeeper(Device& device, uint64_t term);
@@ -27,7 +30,6 @@ class GroupKeeper {
   void decide(const std::vector<cluster::Device>& records);
   void forget(const cluster::Device& device);
   cluster::Group group(const std::vector<cluster::Device>& records);
-  int64_t silent_after_ms() const;
 
   Device& device_;
   const uint64_t term_;

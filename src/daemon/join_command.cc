@@ -6,7 +6,6 @@
 #include "daemon/join_service.h"
 #include "daemon/local_api.h"
 #include "daemon/names.h"
-#include "peer/address.h"
 
 namespace limpet::daemon {
 
@@ -23,7 +22,7 @@ void JoinCommand::run(http::ExchangePtr e) {
   JoinOptions o;
   o.data_dir = c.data_dir;
   o.node_name = device_.node_name;
-  o.addresses = {peer::Address{device_address(c), static_cast<uint16_t>(c.listen.peers_port)}.text()};
+  o.addresses = {peers_address(c)};
   o.api_port = static_cast<int>(c.listen.api_port);
   const std::string role = body["role"].str();
   o.order = {body["url"].str(), body["token"].str(), (role.empty() ? c.role : role) == "agent"};

@@ -3,6 +3,7 @@
 #include "api/server.h"
 #include "base/log.h"
 #include "client/in_process.h"
+#include "daemon/group_keeper.h"
 #include "daemon/member_records.h"
 #include "pki/device.h"
 #include "store/consensus.h"
@@ -10,8 +11,6 @@
 
 namespace limpet::daemon {
 namespace {
-
-constexpr int64_t lan_silence_ms = 3'000, metered_silence_ms = 60'000;
 
 bool metered(const Device& device) { return device.config.cluster.profile == "metered"; }
 
@@ -34,7 +33,7 @@ void MemberHeartbeats::beat() {
 }
 
 bool MemberHeartbeats::heard(uint64_t member) const {
-  const int64_t limit = metered(device_) ? metered_silence_ms : lan_silence_ms;
+  const int64_t limit = silent_after_ms(device_.config);
   for (const peer::PeerStats& p : device_.peers->stats().peers) {
     if (p.member == member)
       return p.last_contact_ms >= 0 && device_.loop.now_ms() - p.last_contact_ms < limit;

@@ -15,6 +15,7 @@
 #include "base/unique_fd.h"
 #include "net/netlink_socket.h"
 #include "net/uplink.h"
+#include "peer/address.h"
 
 namespace limpet::daemon {
 namespace {
@@ -98,6 +99,10 @@ std::string device_address(const Config& config) {
              uplink ? *uplink : std::nullopt, addresses ? *addresses : std::vector<net::DeviceAddress>(),
              config.network.bridge, net::parse_cidr(config.network.pod_cidr).value_or(net::Cidr{{0}, 32}))
       .text();
+}
+
+std::string peers_address(const Config& config) {
+  return peer::Address{device_address(config), static_cast<uint16_t>(config.listen.peers_port)}.text();
 }
 
 std::string local_api_url(const Config& config) {

@@ -8,7 +8,6 @@
 #include "daemon/names.h"
 #include "daemon/parts.h"
 #include "daemon/place.h"
-#include "peer/address.h"
 
 namespace limpet::daemon {
 namespace {
@@ -95,7 +94,7 @@ class JoinPart final : public Part {
     JoinOptions o;
     o.data_dir = c.data_dir;
     o.node_name = device_.node_name;
-    o.addresses = {peer::Address{device_address(c), static_cast<uint16_t>(c.listen.peers_port)}.text()};
+    o.addresses = {peers_address(c)};
     o.api_port = static_cast<int>(c.listen.api_port);
     o.order = order;
     return o;

@@ -15,7 +15,6 @@
 #include "daemon/parts.h"
 #include "daemon/place.h"
 #include "http/server.h"
-#include "peer/address.h"
 #include "peer/peers.h"
 #include "store/store.h"
 #include "tls/tls.h"
@@ -93,11 +92,7 @@ class PeersPart final : public Part {
     return {.certificate_pem = id.peer_pem, .key_pem = id.peer_key_pem, .ca_pem = id.ca_pem};
   }
 
-  std::vector<std::string> addresses() const {
-    return {
-        peer::Address{device_address(device_.config), static_cast<uint16_t>(device_.config.listen.peers_port)}
-            .text()};
-  }
+  std::vector<std::string> addresses() const { return {peers_address(device_.config)}; }
 
   peer::PeersOptions options() const {
     const Config& c = device_.config;

@@ -8,6 +8,7 @@
 #include <charconv>
 
 #include "base/atomic_file.h"
+#include "base/bytes.h"
 #include "base/failpoint.h"
 #include "base/json.h"
 #include "base/log.h"
@@ -19,19 +20,13 @@ namespace {
 
 constexpr size_t max_file = 64u << 10;
 constexpr size_t cluster_bytes = 16;
-constexpr int hex = 16;
-
-std::string to_hex(std::string_view bytes) {
-  std::string out;
-  for (const char c : bytes) out += strf("%02x", static_cast<unsigned char>(c));
-  return out;
-}
+constexpr int base_16 = 16;
 
 bool from_hex(std::string_view text, std::string& out) {
   if (text.size() % 2 != 0) return false;
   for (size_t i = 0; i < text.size(); i += 2) {
     unsigned value = 0;
-    const auto [end, wrong] = std::from_chars(text.data() + i, text.data() + i + 2, value, hex);
+    const auto [end, wrong] = std::from_chars(text.data() + i, text.data() + i + 2, value, base_16);
     if (wrong != std::errc() || end != text.data() + i + 2) return false;
     out += static_cast<char>(value);
   }
@@ -39,7 +34,7 @@ bool from_hex(std::string_view text, std::string& out) {
 }
 
 bool member_of(const std::string& text, raft::MemberId& out) {
-  const auto [end, wrong] = std::from_chars(text.data(), text.data() + text.size(), out, hex);
+  const auto [end, wrong] = std::from_chars(text.data(), text.data() + text.size(), out, base_16);
   return wrong == std::errc() && end == text.data() + text.size();
 }
 
@@ -116,7 +111,7 @@ Result<> remove_former(const std::string& data_dir, const std::string& staged) {
 
 std::string encode(const Place& place) {
   json::Writer w;
-  w.begin_object().field("version", 1).field("cluster", to_hex(place.cluster));
+  w.begin_object().field("version", 1).field("cluster", hex(place.cluster));
   w.field("role", place.agent ? "agent" : "server");
   if (place.member != 0) w.field("member", member_text(place.member));
   w.key("servers").begin_array();

@@ -66,7 +66,7 @@ void Attempt::connected(std::unique_ptr<loop::Stream> stream) {
             0},
            true);
   });
-  handshake_ = tls::wrap_client(*core_.client, std::move(stream), server_name(device_),
+  handshake_ = tls::wrap_client(*core_.client, std::move(stream), pki::server_dns_name(device_),
                                 [this](Result<std::unique_ptr<tls::Stream>> result) {
                                   if (!result) return failed(std::move(result).error(), true);
                                   secured(std::move(*result));

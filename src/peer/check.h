@@ -8,15 +8,9 @@
 #include "peer/directory.h"
 #include "peer/wire.h"
 #include "pki/certificate.h"
+#include "pki/device.h"
 
 namespace limpet::peer {
-
-constexpr std::string_view kNodePrefix = "system:node:";
-constexpr std::string_view kNodesGroup = "system:nodes";
-constexpr std::string_view kServersGroup = "limpet:servers";
-
-// The name that the certificate of a server is for, beside its own: an agent's never is.
-inline std::string server_name(const std::string& device) { return device + ".servers.limpet"; }
 
 bool in_group(const pki::Certificate& certificate, std::string_view group);
 
