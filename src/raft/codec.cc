@@ -100,8 +100,6 @@ void read_body(uint8_t kind, Reader& in, Body& body) {
 
 std::string encode(const Message& m) {
   std::string out(1, static_cast<char>(kVersion));
-  put_varint(out, m.from);
-  put_varint(out, m.to);
   put_varint(out, m.term);
   out.push_back(static_cast<char>(m.body.index()));
   Writer writer{out};
@@ -109,7 +107,7 @@ std::string encode(const Message& m) {
   return out;
 }
 
-Result<Message> decode_message(std::string_view bytes) {
+Result<Message> decode_message(std::string_view bytes, MemberId from, MemberId to) {
   if (bytes.empty() || bytes.size() > kMaxMessage)
     return fail(Errc::corrupt, "raft message: no bytes or too many");
   if (static_cast<uint8_t>(bytes[0]) != kVersion) {
@@ -117,8 +115,8 @@ Result<Message> decode_message(std::string_view bytes) {
                                         static_cast<uint8_t>(bytes[0]), kVersion));
   }
   Reader in{ByteReader(bytes.substr(1))};
-  Message m;
-  in.number(m.from), in.number(m.to), in.number(m.term);
+  Message m{from, to, 0, {}};
+  in.number(m.term);
   const uint8_t kind = in.in.byte();
   if (!in.in.ok()) return fail(Errc::corrupt, "raft message: cut short");
   if (kind >= std::variant_size_v<Body>)

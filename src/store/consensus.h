@@ -35,8 +35,8 @@ class Consensus {
   // Called with each message for another member.
   virtual void on_message(std::function<void(raft::MemberId to, std::string bytes)> f) = 0;
   // `corrupt` or `unsupported`: no message, or one of a newer version; nothing was done.
-  // `from`: whose connection it came on, if that is known; in the name of nobody else.
-  virtual Result<> receive(std::string_view bytes, raft::MemberId from = 0) = 0;
+  // `from`: whose connection it came on.
+  virtual Result<> receive(std::string_view bytes, raft::MemberId from) = 0;
   virtual void unreachable(raft::MemberId peer) = 0;  // what was sent to it is probably lost
   // Who leads, whenever that changes; not what is so already. Each subscriber is told in the order in which
   // they came.

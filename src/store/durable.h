@@ -67,7 +67,7 @@ class Durable final : public Space,
   const std::string& cluster() const override { return cluster_; }
   raft::Status status() const override { return replica_.core().status(); }
   void on_message(std::function<void(raft::MemberId, std::string)> f) override { on_message_ = std::move(f); }
-  Result<> receive(std::string_view bytes, raft::MemberId from = 0) override;
+  Result<> receive(std::string_view bytes, raft::MemberId from) override;
   void unreachable(raft::MemberId peer) override;
   Subscription on_standing(std::function<void(const raft::Standing&)> f) override;
   std::optional<Leading> leading() const override;

@@ -17,12 +17,7 @@ constexpr size_t kMaxBarriers = 8192;    // that wait for the next question
 // ---- for whoever carries the messages ----
 
 Result<> Durable::receive(std::string_view bytes, raft::MemberId from) {
-  TRY(raft::Message message, raft::decode_message(bytes));
-  if (from != 0 && message.from != from) {
-    return fail(Errc::corrupt, strf("a message of member %llx came from member %llx",
-                                    static_cast<unsigned long long>(message.from),
-                                    static_cast<unsigned long long>(from)));
-  }
+  TRY(raft::Message message, raft::decode_message(bytes, from, self()));
   if (message.term > kMaxTerm) return fail(Errc::corrupt, "a message of a term that no group reaches");
   if (fatal_ || closed_) return stopped();
   if (LIMPET_FAILPOINT("store.message.receive")) return {};  // lost

@@ -46,7 +46,8 @@ void Transient::forget(Revision revision, const char* why) {
 Result<> Transient::usable() const {
   if (stopped_) return fail(Errc::unavailable, "the store is closing");
   if (term_ == 0)
-    return fail(Errc::unavailable, "only the server that leads keeps events and leases; this one does not lead");
+    return fail(Errc::unavailable,
+                "only the server that leads keeps events and leases; this one does not lead");
   return {};
 }
 
@@ -95,9 +96,10 @@ Result<> Transient::check(const Txn& txn) const {
 void Transient::commit(Txn txn, std::function<void(Result<Committed>)> done) {
   if (const auto ok = usable(); !ok) return done(std::unexpected(ok.error()));
   if (txn.term != 0 && txn.term != term_) {
-    return done(fail(Errc::unavailable,
-                     strf("decided in term %llu, and this is term %llu: not written, decide again",
-                          static_cast<unsigned long long>(txn.term), static_cast<unsigned long long>(term_))));
+    return done(
+        fail(Errc::unavailable,
+             strf("decided in term %llu, and this is term %llu: not written, decide again",
+                  static_cast<unsigned long long>(txn.term), static_cast<unsigned long long>(term_))));
   }
   if (const auto entry = encode_entry(txn, 0); !entry) return done(std::unexpected(entry.error()));
   if (const auto ok = check(txn); !ok) return done(std::unexpected(ok.error()));

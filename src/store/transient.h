@@ -2,9 +2,9 @@
 //
 // Of a group only its leader has one; there is nothing in it when it begins to lead, and nothing is left when
 // it loses the lead. Its revisions are term x 2^32 + counter with the raft term: there is one leader in a
-// term, which comes to no other member and to no later start, so that no revision has two contents and a later
-// leader's are greater. Commits are done when the call returns. Reads at older revisions are answered by
-// undoing the ring's events.
+// term, which comes to no other member and to no later start, so that no revision has two contents and a
+// later leader's are greater. Commits are done when the call returns. Reads at older revisions are answered
+// by undoing the ring's events.
 #pragma once
 
 #include <map>

@@ -6,8 +6,8 @@ import time
 
 from case import Failure, eventually
 from cluster import Cluster
-from limpet import SCRATCH, config_map, pss_kb
-from measure import Missing, Ratio, load, note, peer_program, row
+from limpet import config_map, pod, pss_kb
+from measure import Missing, Ratio, load, note, peer_program, row, settled
 
 from rates import VALUE_BYTES, etcd_answer, etcd_words
 
@@ -146,7 +146,7 @@ def idle_link(profile):
         after, seconds = cluster.link_bytes(follower), time.monotonic() - began
         packets = after[1] - before[1]
         ip_bytes = after[0] - before[0] - 14 * packets
-        memory = [pss_kb(d.process.pid) / 1024 for d in cluster.devices]
+        memory = [resident_mb(d) for d in cluster.devices]
     note(f"idle link, {profile}: {packets / seconds:.2f} packets a second; memory of the three {', '.join(f'{m:.1f}' for m in memory)} MB")
     return ip_bytes * 3600 / seconds
 
@@ -163,21 +163,53 @@ def link_idle_metered_kb():
     return idle_link("metered") / 1e3
 
 
+def resident_mb(device):
+    """Not its share of pages: three daemons on one machine have the program's in common, and each counts a third of them."""
+    return pss_kb(device.process.pid, "Rss") / 1024
+
+
 @row("MB", 2.0, decimals=2)
 def follower_memory_mb():
-    """What an idle follower of three needs beyond an idle device alone."""
+    """What an idle follower of three needs beyond an idle device alone: resident pages, and those written by itself in the notes."""
     with Three() as cluster:
-        time.sleep(10)
-        follower = min(pss_kb(d.process.pid) for d in cluster.followers())
+        time.sleep(30)
+        followers = cluster.followers()
+        follower = statistics.mean(resident_mb(d) for d in followers)
+        follower_own = statistics.mean(pss_kb(d.process.pid, "Pss_Anon") for d in followers) / 1024
     alone = new_cluster(1)
     try:
         alone.start()
-        time.sleep(10)
-        own = pss_kb(alone.devices[0].process.pid)
+        time.sleep(30)
+        single = resident_mb(alone.devices[0])
+        single_own = pss_kb(alone.devices[0].process.pid, "Pss_Anon") / 1024
     finally:
         alone.close()
-    note(f"follower_memory_mb: {follower / 1024:.1f} MB, alone {own / 1024:.1f} MB")
-    return (follower - own) / 1024
+    note(f"follower_memory_mb: {follower:.2f} MB resident, {follower_own:.2f} written by itself; alone {single:.2f} and {single_own:.2f}")
+    return follower - single
+
+
+@row("MB", 8)
+def agent_memory_mb():
+    """An agent with ten pods: what idle_memory_mb counts of a server."""
+    cluster = new_cluster(1, logs={"level": "info"})
+    agent = cluster.add(f"{cluster.devices[0].name}-agent", registry=True)
+    try:
+        server = cluster.devices[0]
+        server.start()
+        agent.configure(role="agent", join={"url": server.url, "token": cluster.token(role="agent")})
+        agent.registry.start().wait().push()
+        agent.start_daemon(wait=False)
+        eventually(lambda: server.api("GET", f"/api/v1/nodes/{agent.name}", check=False).get("kind") == "Node", 40, "the agent is a Node")
+        names = [f"p{number}" for number in range(10)]
+        for name in names:
+            wanted = pod(name)
+            wanted["spec"]["nodeName"] = agent.name
+            server.create(wanted)
+        for name in names:
+            server.wait_ready_pod(name, 120)
+        return settled(lambda: pss_kb(agent.process.pid, "Rss")) / 1024
+    finally:
+        cluster.close()
 
 
 @row("s", 10, decimals=1)

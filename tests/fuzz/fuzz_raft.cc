@@ -1,6 +1,6 @@
 // Messages of peers that may be broken or worse: what decode_message() lets through comes back as the same
 // bytes, and no sequence of them ends a member, whatever it makes of them. A run is a list of steps: a byte
-// (tick, campaign, propose, read, or a message), a message with its length before it.
+// (tick, campaign, propose, read, or a message and of whom), a message with its length before it.
 #include <cstddef>
 #include <cstdint>
 #include <cstdlib>
@@ -19,7 +19,7 @@ void pump(Raft& core) {
   for (Batch batch = core.take(); !batch.empty(); batch = core.take()) {
     (void)to_string(batch);
     for (const Message& m : batch.messages) {
-      if (!decode_message(encode(m))) std::abort();
+      if (!decode_message(encode(m), m.from, m.to)) std::abort();
     }
     if (batch.sequence != 0) core.persisted(batch.sequence);
     if (!batch.apply.empty()) core.applied(batch.apply.back().index);
@@ -33,7 +33,8 @@ void pump(Raft& core) {
 }
 
 void step(Raft& core, ByteReader& in) {
-  switch (in.byte() % 6) {
+  const uint8_t what = in.byte();
+  switch (what % 6) {
     case 0:
       return core.tick();
     case 1:
@@ -44,10 +45,9 @@ void step(Raft& core, ByteReader& in) {
       return void(core.read());
     default: {
       const std::string_view bytes = in.bytes(1u << 20);
-      auto message = decode_message(bytes);
+      auto message = decode_message(bytes, what / 6 % 6, 1);  // 0 and 1: who cannot be
       if (!message) return;
       if (encode(*message) != bytes) std::abort();
-      message->to = 1;
       core.receive(std::move(*message));
     }
   }

@@ -53,13 +53,13 @@ class Cluster {
     members_[n].store->on_fatal([this](Error e) { fatal.push_back(e.message); });
     c.on_message([this, from = c.self()](raft::MemberId to, std::string bytes) {
       if (cut.contains(from) || cut.contains(to) || deaf.contains(to)) return;
-      const auto message = raft::decode_message(bytes);
+      const auto message = raft::decode_message(bytes, from, to);
       REQUIRE(message);
       ++sent[message->body.index()];
       sent_bytes += bytes.size();
-      loop_.post([this, to, bytes = std::move(bytes)] {
+      loop_.post([this, from, to, bytes = std::move(bytes)] {
         for (Member& m : members_) {
-          if (m.id == to && m.store) (void)m.store->consensus().receive(bytes);
+          if (m.id == to && m.store) (void)m.store->consensus().receive(bytes, from);
         }
       });
     });
