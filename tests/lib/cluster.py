@@ -160,5 +160,7 @@ class Cluster:
             except Failure as failure:
                 leaks.append(str(failure))
             device._end()
+            # A namespace ends some time after its last process, and its links with it: the next cluster has the same names.
+            subprocess.run(["ip", "link", "delete", device.link], check=False, stderr=subprocess.DEVNULL)
         subprocess.run(["ip", "link", "delete", BRIDGE], check=False)
         return leaks
