@@ -64,6 +64,27 @@ User token_user(const pki::TokenClaims& c) {
   return u;
 }
 
+// A connection shows its certificate with every request, and few connections ask for much: the last ones are
+// kept as they were read.
+class ReadCertificates {
+ public:
+  // Valid until the next call.
+  Result<const pki::Certificate*> of(std::string_view der) {
+    const auto at = std::find_if(read_.begin(), read_.end(), [&](const auto& one) { return one.der == der; });
+    if (at != read_.end()) {
+      std::rotate(read_.begin(), at, at + 1);
+      return &read_.front();
+    }
+    TRY(pki::Certificate certificate, pki::parse_certificate(der));
+    if (read_.size() == kKept) read_.pop_back();
+    return &*read_.insert(read_.begin(), std::move(certificate));
+  }
+
+ private:
+  static constexpr size_t kKept = 8;
+  std::vector<pki::Certificate> read_;  // the last one first
+};
+
 std::vector<std::string> intersection(const std::vector<std::string>& a, const std::vector<std::string>& b) {
   std::vector<std::string> out;
   for (const std::string& x : a) {
@@ -150,13 +171,14 @@ Identity make_identity(std::shared_ptr<AccountKeys> account_keys, const std::str
     return IssuedToken{std::move(token), c.expires_at};
   };
   // The transport has verified the chain against the client CA; the subject is the user.
-  id.read_certificate = [&clock](std::string_view der) -> Result<User> {
-    TRY(pki::Certificate cert, pki::parse_certificate(der));
-    if (!cert.valid_at(clock.wall()))
+  id.read_certificate = [&clock,
+                         read = std::make_shared<ReadCertificates>()](std::string_view der) -> Result<User> {
+    TRY(const pki::Certificate* cert, read->of(der));
+    if (!cert->valid_at(clock.wall()))
       return fail(Errc::unauthenticated, "the client certificate is not valid now");
     User u;
-    u.name = cert.subject.common_name;
-    u.groups = cert.subject.organizations;
+    u.name = cert->subject.common_name;
+    u.groups = cert->subject.organizations;
     return u;
   };
   return id;

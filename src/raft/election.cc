@@ -70,7 +70,7 @@ void Raft::become_leader() {
   // Entries of older terms are agreed on only with one of this term (paper 5.4.2, figure 8).
   append_own(EntryKind::normal, share(""));
   leader()->term_start = log_.last();
-  broadcast(true);
+  leader()->news = true;
 }
 
 // Whether a leader was heard of so lately that no election is needed: without this, one member that hears

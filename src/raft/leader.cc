@@ -103,7 +103,7 @@ Result<Index> Raft::propose(SharedBytes bytes) {
     return fail(Errc::unavailable, "too much waits for the disk of this server");
   }
   append_own(EntryKind::normal, std::move(bytes));
-  broadcast(false);
+  l->news = true;
   return log_.last();
 }
 
@@ -111,8 +111,11 @@ void Raft::append_own(EntryKind kind, SharedBytes bytes) {
   log_.append({log_.last() + 1, hard_.term, kind, std::move(bytes)});
 }
 
-void Raft::broadcast(bool even_empty) {
-  for (auto& [id, peer] : leader()->peers) replicate(id, peer, even_empty);
+// What one turn proposes goes out as one message, and fills one place of the window.
+void Raft::broadcast() {
+  Leader* l = leader();
+  if (!l || !std::exchange(l->news, false)) return;
+  for (auto& [id, peer] : l->peers) replicate(id, peer, peer.commit_sent < commit_);
 }
 
 void Raft::broadcast_heartbeat() {
@@ -158,6 +161,7 @@ void Raft::send_append(MemberId id, Progress& peer, Index prev, Term prev_term, 
     peer.next = entries.back().index + 1;
     peer.window.add(entries.back().index, bytes);
   }
+  peer.commit_sent = commit_;
   send(id, Append{prev, prev_term, commit_, std::move(entries)});
 }
 
@@ -263,7 +267,7 @@ void Raft::advance_commit() {
 
 void Raft::committed(Index before) {
   Leader& l = *leader();
-  broadcast(true);
+  l.news = true;
   if (before < l.term_start) {
     for (PendingRead& read : l.reads) {
       read.index = commit_;

@@ -54,6 +54,7 @@ struct Progress {
   bool reading = false;    // the host reads older entries for it
   bool active = false;     // heard of since the leader last looked
   uint64_t round = 0;      // the last heartbeat it answered
+  Index commit_sent = 0;   // with the last Append
   Index match_before =
       0;  // at the last but one heartbeat: no news since then is a sign that something was lost
   bool stuck = false;

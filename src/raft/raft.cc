@@ -225,6 +225,7 @@ void Raft::send_in(Term term, MemberId to, Body body, After after) {
 Batch Raft::take(bool storage) {
   Batch batch;
   begin_round();
+  broadcast();
   if (storage) hand_out_storage(batch);
   hand_out_messages(batch);
   batch.entries_wanted = std::exchange(entries_wanted_, {});

@@ -131,6 +131,7 @@ class Raft {
     Index own_match = 0;   // on this member's own stable storage
     Index term_start = 0;  // the entry that began the term
     uint64_t round = 0;
+    bool news = false;  // to be sent with the next take(): an Append carries all of one turn
     std::deque<PendingRead> reads;
     MemberId transfer_to = 0;  // 0: none
     bool transfer_sent = false;
@@ -203,7 +204,7 @@ class Raft {
   void hand_over_if_stalled();
   void advance_transfer();
   void append_own(EntryKind kind, SharedBytes bytes);
-  void broadcast(bool even_empty);
+  void broadcast();
   void broadcast_heartbeat();
   void replicate(MemberId id, Progress& peer, bool even_empty);
   void send_append(MemberId id, Progress& peer, Index prev, Term prev_term, std::vector<Entry> entries);

@@ -26,7 +26,7 @@ Result<Index> Raft::reconfigure(const Membership& wanted) {
   CHECK_OK(check(next));
   append_own(EntryKind::membership, share(encode(next)));
   learn_membership(log_.last(), next);
-  broadcast(false);
+  l->news = true;
   return log_.last();
 }
 
@@ -61,13 +61,16 @@ void Raft::finish_membership() {
   if (memberships_.back().index > commit_ || commit_ < l.term_start) return;
   if (membership().joint() && PLANTED("joint_never_left")) return;
   if (membership().joint()) {
+    broadcast();  // those who go hear of it, too
     const Membership next = raft::leave(membership());
     append_own(EntryKind::membership, share(encode(next)));
     learn_membership(log_.last(), next);
-    return broadcast(false);
+    l.news = true;
+    return;
   }
   if (membership().votes(options_.self)) return;
   // It has led the group out of which it goes. Whoever knows most of it leads next.
+  broadcast();
   MemberId best = 0;
   for (const MemberId id : membership().voters) {
     if (best == 0 || l.peers[id].match > l.peers[best].match) best = id;

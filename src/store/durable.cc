@@ -176,7 +176,7 @@ void Durable::commit(Txn txn, Answer done) {
 
 // After the current callback, so that what one turn of the loop writes shares a sync.
 void Durable::kick() {
-  if (kicked_ || replica_.busy() || fatal_) return;
+  if (kicked_ || fatal_ || holds_back()) return;
   kicked_ = true;
   loop_.defer([weak = weak_from_this()] {
     const auto self = weak.lock();
@@ -186,8 +186,15 @@ void Durable::kick() {
   });
 }
 
+// A group of one proposes what its disk takes next. Of several the others get it while this disk is at work,
+// unless that takes half a tick: soon another server may have to answer for what it was sent.
+bool Durable::holds_back() const {
+  return replica_.busy() &&
+         (replica_.core().alone() || loop_.now_ms() - writing_since_ms_ > options_.tick_ms / 2);
+}
+
 void Durable::turn() {
-  if (fatal_ || replica_.busy()) return;
+  if (fatal_ || holds_back()) return;
   propose_some();
   replica_.pump();
   next();
@@ -245,6 +252,7 @@ bool Durable::prepare(const std::vector<raft::Entry>& entries) {
 void Durable::write(const Transaction& transaction, Replica::Done done) {
   if (fatal_) return;
   installing_ = transaction.install.has_value();
+  writing_since_ms_ = loop_.now_ms();
   auto batch = transaction.apply.empty() ? std::make_shared<Batch>() : batch_;
   storage_.call(
       weak_from_this(),

@@ -145,6 +145,7 @@ class Durable final : public Space,
   void ask();
   void shorten_log(uint64_t bytes);
   void kick();
+  bool holds_back() const;
   void turn();
   void propose_some();
   void written(Written result, const Replica::Done& done);
@@ -217,6 +218,7 @@ class Durable final : public Space,
   std::vector<Barrier> asking_for_;  // those that it is for
   bool ask_kicked_ = false;
   std::multimap<raft::Index, Confirmed> confirmed_;  // that wait for this to be applied
+  int64_t writing_since_ms_ = 0;                     // by the loop's clock
   bool installing_ = false;  // the file is another one in a moment: nothing may be asked of it
   bool shortening_log_ = false;
   bool closed_ = false;  // to messages and time

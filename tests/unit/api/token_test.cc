@@ -193,4 +193,31 @@ TEST_CASE("while the key is replaced, tokens of the old and the new one are good
   CHECK_FALSE(make_identity({half(next)}, "https://here", clock, random));
 }
 
+TEST_CASE("a certificate is read once and judged each time, whichever came between") {
+  ManualClock clock;
+  SeededRandom random{11};
+  constexpr WallTime kNow{1'780'000'000, 0};
+  clock.set_wall(kNow);
+  pki::Authority ca{"", *pki::PrivateKey::generate(random)};
+  ca.certificate_pem = *pki::make_ca("ca", ca.key, pki::valid_from(kNow, pki::ca_life_seconds), random);
+  const std::string key = pki::PrivateKey::generate(random)->spki();
+  std::vector<std::string> ders;  // more than are kept
+  for (int i = 0; i < 12; ++i) {
+    const pki::Subject subject{strf("user-%d", i), {strf("group-%d", i)}};
+    const auto pem = pki::issue(ca, key, subject, {}, pki::Use::client, pki::valid_from(kNow, 3600), random);
+    ders.push_back(pki::parse_certificate(*pem)->der);
+  }
+  const Identity identity = *make_identity({*ca.key.to_pem()}, "https://here", clock, random);
+  for (const int i : {0, 0, 1, 0, 2, 3, 4, 5, 6, 7, 8, 9, 10, 11, 0, 11, 10, 3, 0}) {
+    const auto user = identity.read_certificate(ders[i]);
+    REQUIRE(user);
+    CHECK(user->name == strf("user-%d", i));
+    CHECK(user->groups == std::vector<std::string>{strf("group-%d", i)});
+  }
+  CHECK_FALSE(identity.read_certificate(ders[0].substr(1)));
+  CHECK_FALSE(identity.read_certificate(""));
+  clock.set_wall({kNow.seconds + 3601, 0});
+  CHECK_FALSE(identity.read_certificate(ders[0]));
+}
+
 }  // namespace limpet::api::test

@@ -20,12 +20,12 @@ namespace limpet::store::test {
 // Stores on one loop, with messages that take a turn of it. A member that is down is not there for them.
 class Cluster {
  public:
-  explicit Cluster(size_t log_bytes = 4u << 20) {
+  explicit Cluster(size_t log_bytes = 4u << 20, int64_t tick_ms = 5) {
     dir_ = std::make_unique<TempDir>();
     place_ = dir_->path();
     shape.log_bytes = log_bytes;
     shape.history_revisions = 1000;
-    shape.tick_ms = 5;
+    shape.tick_ms = tick_ms;
     // The loop waits for nothing in these tests; whoever wants to see it sets it lower.
     shape.unknown_ticks = 100000;
     start(add(""));

@@ -71,7 +71,7 @@ TEST_CASE("a decision of a term waits for the disk, and is dropped when the term
   {
     const StalledDisk stalled(c, old);
     commit(c, old, "first", first);
-    c.pass(1);
+    c.pass(8);
     commit(c, old, "queued", queued, decided);  // the transaction before it is under way
     // Another one leads, since the disk stands still; it answers before its disk does.
     REQUIRE(c.until([&] { return queued.has_value(); }));
@@ -85,6 +85,30 @@ TEST_CASE("a decision of a term waits for the disk, and is dropped when the term
   c.lead(old);
   CHECK(c.value(old, "queued") == "<none>");
   CHECK(c.value(old, "first") == "x");
+}
+
+TEST_CASE("what comes while the leader's disk is at work is with the others at once") {
+  Cluster c(4u << 20, 400);  // the disk may take half a tick
+  c.join();
+  c.join();
+  const size_t old = c.leader();
+  const raft::Term term = c.consensus(old).leading()->term;
+  Answer first, second;
+  {
+    const StalledDisk stalled(c, old);
+    commit(c, old, "first", first);
+    c.pass(5);
+    commit(c, old, "second", second);
+    // Without the leader's disk: the others are a majority.
+    REQUIRE(c.until([&] { return c.consensus(old).status().commit == c.consensus(old).status().last; }));
+    CHECK(c.consensus(old).leading()->term == term);
+    CHECK_FALSE(second);
+  }
+  REQUIRE(c.until([&] { return second.has_value(); }));
+  CHECK(*first);
+  CHECK(*second);
+  REQUIRE(c.until([&] { return c.has_all(other_than(c, old)); }));
+  CHECK(c.value(other_than(c, old), "second") == "x");
 }
 
 TEST_CASE("who does not lead says so at once, whatever its disk does") {

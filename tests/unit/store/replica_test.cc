@@ -121,7 +121,7 @@ TEST_CASE("who joins makes the rest be written: nobody hears of a term that coul
   // The log begins where the state is. The message waits, though the core takes the term for stable.
   CHECK(g.host.take() == "write term 2 base 3 log 4 apply 4 sync\n");
   g.host.done();
-  CHECK(g.host.take() == "applied\nsend to 9\n");
+  CHECK(g.host.take() == "send to 9\napplied\n");
   // From here on all is kept, also what does nothing.
   g.propose("nothing");
   CHECK(g.host.take().find("write log 5 apply 5 sync\n") != std::string::npos);
