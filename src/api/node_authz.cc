@@ -2,13 +2,13 @@
 
 #include <algorithm>
 
+#include "pki/device.h"
 #include "schema/selector.h"
 #include "schema/types.h"
 
 namespace limpet::api {
 namespace {
 
-constexpr std::string_view kNodePrefix = "system:node:";
 constexpr std::string_view kLeaseNamespace = "kube-node-lease";
 
 using Is = Decision::Is;
@@ -140,8 +140,9 @@ constexpr Path kPaths[] = {{"post", kHeartbeatPath}};
 }  // namespace
 
 std::optional<std::string> node_of(const User& user) {
-  if (!user.in(kNodesGroup)) return std::nullopt;
-  return user.name.starts_with(kNodePrefix) ? user.name.substr(kNodePrefix.size()) : std::string();
+  if (!user.in(pki::nodes_group)) return std::nullopt;
+  const bool named = user.name.starts_with(pki::node_user_prefix);
+  return named ? user.name.substr(pki::node_user_prefix.size()) : std::string();
 }
 
 Decision authorize_node(const std::string& user, const std::string& node, const RequestInfo& info,

@@ -17,9 +17,6 @@
 
 namespace limpet::api {
 
-inline constexpr std::string_view kNodesGroup = "system:nodes";
-// Devices that hold the keys of the cluster; they are nodes, too.
-inline constexpr std::string_view kServersGroup = "limpet:servers";
 // Where a device says that it is alive (heartbeat.h).
 inline constexpr std::string_view kHeartbeatPath = "/limpet/v1/heartbeat";
 

@@ -4,6 +4,7 @@
 
 #include "api/node_authz.h"
 #include "api/object.h"
+#include "pki/device.h"
 #include "schema/node_labels.h"
 
 namespace limpet::api {
@@ -59,7 +60,7 @@ Labels labels_of(json::Cursor object) {
 // Those of the labels that differ which a device may not touch; empty: none. In order.
 std::string forbidden_labels(const Write& w) {
   const Labels now = labels_of(w.object), before = w.old ? labels_of(w.old) : Labels();
-  const bool server = w.a.call.user.in(kServersGroup);
+  const bool server = w.a.call.user.in(pki::servers_group);
   Labels either = now;
   either.insert(before.begin(), before.end());
   std::string out;
@@ -87,7 +88,7 @@ Outcome<> changed_node(const Write& w) {
   json::Ref spec = w.object["spec"];
   if (spec["configSource"] && !same(spec["configSource"], w.old["spec"]["configSource"]))
     return w.refuse_node("is not allowed to update configSource to a new non-nil configSource");
-  if (!w.a.call.user.in(kServersGroup) && !same(spec["taints"], w.old["spec"]["taints"]))
+  if (!w.a.call.user.in(pki::servers_group) && !same(spec["taints"], w.old["spec"]["taints"]))
     return w.refuse_node("is not allowed to modify taints");
   if (!same(w.object["metadata"]["ownerReferences"], w.old["metadata"]["ownerReferences"]))
     return w.refuse_node("is not allowed to modify ownerReferences");

@@ -1,5 +1,6 @@
 #include "daemon/member_heartbeats.h"
 
+#include "api/node_authz.h"
 #include "api/server.h"
 #include "base/log.h"
 #include "client/in_process.h"
@@ -45,11 +46,11 @@ bool MemberHeartbeats::heard(uint64_t member) const {
 void MemberHeartbeats::renew(const std::string& name) {
   Member& m = members_[name];
   if (!m.client) {
-    m.client = std::make_unique<client::InProcessClient>(
-        device_.loop, device_.api->handler(), std::string(pki::node_user_prefix) + name,
-        std::vector<std::string>{std::string(pki::nodes_group), std::string(pki::servers_group)});
+    const pki::Subject server = pki::device_subject({name, true});
+    m.client = std::make_unique<client::InProcessClient>(device_.loop, device_.api->handler(),
+                                                         server.common_name, server.organizations);
   }
-  client::Call post{"POST", "/limpet/v1/heartbeat", "", "application/json",
+  client::Call post{"POST", std::string(api::kHeartbeatPath), "", "application/json",
                     strf("{\"leaseDurationSeconds\":%lld}", static_cast<long long>(heartbeat_.lease_s))};
   m.call = m.client->call(std::move(post), [&m, name](Result<client::Reply> reply) {
     const auto ended = std::move(m.call);

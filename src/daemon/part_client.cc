@@ -2,6 +2,7 @@
 #include "api/server.h"
 #include "client/in_process.h"
 #include "daemon/parts.h"
+#include "pki/device.h"
 
 namespace limpet::daemon {
 namespace {
@@ -12,9 +13,9 @@ class ClientPart final : public Part {
   const char* name() const override { return "client"; }
 
   Result<> start() override {
-    client_ = std::make_unique<client::InProcessClient>(
-        device_.loop, device_.api->handler(), "system:node:" + device_.node_name,
-        std::vector<std::string>{"system:nodes", "limpet:servers"});
+    const pki::Subject self = pki::device_subject({device_.node_name, true});
+    client_ = std::make_unique<client::InProcessClient>(device_.loop, device_.api->handler(),
+                                                        self.common_name, self.organizations);
     device_.client = client_.get();
     return {};
   }

@@ -5,7 +5,7 @@
 #include "base/failpoint.h"
 #include "base/log.h"
 #include "peer/address.h"
-#include "peer/check.h"
+#include "pki/device.h"
 
 namespace limpet::peer {
 namespace {
@@ -71,7 +71,7 @@ void Acceptor::greeted(std::list<std::unique_ptr<Greeting>>::iterator at, Greeti
   greetings_.erase(at);
   if (outcome.refused) return refuse(std::move(outcome));
   Caller caller{outcome.hello.kind,   outcome.hello.about,
-                outcome.hello.stream, in_group(outcome.certificate, pki::servers_group),
+                outcome.hello.stream, outcome.certificate.subject.in(pki::servers_group),
                 outcome.address,      std::move(outcome.certificate)};
   outcome.refused = core_.callbacks.judge(caller);
   if (LIMPET_FAILPOINT("peer.admit")) outcome.refused = {Reason::busy, "failpoint peer.admit"};

@@ -1,7 +1,5 @@
 #include "peer/check.h"
 
-#include <algorithm>
-
 #include "base/bytes.h"
 #include "peer/text.h"
 
@@ -17,7 +15,7 @@ std::string short_id(std::string_view cluster) { return hex(cluster.substr(0, 4)
 
 std::optional<Refusal> check_certificate(const Hello& hello, const pki::Certificate& certificate) {
   const std::string& subject = certificate.subject.common_name;
-  if (!subject.starts_with(pki::node_user_prefix) || !in_group(certificate, pki::nodes_group)) {
+  if (!subject.starts_with(pki::node_user_prefix) || !certificate.subject.in(pki::nodes_group)) {
     return no(Reason::certificate,
               strf("the certificate of '%s' is not one of a device", printable(subject).c_str()));
   }
@@ -26,7 +24,7 @@ std::optional<Refusal> check_certificate(const Hello& hello, const pki::Certific
     return no(Reason::name, strf("the certificate is for device %s, the hello says %s", device.c_str(),
                                  hello.about.name.c_str()));
   }
-  if (between_servers(hello.kind) && !in_group(certificate, pki::servers_group)) {
+  if (between_servers(hello.kind) && !certificate.subject.in(pki::servers_group)) {
     return no(Reason::not_a_server,
               strf("device %s has the certificate of an agent; connections of kind %s are for servers",
                    device.c_str(), kind_name(hello.kind)));
@@ -56,19 +54,14 @@ std::optional<Refusal> check_member(const Local& local, const Directory& directo
 
 }  // namespace
 
-bool in_group(const pki::Certificate& certificate, std::string_view group) {
-  const auto& all = certificate.subject.organizations;
-  return std::find(all.begin(), all.end(), group) != all.end();
-}
-
 Result<> check_server(const std::string& device, const pki::Certificate& certificate) {
   const std::string& subject = certificate.subject.common_name;
-  if (subject == std::string(pki::node_user_prefix) + device && in_group(certificate, pki::servers_group))
+  if (subject == std::string(pki::node_user_prefix) + device && certificate.subject.in(pki::servers_group))
     return {};
   return fail(
       Errc::unauthenticated,
       strf("it showed the certificate of '%s'%s, not that of the server %s", printable(subject).c_str(),
-           in_group(certificate, pki::servers_group) ? "" : " (no server)", device.c_str()));
+           certificate.subject.in(pki::servers_group) ? "" : " (no server)", device.c_str()));
 }
 
 std::optional<Refusal> check(const Local& local, const Directory& directory, const Hello& hello,

@@ -3,7 +3,6 @@
 
 #include <optional>
 #include <string>
-#include <string_view>
 
 #include "peer/directory.h"
 #include "peer/wire.h"
@@ -11,8 +10,6 @@
 #include "pki/device.h"
 
 namespace limpet::peer {
-
-bool in_group(const pki::Certificate& certificate, std::string_view group);
 
 // Whether a dialer has reached that server: TLS has checked the DNS name alone, and that is one which a
 // device with another subject might have been given. `unauthenticated`.

@@ -8,7 +8,6 @@
 #include "peer/address.h"
 #include "peer/attempt.h"
 #include "peer/channel.h"
-#include "peer/check.h"
 #include "peer/core.h"
 #include "peer/link.h"
 #include "peer/text.h"

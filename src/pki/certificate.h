@@ -5,6 +5,7 @@
 // earlier (clocks of small devices differ; see validity.h). Pure functions: time and randomness come in.
 #pragma once
 
+#include <algorithm>
 #include <cstdint>
 #include <string>
 #include <string_view>
@@ -25,6 +26,9 @@ constexpr int64_t leaf_life_seconds = 365 * day_seconds;
 struct Subject {
   std::string common_name;                 // the user name in client certificates
   std::vector<std::string> organizations;  // the groups
+  bool in(std::string_view group) const {
+    return std::find(organizations.begin(), organizations.end(), group) != organizations.end();
+  }
   bool operator==(const Subject&) const = default;
 };
 

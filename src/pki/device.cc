@@ -68,8 +68,8 @@ Result<DeviceId> device_of(const Certificate& certificate) {
   const std::string& user = certificate.subject.common_name;
   DeviceId out;
   if (user.starts_with(node_user_prefix)) out.name = user.substr(node_user_prefix.size());
-  out.server = has(certificate.subject.organizations, servers_group);
-  if (!check_node_name(out.name) || !has(certificate.subject.organizations, nodes_group) ||
+  out.server = certificate.subject.in(servers_group);
+  if (!check_node_name(out.name) || !certificate.subject.in(nodes_group) ||
       (out.server && !has(certificate.names.dns, server_dns_name(out.name)))) {
     return fail(Errc::unauthenticated, "the certificate of " + user + " is not a device certificate");
   }
