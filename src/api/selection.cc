@@ -1,6 +1,7 @@
 #include "api/selection.h"
 
 #include "api/object.h"
+#include "base/bytes.h"
 
 namespace limpet::api {
 
@@ -17,7 +18,7 @@ std::string Selection::fingerprint() const {
     mix(r.equal ? "=" : "!=");
     mix(r.value);
   }
-  return strf("%016llx", static_cast<unsigned long long>(h));
+  return hex64(h);
 }
 
 Outcome<Selection> read_selection(const Call& call) {

@@ -32,19 +32,6 @@ size_t limit_of(uint8_t type) {
   return 0;
 }
 
-std::string bytes_of_hex(std::string_view text) {
-  const auto digit = [](char c) {
-    return c >= '0' && c <= '9' ? c - '0' : c >= 'a' && c <= 'f' ? c - 'a' + 10 : -1;
-  };
-  std::string out;
-  for (size_t i = 0; i + 1 < text.size(); i += 2) {
-    const int high = digit(text[i]), low = digit(text[i + 1]);
-    if (high < 0 || low < 0) return "";
-    out.push_back(static_cast<char>(high << 4 | low));
-  }
-  return text.size() % 2 == 0 ? out : "";
-}
-
 // A name of one file, as it will stand in a directory.
 bool good_name(std::string_view name) {
   const auto good = [](char c) {
@@ -79,7 +66,7 @@ Result<Manifest> parse_manifest(std::string_view text) {
                      static_cast<long long>(format), static_cast<long long>(manifest_format)));
   }
   Manifest m;
-  m.cluster = bytes_of_hex(v["cluster"].str());
+  m.cluster = unhex(v["cluster"].str()).value_or("");
   m.node = v["node"].str();
   m.limpet = v["limpet"].str();
   m.time = v["time"].integer(-1);

@@ -1,7 +1,5 @@
 #include "base/bytes.h"
 
-#include <cstdint>
-
 namespace limpet {
 
 std::string hex(std::string_view bytes) {
@@ -15,7 +13,14 @@ std::string hex(std::string_view bytes) {
   return out;
 }
 
+std::string hex64(uint64_t n) { return strf("%016llx", static_cast<unsigned long long>(n)); }
+
 namespace {
+
+int hex_digit(char c) {
+  if (c >= '0' && c <= '9') return c - '0';
+  return c >= 'a' && c <= 'f' ? c - 'a' + 10 : -1;
+}
 
 constexpr char kStd[] = "ABCDEFGHIJKLMNOPQRSTUVWXYZabcdefghijklmnopqrstuvwxyz0123456789+/";
 constexpr char kUrl[] = "ABCDEFGHIJKLMNOPQRSTUVWXYZabcdefghijklmnopqrstuvwxyz0123456789-_";
@@ -71,6 +76,21 @@ Result<std::string> decode(std::string_view in, const char* extra) {
 }
 
 }  // namespace
+
+Result<std::string> unhex(std::string_view text) {
+  if (text.size() % 2 != 0)
+    return fail(Errc::invalid_argument, strf("%zu hex digits are no whole bytes", text.size()));
+  std::string out;
+  out.reserve(text.size() / 2);
+  for (size_t i = 0; i < text.size(); i += 2) {
+    const int high = hex_digit(text[i]), low = hex_digit(text[i + 1]);
+    if (high < 0 || low < 0)
+      return fail(Errc::invalid_argument,
+                  strf("input byte %zu is no lower-case hex digit", high < 0 ? i : i + 1));
+    out += static_cast<char>(high << 4 | low);
+  }
+  return out;
+}
 
 std::string base64_encode(std::string_view bytes) { return encode(bytes, kStd, true); }
 std::string base64url_encode(std::string_view bytes) { return encode(bytes, kUrl, false); }

@@ -2,6 +2,7 @@
 // buffer that store, watches, API and in-process informers reference together.
 #pragma once
 
+#include <cstdint>
 #include <memory>
 #include <string>
 #include <string_view>
@@ -15,6 +16,9 @@ using SharedBytes = std::shared_ptr<const std::string>;
 inline SharedBytes share(std::string bytes) { return std::make_shared<const std::string>(std::move(bytes)); }
 
 std::string hex(std::string_view bytes);
+std::string hex64(uint64_t n);  // 16 digits, the highest first
+// Strict, as hex() writes it: whole bytes, and no digit is upper case.
+Result<std::string> unhex(std::string_view text);
 std::string base64_encode(std::string_view bytes);
 std::string base64url_encode(std::string_view bytes);  // RFC 4648 section 5, no padding
 // Strict: padding as the form has it, no stray bits. base64_decode skips line breaks, as Kubernetes does

@@ -4,6 +4,7 @@
 
 #include <cstring>
 
+#include "base/bytes.h"
 #include "base/json.h"
 #include "base/log.h"
 #include "base/sha256.h"
@@ -30,7 +31,7 @@ Key key_of(const ObjectRef& about, const char* type, const std::string& reason, 
 
 // The object's name and a number, within what a name may be.
 std::string event_name(std::string about, uint64_t id) {
-  const std::string number = strf("%016llx", static_cast<unsigned long long>(id));
+  const std::string number = hex64(id);
   if (about.size() + 1 + number.size() > kMaxName) about.resize(kMaxName - 1 - number.size());
   while (!about.empty() && (about.back() == '-' || about.back() == '.')) about.pop_back();
   return about.empty() ? number : about + "." + number;

@@ -13,6 +13,7 @@ namespace limpet::cluster {
 namespace {
 
 constexpr std::string_view state_names[] = {"active", "removed", "revoked"};
+constexpr size_t member_digits = 16;
 constexpr size_t max_host = 253;
 constexpr size_t max_version = 64;
 
@@ -65,13 +66,16 @@ std::string denied_record(const Device& device, WallTime at) {
   return w.take();
 }
 
-std::string member_text(raft::MemberId id) { return strf("%016llx", static_cast<unsigned long long>(id)); }
+std::string member_text(raft::MemberId id) { return hex64(id); }
 
 raft::MemberId parse_member(std::string_view text) {
+  if (text.size() != member_digits) return 0;
+  const Result<std::string> bytes = unhex(text);
   raft::MemberId id = 0;
-  if (text.size() != 16) return 0;
-  const auto [end, error] = std::from_chars(text.data(), text.data() + text.size(), id, 16);
-  return error == std::errc() && end == text.data() + text.size() && member_text(id) == text ? id : 0;
+  if (bytes) {
+    for (const unsigned char byte : *bytes) id = id << 8 | byte;
+  }
+  return id;
 }
 
 bool valid_address(std::string_view address) {

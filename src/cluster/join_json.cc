@@ -86,15 +86,10 @@ Result<ServerEntry> read_server(json::Ref in) {
 
 Result<std::string> read_cluster_id(json::Ref in) {
   const std::string_view digits = in["clusterId"].str();
-  const std::string high(digits.substr(0, 16)), low(digits.size() == 32 ? digits.substr(16) : "");
-  std::string out;
-  for (const std::string& half : {high, low}) {
-    const raft::MemberId n = parse_member(half);
-    if (n == 0 && half != std::string(16, '0'))
-      return fail(Errc::invalid_argument, "clusterId is not 32 hex digits");
-    for (int shift = 56; shift >= 0; shift -= 8) out.push_back(static_cast<char>(n >> shift));
+  if (digits.size() == 32) {
+    if (Result<std::string> id = unhex(digits)) return id;
   }
-  return out;
+  return fail(Errc::invalid_argument, "clusterId is not 32 hex digits");
 }
 
 Result<JoinAnswer> read_answer(json::Ref in) {

@@ -2,7 +2,7 @@
 
 #include <algorithm>
 
-#include "base/result.h"
+#include "base/bytes.h"
 
 namespace limpet::cluster {
 
@@ -18,9 +18,7 @@ void sort(Ids& ids) { std::sort(ids.begin(), ids.end()); }
 
 std::string text(const Ids& ids) {
   std::string out;
-  for (const MemberId id : ids) {
-    out += (out.empty() ? "" : ", ") + strf("%016llx", static_cast<unsigned long long>(id));
-  }
+  for (const MemberId id : ids) out += (out.empty() ? "" : ", ") + hex64(id);
   return out;
 }
 

@@ -1,15 +1,14 @@
 #include "daemon/cluster_link.h"
 
 #include <algorithm>
-#include <charconv>
 #include <utility>
 
 #include "api/forward_http.h"
+#include "cluster/device.h"
 
 namespace limpet::daemon {
 namespace {
 
-constexpr int hex = 16;
 // Longer than the API's own limit for a request, so that the leader's answer comes first.
 constexpr int64_t answer_timeout_ms = 70'000;
 
@@ -32,7 +31,7 @@ class PeerDial final : public http::Dialer::Dial {
 
 http::Origin MemberDialer::origin(raft::MemberId member) {
   http::Origin origin;
-  origin.host = strf("%llx", static_cast<unsigned long long>(member));
+  origin.host = cluster::member_text(member);
   return origin;
 }
 
@@ -40,7 +39,7 @@ std::unique_ptr<http::Dialer::Dial> MemberDialer::connect(loop::Loop&, const htt
                                                           Done done) {
   peer::Target target;
   target.kind = kind_;
-  (void)std::from_chars(where.host.data(), where.host.data() + where.host.size(), target.member, hex);
+  target.member = cluster::parse_member(where.host);
   return std::make_unique<PeerDial>(
       peers_.dial(std::move(target), [done = std::move(done)](Result<peer::Dialled> dialled) {
         if (!dialled) return done(std::unexpected(dialled.error()));

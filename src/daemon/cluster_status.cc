@@ -145,7 +145,7 @@ class View {
 
   void write(json::Writer& w, const Row& row) const {
     w.begin_object().field("name", row.name);
-    w.field("member", strf("%016llx", static_cast<unsigned long long>(row.id))).field("role", row.role);
+    w.field("member", cluster::member_text(row.id)).field("role", row.role);
     w.field("leader", row.id == status_.standing.leader).field("self", row.id == group_.self());
     w.key("addresses").begin_array();
     for (const std::string& a : row.addresses) w.string(a);

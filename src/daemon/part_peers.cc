@@ -5,6 +5,7 @@
 
 #include "api/server.h"
 #include "base/log.h"
+#include "cluster/device.h"
 #include "daemon/cluster_link.h"
 #include "daemon/cluster_service.h"
 #include "daemon/denied.h"
@@ -144,7 +145,7 @@ class PeersPart final : public Part {
     if (auto taken = device_.store->consensus().receive(bytes, from);
         !taken && taken.error().code != Errc::unavailable)
       log::warning("a message of another server cannot be read, passing over it",
-                   {{"from", strf("%llx", static_cast<unsigned long long>(from))}, {"error", taken.error()}});
+                   {{"from", cluster::member_text(from)}, {"error", taken.error()}});
   }
 
   // Who has a server's certificate of this cluster that was not denied is believed to be a member, also when

@@ -5,7 +5,6 @@
 #include <unistd.h>
 
 #include <cerrno>
-#include <charconv>
 
 #include "base/atomic_file.h"
 #include "base/bytes.h"
@@ -14,31 +13,13 @@
 #include "base/log.h"
 #include "base/tree.h"
 #include "base/unique_fd.h"
+#include "cluster/device.h"
 
 namespace limpet::daemon {
 namespace {
 
 constexpr size_t max_file = 64u << 10;
 constexpr size_t cluster_bytes = 16;
-constexpr int base_16 = 16;
-
-bool from_hex(std::string_view text, std::string& out) {
-  if (text.size() % 2 != 0) return false;
-  for (size_t i = 0; i < text.size(); i += 2) {
-    unsigned value = 0;
-    const auto [end, wrong] = std::from_chars(text.data() + i, text.data() + i + 2, value, base_16);
-    if (wrong != std::errc() || end != text.data() + i + 2) return false;
-    out += static_cast<char>(value);
-  }
-  return true;
-}
-
-bool member_of(const std::string& text, raft::MemberId& out) {
-  const auto [end, wrong] = std::from_chars(text.data(), text.data() + text.size(), out, base_16);
-  return wrong == std::errc() && end == text.data() + text.size();
-}
-
-std::string member_text(raft::MemberId id) { return strf("%016llx", static_cast<unsigned long long>(id)); }
 
 void strings(json::Writer& w, const char* key, const std::vector<std::string>& list) {
   w.key(key).begin_array();
@@ -113,10 +94,10 @@ std::string encode(const Place& place) {
   json::Writer w;
   w.begin_object().field("version", 1).field("cluster", hex(place.cluster));
   w.field("role", place.agent ? "agent" : "server");
-  if (place.member != 0) w.field("member", member_text(place.member));
+  if (place.member != 0) w.field("member", cluster::member_text(place.member));
   w.key("servers").begin_array();
   for (const peer::Member& server : place.servers) {
-    w.begin_object().field("member", member_text(server.id)).field("name", server.name);
+    w.begin_object().field("member", cluster::member_text(server.id)).field("name", server.name);
     strings(w, "addresses", server.addresses);
     w.end_object();
   }
@@ -133,16 +114,17 @@ Result<Place> decode_place(std::string_view text) {
     return fail(Errc::unsupported, "cluster.json is of another version of limpet");
   Place place;
   place.agent = object["role"].str() == "agent";
-  if (!from_hex(object["cluster"].str(), place.cluster) || place.cluster.size() != cluster_bytes)
-    return fail(Errc::corrupt, "cluster.json names no cluster");
-  if (object["member"] && !member_of(object["member"].str(), place.member))
-    return fail(Errc::corrupt, "cluster.json names no member");
+  place.cluster = unhex(object["cluster"].str()).value_or("");
+  if (place.cluster.size() != cluster_bytes) return fail(Errc::corrupt, "cluster.json names no cluster");
+  place.member = cluster::parse_member(object["member"].str());
+  if (object["member"] && place.member == 0) return fail(Errc::corrupt, "cluster.json names no member");
   bool good = true;
   object["servers"].each([&](std::string_view, json::Cursor server) {
     peer::Member m;
-    good = good && member_of(server["member"].str(), m.id);
+    m.id = cluster::parse_member(server["member"].str());
     m.name = server["name"].str();
     m.addresses = strings(server["addresses"]);
+    good = m.id != 0;
     place.servers.push_back(std::move(m));
     return good;
   });

@@ -3,6 +3,7 @@
 #include "base/atomic_file.h"
 #include "base/json.h"
 #include "base/log.h"
+#include "cluster/device.h"
 #include "peer/address.h"
 #include "peer/text.h"
 
@@ -11,22 +12,12 @@ namespace {
 
 constexpr size_t max_roll_bytes = size_t{256} * 1024;
 
-Result<uint64_t> parse_member(std::string_view hex) {
-  uint64_t value = 0;
-  if (hex.size() != 16) return fail(Errc::corrupt, "a member id has 16 digits");
-  for (const char c : hex) {
-    const size_t digit = std::string_view("0123456789abcdef").find(c);
-    if (digit == std::string_view::npos) return fail(Errc::corrupt, "a member id has hexadecimal digits");
-    value = value << 4 | digit;
-  }
-  return value;
-}
-
 Result<peer::ServerEntry> parse_server(json::Ref s) {
   peer::ServerEntry out;
   out.name = s["name"].str();
   if (!peer::is_name(out.name)) return fail(Errc::corrupt, "a server has no proper name");
-  TRY(out.member, parse_member(s["member"].str()));
+  out.member = cluster::parse_member(s["member"].str());
+  if (out.member == 0) return fail(Errc::corrupt, out.name + ": no id of a member");
   const int64_t port = s["apiPort"].integer();
   if (port < 1 || port > 65535) return fail(Errc::corrupt, out.name + ": no proper port");
   out.api_port = static_cast<uint16_t>(port);
@@ -46,7 +37,7 @@ std::string roll_text(const ServerRoll& roll) {
   w.begin_array();
   for (const peer::ServerEntry& s : roll) {
     w.begin_object().field("name", s.name);
-    w.field("member", strf("%016llx", static_cast<unsigned long long>(s.member)));
+    w.field("member", cluster::member_text(s.member));
     w.key("addresses").begin_array();
     for (const std::string& a : s.addresses) w.string(a);
     w.end_array().field("apiPort", static_cast<int64_t>(s.api_port)).end_object();

@@ -12,6 +12,7 @@
 #include <set>
 #include <vector>
 
+#include "base/bytes.h"
 #include "base/sha256.h"
 #include "base/unique_fd.h"
 
@@ -131,7 +132,7 @@ class Examiner {
       if (n == 0) break;
       filled = 0;
     }
-    contents_.update(strf("%016llx", static_cast<unsigned long long>(sum.value())));
+    contents_.update(hex64(sum.value()));
     extended(fd.get(), "security.capability");
     return {};
   }

@@ -8,8 +8,6 @@ namespace {
 
 Refusal no(Reason reason, std::string text) { return {reason, std::move(text)}; }
 
-std::string id_text(MemberId id) { return strf("%016llx", static_cast<unsigned long long>(id)); }
-
 // Enough of a cluster id to tell two apart.
 std::string short_id(std::string_view cluster) { return hex(cluster.substr(0, 4)); }
 
@@ -42,12 +40,12 @@ std::optional<Refusal> check_member(const Local& local, const Directory& directo
     return no(Reason::my_own_id,
               strf("device %s has the member id of device %s (%s): one of the two runs on a copy of the "
                    "other's store; remove the copy and join anew",
-                   about.name.c_str(), local.name.c_str(), id_text(about.member).c_str()));
+                   about.name.c_str(), local.name.c_str(), hex64(about.member).c_str()));
   }
   const std::string known = directory.name_of(about.member);
   if (!known.empty() && known != about.name) {
-    return no(Reason::name, strf("member %s is device %s, not %s", id_text(about.member).c_str(),
-                                 known.c_str(), about.name.c_str()));
+    return no(Reason::name, strf("member %s is device %s, not %s", hex64(about.member).c_str(), known.c_str(),
+                                 about.name.c_str()));
   }
   return std::nullopt;
 }
@@ -74,7 +72,7 @@ std::optional<Refusal> check(const Local& local, const Directory& directory, con
   if (auto refused = check_certificate(hello, certificate)) return refused;
   if (hello.wanted != 0 && hello.wanted != local.self) {
     return no(Reason::not_me, strf("device %s is member %s now, not %s", local.name.c_str(),
-                                   id_text(local.self).c_str(), id_text(hello.wanted).c_str()));
+                                   hex64(local.self).c_str(), hex64(hello.wanted).c_str()));
   }
   return check_member(local, directory, hello);
 }

@@ -31,6 +31,7 @@ TEST_CASE("base64 and hex") {
     CHECK_EQ(base64_encode(row.bytes), row.base64);
     CHECK_EQ(base64url_encode(row.bytes), row.url);
     CHECK_EQ(hex(row.bytes), row.hex);
+    CHECK_EQ(unhex(row.hex).value(), row.bytes);
     CHECK_EQ(base64_decode(row.base64).value(), row.bytes);
     CHECK_EQ(base64url_decode(row.url).value(), row.bytes);
   }
@@ -44,6 +45,29 @@ TEST_CASE("base64 and hex") {
     CAPTURE(bad);
     CHECK(!base64url_decode(bad).has_value());
   }
+}
+
+TEST_CASE("hex digits that hex() would not write are refused, with the place") {
+  struct Row {
+    std::string_view text;
+    const char* error;
+  };
+  for (const Row& row :
+       {Row{"0", "1 hex digits are no whole bytes"}, Row{"abc", "3 hex digits are no whole bytes"},
+        Row{"aB", "input byte 1 is no lower-case hex digit"},
+        Row{"FF", "input byte 0 is no lower-case hex digit"},
+        Row{"00g0", "input byte 2 is no lower-case hex digit"},
+        Row{"0x", "input byte 1 is no lower-case hex digit"},
+        Row{"+1", "input byte 0 is no lower-case hex digit"},
+        Row{" 1", "input byte 0 is no lower-case hex digit"},
+        Row{std::string_view("0\0", 2), "input byte 1 is no lower-case hex digit"}}) {
+    CAPTURE(row.text);
+    const Result<std::string> bytes = unhex(row.text);
+    REQUIRE_FALSE(bytes.has_value());
+    CHECK_EQ(bytes.error().message, row.error);
+  }
+  CHECK_EQ(hex64(0), "0000000000000000");
+  CHECK_EQ(hex64(0xfedcba9876543210), "fedcba9876543210");
 }
 
 TEST_CASE("SHA-256, whole and in pieces") {

@@ -92,7 +92,8 @@ TEST_CASE("addresses at which a peer can be dialled") {
 TEST_CASE("ids of members as text") {
   CHECK(parse_member(member_text(1)) == 1);
   CHECK(parse_member(member_text(~0ull)) == ~0ull);
-  for (const char* bad : {"", "1", "000000000000000g", "0000000000000000", "00000000000000001",
-                          "FFFFFFFFFFFFFFFF", "-000000000000001", " 000000000000001"})
+  for (const char* bad :
+       {"", "1", "000000000000000g", "0000000000000000", "00000000000000001", "FFFFFFFFFFFFFFFF",
+        "000000000000000A", "0x00000000000001", "-000000000000001", " 000000000000001"})
     CHECK(parse_member(bad) == 0);
 }

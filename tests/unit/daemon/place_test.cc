@@ -106,7 +106,13 @@ TEST_CASE("place: what a device was let in as is read as it was written, and dam
       {R"({"version":2,"cluster":"30313233343536373839616263646566"})", "another version"},
       {R"({"version":1,"cluster":"303132"})", "names no cluster"},
       {R"({"version":1,"cluster":"zz313233343536373839616263646566"})", "names no cluster"},
+      {R"({"version":1,"cluster":"3031323334353637383961626364656"})", "names no cluster"},
+      {R"({"version":1,"cluster":"3031323334353637383961626364656F"})", "names no cluster"},
+      {R"({"version":1,"cluster":"3031323334353637383961626364656667"})", "names no cluster"},
       {R"({"version":1,"cluster":"30313233343536373839616263646566","member":"x"})", "names no member"},
+      {R"({"version":1,"cluster":"30313233343536373839616263646566","member":"1"})", "names no member"},
+      {R"({"version":1,"cluster":"30313233343536373839616263646566","member":"000000000000000A"})",
+       "names no member"},
       {R"({"version":1,"cluster":"30313233343536373839616263646566","servers":[{"name":"a"}]})",
        "a server without an id"},
   };
