@@ -1,9 +1,6 @@
 #include "controllers/manager.h"
 
-#include "controllers/deployment/controller.h"
-#include "controllers/nodelifecycle/controller.h"
-#include "controllers/replicaset/controller.h"
-#include "controllers/tokencleaner/controller.h"
+#include "controllers/controller.h"
 
 namespace limpet::controllers {
 
@@ -21,18 +18,15 @@ Caches::Caches(const Context& c)
 struct Manager::Impl {
   Context context;
   Caches caches;
-  replicaset::Controller replica_sets;
-  deployment::Controller deployments;
-  nodelifecycle::Controller nodes;
-  tokencleaner::Controller tokens;
+  const std::unique_ptr<Controller> replica_sets, deployments, nodes, tokens;
 
   Impl(Context c, const NodeOptions& n)
       : context(c),
         caches(context),
-        replica_sets(context, caches),
-        deployments(context, caches),
-        nodes(context, caches, n),
-        tokens(context, caches) {
+        replica_sets(replicaset::make_controller(context, caches)),
+        deployments(deployment::make_controller(context, caches)),
+        nodes(nodelifecycle::make_controller(context, caches, n)),
+        tokens(tokencleaner::make_controller(context, caches)) {
     const auto synced = [this] { begin(); };
     caches.pods.on_synced(synced);
     caches.replica_sets.on_synced(synced);
@@ -53,11 +47,11 @@ struct Manager::Impl {
   // Nobody counts before everything that counts is there.
   void begin() {
     if (workloads_synced()) {
-      replica_sets.start();
-      deployments.start();
+      replica_sets->start();
+      deployments->start();
     }
-    if (nodes_synced()) nodes.start();
-    if (caches.tokens.synced()) tokens.start();
+    if (nodes_synced()) nodes->start();
+    if (caches.tokens.synced()) tokens->start();
   }
 };
 

@@ -1,19 +1,19 @@
 // What the shell of every controller is made of: the caches it looks at, the calls it makes, what it expects
 // of them, and the driver that runs its syncs.
 //
-// A controller's Impl derives from it. Borrows what Context and Caches name; loop thread only.
+// A controller derives from it. Borrows what Context and Caches name; loop thread only.
 #pragma once
 
 #include <string>
 
 #include "controllers/calls.h"
+#include "controllers/controller.h"
 #include "controllers/driver.h"
 #include "controllers/expectations.h"
-#include "controllers/manager.h"
 
 namespace limpet::controllers {
 
-struct Shell {
+struct Shell : Controller {
   Context context;
   Caches& caches;
   Calls calls;
@@ -22,6 +22,8 @@ struct Shell {
 
   Shell(const Context& c, Caches& all, const char* name, Driver::Sync sync)
       : context(c), caches(all), calls(c.client), driver(c.timing, name, std::move(sync)) {}
+
+  void start() override { driver.start(); }
 
   int64_t now_ms() { return context.timing.now_ms(); }
 

@@ -1,5 +1,4 @@
-#include "controllers/deployment/controller.h"
-
+// Rolls deployments out: watches them, their replica sets and pods, lets plan() decide, and does it.
 #include "controllers/deployment/reconcile.h"
 #include "controllers/deployment/set.h"
 #include "controllers/shell.h"
@@ -17,10 +16,8 @@ std::string deployment_path(const Object& o) {
   return "/apis/apps/v1/namespaces/" + o.ns + "/deployments/" + o.name;
 }
 
-}  // namespace
-
-struct Controller::Impl : Shell {
-  Impl(const Context& c, Caches& all)
+struct DeploymentController final : Shell {
+  DeploymentController(const Context& c, Caches& all)
       : Shell(c, all, kName,
               [this](const std::string& key, Driver::Done done) { sync(key, std::move(done)); }) {
     caches.deployments.listen([this](const DeploymentView* old, const DeploymentView* now) {
@@ -71,15 +68,15 @@ struct Controller::Impl : Shell {
 };
 
 // One sync under way. Views of the caches change meanwhile: it works on copies.
-struct Controller::Run : std::enable_shared_from_this<Run> {
-  Impl& c;
+struct Run : std::enable_shared_from_this<Run> {
+  DeploymentController& c;
   DeploymentView d;
   std::string key;
   std::vector<ReplicaSetView> adopt, release;
   Plan plan;
   json::Value fresh;  // the deployment as the API has it, for a set that is made from it
 
-  Run(Impl& impl, const DeploymentView& view) : c(impl), d(view), key(view.key()) {}
+  Run(DeploymentController& impl, const DeploymentView& view) : c(impl), d(view), key(view.key()) {}
 
   void say(bool warning, const char* reason, const std::string& message) {
     c.context.events.event(kName, {kKind, d.ns, d.name, d.uid, "", kVersion}, warning, reason, message);
@@ -247,7 +244,7 @@ struct Controller::Run : std::enable_shared_from_this<Run> {
   }
 };
 
-void Controller::Impl::sync(const std::string& key, Driver::Done done) {
+void DeploymentController::sync(const std::string& key, Driver::Done done) {
   const DeploymentView* d = caches.deployments.get(key);
   if (!d) {
     expected.forget(key);
@@ -258,9 +255,10 @@ void Controller::Impl::sync(const std::string& key, Driver::Done done) {
   std::make_shared<Run>(*this, *d)->start(std::move(done));
 }
 
-Controller::Controller(const Context& context, Caches& caches)
-    : impl_(std::make_unique<Impl>(context, caches)) {}
-Controller::~Controller() = default;
-void Controller::start() { impl_->driver.start(); }
+}  // namespace
+
+std::unique_ptr<Controller> make_controller(const Context& context, Caches& caches) {
+  return std::make_unique<DeploymentController>(context, caches);
+}
 
 }  // namespace limpet::controllers::deployment

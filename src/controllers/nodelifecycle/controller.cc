@@ -3,7 +3,6 @@
 #include <algorithm>
 
 #include "base/log.h"
-#include "controllers/nodelifecycle/impl.h"
 
 namespace limpet::controllers::nodelifecycle {
 namespace {
@@ -18,7 +17,7 @@ constexpr int64_t kStoodStillMs = 3000;
 
 }  // namespace
 
-Controller::Impl::Impl(const Context& c, Caches& all, const NodeOptions& o)
+NodeLifecycle::NodeLifecycle(const Context& c, Caches& all, const NodeOptions& o)
     : Shell(c, all, kName, [this](const std::string& key, Driver::Done done) { sync(key, std::move(done)); }),
       options(o),
       health(o.own_device, o.grace_ms) {
@@ -27,7 +26,7 @@ Controller::Impl::Impl(const Context& c, Caches& all, const NodeOptions& o)
   caches.pods.listen([this](const PodView* old, const PodView* now) { pod_changed(old, now); });
 }
 
-void Controller::Impl::start() {
+void NodeLifecycle::start() {
   if (started) return;
   started = true;
   health.restart(now_ms());
@@ -41,12 +40,12 @@ void Controller::Impl::start() {
 
 // ---- what comes in
 
-void Controller::Impl::tell_node(const Object& node, bool warning, const char* reason,
-                                 const std::string& message) {
+void NodeLifecycle::tell_node(const Object& node, bool warning, const char* reason,
+                              const std::string& message) {
   context.events.event(kName, {"Node", "", node.name, node.uid, "", "v1"}, warning, reason, message);
 }
 
-void Controller::Impl::node_changed(const NodeView* old, const NodeView* now) {
+void NodeLifecycle::node_changed(const NodeView* old, const NodeView* now) {
   if (old && (!now || now->uid != old->uid)) {
     health.gone(old->name);
     const std::string& name = old->name;
@@ -74,11 +73,11 @@ void Controller::Impl::node_changed(const NodeView* old, const NodeView* now) {
 }
 
 // The first sight of a lease says nothing of when it was written, unless it came after everything else.
-void Controller::Impl::lease_changed(const LeaseView* old, const LeaseView* now) {
+void NodeLifecycle::lease_changed(const LeaseView* old, const LeaseView* now) {
   if (now && (old || started)) heard(now->name);
 }
 
-void Controller::Impl::pod_changed(const PodView* old, const PodView* now) {
+void NodeLifecycle::pod_changed(const PodView* old, const PodView* now) {
   if (!now) evictions.cancel(old->key());
   if (!started || !now || now->node.empty()) return;
   const NodeView* node = caches.nodes.get(now->node);
@@ -86,7 +85,7 @@ void Controller::Impl::pod_changed(const PodView* old, const PodView* now) {
   if (troubled(*node) || evictions.has(now->key())) wake_pod(*now);
 }
 
-void Controller::Impl::heard(const std::string& node) {
+void NodeLifecycle::heard(const std::string& node) {
   if (!health.heard(node, now_ms())) return;
   plan_judgement(now_ms());
   look_at_hold();
@@ -95,7 +94,7 @@ void Controller::Impl::heard(const std::string& node) {
 
 // ---- judgement
 
-void Controller::Impl::plan_judgement(int64_t not_before_ms) {
+void NodeLifecycle::plan_judgement(int64_t not_before_ms) {
   if (!started) return;
   const std::optional<int64_t> next = health.next_ms();
   if (!next) return;
@@ -104,7 +103,7 @@ void Controller::Impl::plan_judgement(int64_t not_before_ms) {
   driver.add_after(kJudge, judge_ms - now_ms());
 }
 
-void Controller::Impl::judge() {
+void NodeLifecycle::judge() {
   const int64_t now = now_ms();
   const bool stood_still = judge_ms >= 0 && now - judge_ms > kStoodStillMs;
   judge_ms = -1;
@@ -120,7 +119,7 @@ void Controller::Impl::judge() {
   plan_judgement(now + kGatherMs);
 }
 
-void Controller::Impl::look_at_hold() {
+void NodeLifecycle::look_at_hold() {
   if (health.suspect() == held) return;
   held = !held;
   const std::string many = std::to_string(health.unreachable()) + " of " + std::to_string(health.size()) +
@@ -135,7 +134,7 @@ void Controller::Impl::look_at_hold() {
 
 // ---- syncs
 
-void Controller::Impl::sync(const std::string& key, Driver::Done done) {
+void NodeLifecycle::sync(const std::string& key, Driver::Done done) {
   if (key == kJudge) {
     judge();
     return done({});
@@ -145,9 +144,9 @@ void Controller::Impl::sync(const std::string& key, Driver::Done done) {
   key.starts_with("node ") ? sync_node(rest, std::move(done)) : sync_pod(rest, std::move(done));
 }
 
-Controller::Controller(const Context& context, Caches& caches, const NodeOptions& options)
-    : impl_(std::make_unique<Impl>(context, caches, options)) {}
-Controller::~Controller() = default;
-void Controller::start() { impl_->start(); }
+std::unique_ptr<Controller> make_controller(const Context& context, Caches& caches,
+                                            const NodeOptions& options) {
+  return std::make_unique<NodeLifecycle>(context, caches, options);
+}
 
 }  // namespace limpet::controllers::nodelifecycle

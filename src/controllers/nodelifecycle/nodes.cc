@@ -1,7 +1,7 @@
 // What becomes of a node: conditions that nobody confirms any more, taints that follow the conditions, and
 // the pods of nodes that are gone.
 #include "controllers/nodelifecycle/conditions.h"
-#include "controllers/nodelifecycle/impl.h"
+#include "controllers/nodelifecycle/controller.h"
 #include "controllers/nodelifecycle/taints.h"
 
 namespace limpet::controllers::nodelifecycle {
@@ -12,7 +12,7 @@ std::string node_path(const std::string& name) { return "/api/v1/nodes/" + name;
 }  // namespace
 
 // One write at a time: the change that it makes brings the node here again.
-void Controller::Impl::sync_node(const std::string& name, Driver::Done done) {
+void NodeLifecycle::sync_node(const std::string& name, Driver::Done done) {
   const NodeView* node = caches.nodes.get(name);
   if (!node) return sync_missing(name, std::move(done));
   wake_pods_of(*node);
@@ -40,13 +40,13 @@ void Controller::Impl::sync_node(const std::string& name, Driver::Done done) {
 
 // ---- nodes that are not there
 
-void Controller::Impl::quarantine(const std::string& node) {
+void NodeLifecycle::quarantine(const std::string& node) {
   if (!missing.try_emplace(node, now_ms()).second) return;
   driver.add_after("node " + node, kQuarantineMs);
 }
 
 // The cache may be behind: the API is asked before anything is removed.
-void Controller::Impl::sync_missing(const std::string& name, Driver::Done done) {
+void NodeLifecycle::sync_missing(const std::string& name, Driver::Done done) {
   const auto it = missing.find(name);
   if (it == missing.end()) return done({});
   const int64_t left = it->second + kQuarantineMs - now_ms();

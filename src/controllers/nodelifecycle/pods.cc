@@ -1,6 +1,6 @@
 // What becomes of the pods on a node that is tainted, unreachable or gone.
 #include "controllers/nodelifecycle/conditions.h"
-#include "controllers/nodelifecycle/impl.h"
+#include "controllers/nodelifecycle/controller.h"
 #include "controllers/nodelifecycle/taints.h"
 
 namespace limpet::controllers::nodelifecycle {
@@ -28,12 +28,12 @@ Result<> settled(const Result<client::Reply>& reply, bool of_this_version = fals
 }  // namespace
 
 // Whether there may be something to do for pods on it; on most nodes there is not.
-bool Controller::Impl::troubled(const NodeView& node) const {
+bool NodeLifecycle::troubled(const NodeView& node) const {
   return health.standing(node.name) == Standing::unreachable || executes(node) ||
          node.has_taint(kOutOfService);
 }
 
-void Controller::Impl::wake_pods_of(const NodeView& node) {
+void NodeLifecycle::wake_pods_of(const NodeView& node) {
   const bool all = troubled(node);
   if (!all && evictions.empty()) return;
   caches.pods.each([&](const PodView& pod) {
@@ -41,7 +41,7 @@ void Controller::Impl::wake_pods_of(const NodeView& node) {
   });
 }
 
-void Controller::Impl::sync_pod(const std::string& key, Driver::Done done) {
+void NodeLifecycle::sync_pod(const std::string& key, Driver::Done done) {
   const PodView* pod = caches.pods.get(key);
   const NodeView* node = pod ? caches.nodes.get(pod->node) : nullptr;
   if (!node || pod->deleting) evictions.cancel(key);
@@ -63,7 +63,7 @@ void Controller::Impl::sync_pod(const std::string& key, Driver::Done done) {
 
 // ---- not ready
 
-Step Controller::Impl::mark_unready(const PodView& pod) {
+Step NodeLifecycle::mark_unready(const PodView& pod) {
   return [this, seen = static_cast<const Object&>(pod)](Next next) {
     calls.patch_lists(pod_path(seen) + "/status", unready_patch(seen, context.timing.wall()),
                       [this, seen, next](Result<client::Reply> reply) {
@@ -77,7 +77,7 @@ Step Controller::Impl::mark_unready(const PodView& pod) {
 
 // ---- evictions
 
-void Controller::Impl::place(const PodView& pod, const NodeView& node, Driver::Done done) {
+void NodeLifecycle::place(const PodView& pod, const NodeView& node, Driver::Done done) {
   const std::vector<Taint> taints = evicting(node, health.standing(node.name), held);
   const std::optional<int64_t> allowance = allowance_ms(taints, json::Cursor(pod.tolerations()));
   if (!allowance) {
@@ -91,13 +91,13 @@ void Controller::Impl::place(const PodView& pod, const NodeView& node, Driver::D
   done({});
 }
 
-void Controller::Impl::stay(const PodView& pod) {
+void NodeLifecycle::stay(const PodView& pod) {
   if (evictions.cancel(pod.key()))
     context.events.event(kEvictor, ref(pod), false, "TaintManagerEviction",
                          "Cancelling deletion of Pod " + pod.key());
 }
 
-void Controller::Impl::evict(const PodView& pod, Driver::Done done) {
+void NodeLifecycle::evict(const PodView& pod, Driver::Done done) {
   const Object seen = pod;
   if (driver.failures("pod " + pod.key()) == 0)
     context.events.event(kEvictor, ref(pod), false, "TaintManagerEviction",
@@ -122,7 +122,7 @@ void Controller::Impl::evict(const PodView& pod, Driver::Done done) {
 
 // ---- removal for good
 
-Step Controller::Impl::remove_for_good(const PodView& pod, const char* reason, const char* message) {
+Step NodeLifecycle::remove_for_good(const PodView& pod, const char* reason, const char* message) {
   return
       [this, seen = static_cast<const Object&>(pod), failed = !pod.finished(), reason, message](Next next) {
         const auto remove = [this, seen, next] {
@@ -139,7 +139,7 @@ Step Controller::Impl::remove_for_good(const PodView& pod, const char* reason, c
       };
 }
 
-void Controller::Impl::remove_orphans(const std::string& node, Driver::Done done) {
+void NodeLifecycle::remove_orphans(const std::string& node, Driver::Done done) {
   std::vector<Step> steps;
   caches.pods.each([&](const PodView& pod) {
     if (pod.node == node)

@@ -1,5 +1,4 @@
-#include "controllers/replicaset/controller.h"
-
+// Keeps the pods of replica sets in number: watches both, lets plan() decide, and does it.
 #include <algorithm>
 
 #include "controllers/replicaset/pod.h"
@@ -19,10 +18,8 @@ std::string set_path(const Object& set) {
   return "/apis/apps/v1/namespaces/" + set.ns + "/replicasets/" + set.name;
 }
 
-}  // namespace
-
-struct Controller::Impl : Shell {
-  Impl(const Context& c, Caches& all)
+struct ReplicaSetController final : Shell {
+  ReplicaSetController(const Context& c, Caches& all)
       : Shell(c, all, kName,
               [this](const std::string& key, Driver::Done done) { sync(key, std::move(done)); }) {
     caches.pods.listen([this](const PodView* old, const PodView* now) { pod_changed(old, now); });
@@ -79,8 +76,8 @@ struct Controller::Impl : Shell {
 };
 
 // One sync under way. Views of the caches change meanwhile: it works on copies of what it needs.
-struct Controller::Run : std::enable_shared_from_this<Run> {
-  Impl& c;
+struct Run : std::enable_shared_from_this<Run> {
+  ReplicaSetController& c;
   ReplicaSetView set;
   ReplicaSetStatus status;  // to be written, without what fails on the way
   std::string key, failure;
@@ -92,7 +89,7 @@ struct Controller::Run : std::enable_shared_from_this<Run> {
   Error error;
   json::Value fresh;  // the set as the API has it, for pods that are made from it
 
-  Run(Impl& impl, const ReplicaSetView& s) : c(impl), set(s), key(s.key()) {}
+  Run(ReplicaSetController& impl, const ReplicaSetView& s) : c(impl), set(s), key(s.key()) {}
 
   client::ObjectRef ref() const { return {kKind, set.ns, set.name, set.uid, "", kVersion}; }
   void say(bool warning, const char* reason, const std::string& message) {
@@ -255,7 +252,7 @@ struct Controller::Run : std::enable_shared_from_this<Run> {
   }
 };
 
-void Controller::Impl::sync(const std::string& key, Driver::Done done) {
+void ReplicaSetController::sync(const std::string& key, Driver::Done done) {
   const ReplicaSetView* set = caches.replica_sets.get(key);
   if (!set) {
     expected.forget(key);
@@ -264,9 +261,10 @@ void Controller::Impl::sync(const std::string& key, Driver::Done done) {
   std::make_shared<Run>(*this, *set)->start(std::move(done));
 }
 
-Controller::Controller(const Context& context, Caches& caches)
-    : impl_(std::make_unique<Impl>(context, caches)) {}
-Controller::~Controller() = default;
-void Controller::start() { impl_->driver.start(); }
+}  // namespace
+
+std::unique_ptr<Controller> make_controller(const Context& context, Caches& caches) {
+  return std::make_unique<ReplicaSetController>(context, caches);
+}
 
 }  // namespace limpet::controllers::replicaset

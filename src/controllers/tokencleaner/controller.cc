@@ -1,5 +1,5 @@
-#include "controllers/tokencleaner/controller.h"
-
+// Deletes tokens that have expired, after upstream's tokencleaner. Whoever joins with a token checks it
+// anyway; this keeps the store clean.
 #include <algorithm>
 
 #include "controllers/shell.h"
@@ -16,10 +16,8 @@ std::string path_of(const Object& token) {
   return "/api/v1/namespaces/" + token.ns + "/secrets/" + token.name;
 }
 
-}  // namespace
-
-struct Controller::Impl : Shell {
-  Impl(const Context& c, Caches& all)
+struct TokenCleaner final : Shell {
+  TokenCleaner(const Context& c, Caches& all)
       : Shell(c, all, kName,
               [this](const std::string& key, Driver::Done done) { sync(key, std::move(done)); }) {
     caches.tokens.listen([this](const TokenView*, const TokenView* now) {
@@ -44,9 +42,10 @@ struct Controller::Impl : Shell {
   }
 };
 
-Controller::Controller(const Context& context, Caches& caches)
-    : impl_(std::make_unique<Impl>(context, caches)) {}
-Controller::~Controller() = default;
-void Controller::start() { impl_->driver.start(); }
+}  // namespace
+
+std::unique_ptr<Controller> make_controller(const Context& context, Caches& caches) {
+  return std::make_unique<TokenCleaner>(context, caches);
+}
 
 }  // namespace limpet::controllers::tokencleaner
