@@ -12,7 +12,7 @@ namespace limpet::api {
 struct Deletion {
   bool gone = false;       // else marked, and kept by finalizers or a grace period
   bool committed = false;  // else nothing changed
-  std::string stored;  // the last state, or the marked one
+  std::string stored;      // the last state, or the marked one
   store::Revision version = 0;
   std::string uid;
 };

@@ -111,12 +111,13 @@ void get_scale(CallPtr call) {
   Result<store::Revision> rv = parse_version(text);
   if (!rv) return call->fail(status::bad_request(rv.error().message));
   when_fresh(call, !text.empty(), *rv, [call, &r] {
-    call->core.space(r).get(
-        object_key(r, call->ns(), call->info.name), [call](Result<std::optional<store::Item>> got) {
-          if (!got) return call->fail(status::from_error(got.error()));
-          if (!*got) return call->fail(status::not_found(*call->resource, call->info.name));
-          answer_scale(call, *(*got)->value, (*got)->mod_revision, false);
-        });
+    call->core.space(r).get(object_key(r, call->ns(), call->info.name),
+                            [call](Result<std::optional<store::Item>> got) {
+                              if (!got) return call->fail(status::from_error(got.error()));
+                              if (!*got)
+                                return call->fail(status::not_found(*call->resource, call->info.name));
+                              answer_scale(call, *(*got)->value, (*got)->mod_revision, false);
+                            });
   });
 }
 

@@ -150,7 +150,8 @@ Result<> check_token(const Token& token, json::Ref secret, const std::vector<std
   Result<std::string> id = field(secret, "token-id"), hash = field(secret, "token-secret-sha256"),
                       usage = field(secret, "usage-bootstrap-authentication");
   if (!id || *id != token.id || !hash || !same(*hash, sha256_hex(token.secret))) {
-    return fail(Errc::unauthenticated, name + " is not known here: it has expired, was removed, or was not copied whole");
+    return fail(Errc::unauthenticated,
+                name + " is not known here: it has expired, was removed, or was not copied whole");
   }
   TRY(const Grant grant, read_grant(secret));
   if (!usage || *usage != "true") return fail(Errc::permission_denied, name + " is not for joining");

@@ -279,8 +279,9 @@ TEST_CASE("a watch that was cut in the middle of an event does not end in good o
 
 TEST_CASE("the leader's answer arrives as it is") {
   Cluster c;
-  Ask create = post(
-      kMaps, R"({"apiVersion":"v1","kind":"ConfigMap","metadata":{"name":"x"},"data":{"k":"v"},"nonsense":1})");
+  Ask create =
+      post(kMaps,
+           R"({"apiVersion":"v1","kind":"ConfigMap","metadata":{"name":"x"},"data":{"k":"v"},"nonsense":1})");
   create.headers = {{"User-Agent", "kubectl/v1.35 (linux)"}};
   Answer made = c.b->ask(create);
   CHECK(made.status == 201);

@@ -68,7 +68,8 @@ TEST_CASE("the one that is left is a new member, and the others are none any mor
     if (op.key == "limpet/devices/edge-1")
       CHECK(cluster::decode_device(op.value)->state == cluster::DeviceState::removed);
     if (op.key == cluster::member_key(0xabc)) CHECK(cluster::decode_device(op.value)->member == 0xabc);
-    if (op.key == denied) CHECK(op.value == R"({"name":"edge-1","state":"removed","at":"2026-05-28T20:26:40Z"})");
+    if (op.key == denied)
+      CHECK(op.value == R"({"name":"edge-1","state":"removed","at":"2026-05-28T20:26:40Z"})");
   }
 }
 
