@@ -26,7 +26,7 @@ Node::Node(Cluster& cluster, const std::function<void(api::Options&)>& change) :
   options.path = dir_ + "/db";
   auto opened = store::Store::open(cluster.loop, options, cluster.clock);
   REQUIRE(opened);
-  store = std::make_unique<ScriptedStore>(std::move(*opened));
+  script(std::move(*opened));
   store->retain("events/", {.max_items = 100000, .max_bytes = 64u << 20});
   api::Options o;
   o.cluster_ca_pem = "-----BEGIN CERTIFICATE-----\n";
@@ -39,6 +39,20 @@ Node::Node(Cluster& cluster, const std::function<void(api::Options&)>& change) :
   http::Dialer& dialer = *this;
   client_ = std::make_unique<http::Client>(cluster.loop, dialer);
   listen();
+}
+
+// Terms go no further: who leads is the test's to say, not the store's.
+void Node::script(std::unique_ptr<store::Store> real) {
+  store = std::make_unique<limpet::test::ScriptedStore>(std::move(real));
+  store->durable().on_commit = [this](store::Txn& txn, limpet::test::ScriptedSpace::Committed& done) {
+    terms.push_back(std::exchange(txn.term, 0));
+    if (failure) done(limpet::fail(*failure, "as the test has it"));
+    return failure.has_value();
+  };
+  store->transient().on_commit = [](store::Txn& txn, auto&) {
+    txn.term = 0;
+    return false;
+  };
 }
 
 Node::~Node() {
@@ -152,7 +166,7 @@ Cluster::Cluster(const std::function<void(api::Options&)>& change) {
   }
   REQUIRE(until([&] { return started == 2 && caught_up(); }));
   a->barriers = b->barriers = 0;
-  a->store->terms.clear();
+  a->terms.clear();
 }
 
 Cluster::~Cluster() {

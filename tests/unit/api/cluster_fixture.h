@@ -3,75 +3,12 @@
 // until it is told to lag; who leads, and whether a barrier holds, is what the test says.
 #pragma once
 
+#include "../scripted_store.h"
 #include "api/forward_http.h"
 #include "fixture.h"
 #include "http/server.h"
 
 namespace limpet::api::test {
-
-// A store whose commits can fail in a given way, and which remembers the terms they carried. They go no
-// further: who leads is the test's to say, not the store's.
-class ScriptedStore final : public store::Store {
- public:
-  explicit ScriptedStore(std::unique_ptr<store::Store> s)
-      : durable_(this, s->durable()), transient_(nullptr, s->transient()), store_(std::move(s)) {}
-  store::Space& durable() override { return durable_; }
-  store::Space& transient() override { return transient_; }
-  store::Consensus& consensus() override { return store_->consensus(); }
-  void retain(const std::string& prefix, store::Retention r) override { store_->retain(prefix, r); }
-  void save(const std::string& name, std::string bytes, std::function<void(Result<>)> done) override {
-    store_->save(name, std::move(bytes), std::move(done));
-  }
-  void load(const std::string& name, std::function<void(Result<std::optional<std::string>>)> done) override {
-    store_->load(name, std::move(done));
-  }
-  void read_state(const std::string& next, std::function<void(Result<store::StatePart>)> done) override {
-    store_->read_state(next, std::move(done));
-  }
-  void close(std::function<void()> done) override { store_->close(std::move(done)); }
-  void on_fatal(std::function<void(Error)> f) override { store_->on_fatal(std::move(f)); }
-  void on_quiet(std::function<void()> f) override { store_->on_quiet(std::move(f)); }
-  store::Stats stats() const override { return store_->stats(); }
-  std::string sqlite_version() const override { return store_->sqlite_version(); }
-  int64_t last_commit_time() const override { return store_->last_commit_time(); }
-
-  std::optional<Errc> failure;  // of the commits to come; nothing is done
-  std::vector<uint64_t> terms;  // of the commits that were asked for
-
- private:
-  class Scripted final : public store::Space {
-   public:
-    // Without a script only the terms are taken away.
-    Scripted(ScriptedStore* script, store::Space& space) : script_(script), space_(space) {}
-    void commit(store::Txn txn, std::function<void(Result<store::Committed>)> done) override {
-      if (script_) script_->terms.push_back(txn.term);
-      txn.term = 0;
-      if (script_ && script_->failure) return done(limpet::fail(*script_->failure, "as the test has it"));
-      space_.commit(std::move(txn), std::move(done));
-    }
-    void get(const std::string& key, std::function<void(Result<std::optional<store::Item>>)> done) override {
-      space_.get(key, std::move(done));
-    }
-    void list(const std::string& prefix, const std::string& after, store::Revision revision, size_t limit,
-              std::function<void(Result<store::Page>)> done) override {
-      space_.list(prefix, after, revision, limit, std::move(done));
-    }
-    int64_t count(const std::string& prefix) const override { return space_.count(prefix); }
-    Result<std::unique_ptr<store::Watch>> watch(const std::string& prefix, store::Revision after,
-                                                store::Watch::Sink sink) override {
-      return space_.watch(prefix, after, std::move(sink));
-    }
-    store::Revision revision() const override { return space_.revision(); }
-    store::Revision compacted_revision() const override { return space_.compacted_revision(); }
-
-   private:
-    ScriptedStore* script_;
-    store::Space& space_;
-  };
-
-  Scripted durable_, transient_;
-  std::unique_ptr<store::Store> store_;
-};
 
 // What becomes of a request on the way to the leader.
 enum class Line { up, refused, silent };
@@ -110,7 +47,10 @@ class Node final : public ClusterAccess, private http::Dialer {
   int barriers = 0, forwards = 0;
   std::vector<http::Request> arrived;  // of other servers
 
-  std::unique_ptr<ScriptedStore> store;
+  std::optional<Errc> failure;  // of the commits to come; nothing is done
+  std::vector<uint64_t> terms;  // of the commits that were asked for, in the durable space
+
+  std::unique_ptr<limpet::test::ScriptedStore> store;
   std::unique_ptr<ApiServer> api;
 
  private:
@@ -120,6 +60,7 @@ class Node final : public ClusterAccess, private http::Dialer {
                                Done) override {
     return nullptr;  // not asked for
   }
+  void script(std::unique_ptr<store::Store> real);
   void listen();
 
   Cluster& cluster_;

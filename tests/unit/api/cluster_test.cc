@@ -282,12 +282,12 @@ TEST_CASE("the in-process client says in which term its user decides") {
     return status;
   };
   CHECK(create("one") == 201);
-  CHECK(c.a->store->terms == std::vector<uint64_t>{5});
+  CHECK(c.a->terms == std::vector<uint64_t>{5});
   c.a->stand(true, 7);  // led, lost it, leads again
   CHECK(create("two") == 503);
   term = 7;
   CHECK(create("two") == 201);
-  CHECK(c.a->store->terms.back() == 7);
+  CHECK(c.a->terms.back() == 7);
 }
 
 TEST_CASE("every write carries the term in which it was taken on") {
@@ -300,8 +300,8 @@ TEST_CASE("every write carries the term in which it was taken on") {
             .body = R"({"apiVersion":"v1","kind":"Namespace","metadata":{"name":"n1"}})"});
   c.a->ask({.method = "DELETE", .target = "/api/v1/namespaces/n1"});
   REQUIRE(c.until([&] { return c.a->get("/api/v1/namespaces/n1").status == 404; }));  // the background's, too
-  CHECK(c.a->store->terms.size() > 6);
-  for (uint64_t t : c.a->store->terms) CHECK(t == 5);
+  CHECK(c.a->terms.size() > 6);
+  for (uint64_t t : c.a->terms) CHECK(t == 5);
 }
 
 TEST_CASE("what became of a commit decides what the client hears, and nothing is tried again") {
@@ -336,15 +336,15 @@ TEST_CASE("what became of a commit decides what the client hears, and nothing is
       for (Node* n : {c.a.get(), c.b.get()}) {
         CAPTURE(row.method);
         CAPTURE(row.target);
-        c.a->store->failure = outcome.failure;
-        c.a->store->terms.clear();
+        c.a->failure = outcome.failure;
+        c.a->terms.clear();
         Ask ask{.method = row.method, .target = row.target, .body = row.body};
         if (row.method == "PATCH") ask.type = "application/merge-patch+json";
         Answer a = n->ask(ask);
         CHECK(a.status == outcome.status);
         CHECK(a.reason() == outcome.reason);
         CHECK(retry_after(a) == outcome.retry_after);
-        CHECK(c.a->store->terms.size() == 1);
+        CHECK(c.a->terms.size() == 1);
       }
     }
   }
@@ -354,10 +354,10 @@ TEST_CASE("a deletion of many that stops in the middle is no invitation to try a
   Cluster c;
   for (int i = 0; i < 3; ++i)
     c.a->ask({.method = "POST", .target = kMaps, .body = config_map("m" + std::to_string(i))});
-  c.a->store->terms.clear();
+  c.a->terms.clear();
   auto open = c.a->open({.method = "DELETE", .target = kMaps});
-  REQUIRE(c.until([&] { return !c.a->store->terms.empty(); }));
-  c.a->store->failure = Errc::unavailable;
+  REQUIRE(c.until([&] { return !c.a->terms.empty(); }));
+  c.a->failure = Errc::unavailable;
   REQUIRE(c.until([&] { return open.answer->over; }));
   CHECK(open.answer->status == 504);
   CHECK(retry_after(*open.answer).empty());
@@ -442,11 +442,11 @@ TEST_CASE("background work is the leader's, from the store, in its term") {
   c.turns(100);
   CHECK(c.a->get(kMaps + "/owned?resourceVersion=0").status == 200);
   CHECK(c.b->get(kMaps + "/owned?resourceVersion=0").status == 200);
-  c.a->store->terms.clear();
+  c.a->terms.clear();
   c.a->stand(true, 7);
   REQUIRE(c.until([&] { return c.a->get(kMaps + "/owned").status == 404; }));
-  REQUIRE(!c.a->store->terms.empty());
-  for (uint64_t t : c.a->store->terms) CHECK(t == 7);
+  REQUIRE(!c.a->terms.empty());
+  for (uint64_t t : c.a->terms) CHECK(t == 7);
 }
 
 TEST_CASE("a server is ready with a leader, its namespaces and all of the state") {

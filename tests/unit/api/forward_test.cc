@@ -151,7 +151,7 @@ TEST_CASE("a leader that is a moment away is waited for") {
     REQUIRE(c.until([&] { return o.answer->over; }));
     CHECK(o.answer->status == 201);
     CHECK(c.b->forwards == 0);
-    CHECK(c.b->store->terms.back() == 6);
+    CHECK(c.b->terms.back() == 6);
   }
 }
 

@@ -3,6 +3,7 @@
 
 #include <doctest/doctest.h>
 
+#include "../scripted_store.h"
 #include "api/object.h"
 #include "base/log.h"
 #include "base/sha256.h"
@@ -18,68 +19,13 @@
 namespace limpet::daemon::test {
 namespace {
 
+using limpet::test::ScriptedSpace;
+using limpet::test::ScriptedStore;
+
 struct TempDir {
   std::string path = "/tmp/limpet-join-XXXXXX";
   TempDir() { REQUIRE(mkdtemp(path.data()) != nullptr); }
   ~TempDir() { (void)remove_tree(path); }
-};
-
-// Hands everything on to the store, unless the test takes it.
-class Bent final : public store::Store, public store::Space {
- public:
-  using Committed = std::function<void(Result<store::Committed>)>;
-  using Got = std::function<void(Result<std::optional<store::Item>>)>;
-  explicit Bent(std::unique_ptr<store::Store> s) : store_(std::move(s)) {}
-
-  std::function<bool(store::Txn&, Committed&)> on_commit;  // true: the test has taken it
-  std::function<bool(const std::string& key, Got&)> on_get;
-  int commits = 0, lists = 0;
-
-  void commit(store::Txn txn, Committed done) override {
-    ++commits;
-    if (on_commit && on_commit(txn, done)) return;
-    real().commit(std::move(txn), std::move(done));
-  }
-  void get(const std::string& key, Got done) override {
-    if (on_get && on_get(key, done)) return;
-    real().get(key, std::move(done));
-  }
-  void list(const std::string& prefix, const std::string& after, store::Revision revision, size_t limit,
-            std::function<void(Result<store::Page>)> done) override {
-    ++lists;
-    real().list(prefix, after, revision, limit, std::move(done));
-  }
-  int64_t count(const std::string& prefix) const override { return store_->durable().count(prefix); }
-  Result<std::unique_ptr<store::Watch>> watch(const std::string& prefix, store::Revision after,
-                                              store::Watch::Sink sink) override {
-    return real().watch(prefix, after, std::move(sink));
-  }
-  store::Revision revision() const override { return store_->durable().revision(); }
-  store::Revision compacted_revision() const override { return store_->durable().compacted_revision(); }
-
-  store::Space& real() { return store_->durable(); }
-  store::Space& durable() override { return *this; }
-  store::Space& transient() override { return store_->transient(); }
-  store::Consensus& consensus() override { return store_->consensus(); }
-  void retain(const std::string&, store::Retention) override {}
-  void save(const std::string& name, std::string bytes, std::function<void(Result<>)> done) override {
-    store_->save(name, std::move(bytes), std::move(done));
-  }
-  void load(const std::string& name, std::function<void(Result<std::optional<std::string>>)> done) override {
-    store_->load(name, std::move(done));
-  }
-  void read_state(const std::string& next, std::function<void(Result<store::StatePart>)> done) override {
-    store_->read_state(next, std::move(done));
-  }
-  void close(std::function<void()> done) override { store_->close(std::move(done)); }
-  void on_fatal(std::function<void(Error)> f) override { store_->on_fatal(std::move(f)); }
-  void on_quiet(std::function<void()> f) override { store_->on_quiet(std::move(f)); }
-  store::Stats stats() const override { return store_->stats(); }
-  std::string sqlite_version() const override { return store_->sqlite_version(); }
-  int64_t last_commit_time() const override { return store_->last_commit_time(); }
-
- private:
-  std::unique_ptr<store::Store> store_;
 };
 
 struct Answer {
@@ -101,7 +47,7 @@ struct World {
   loop::Loop loop;
   SystemClock clock;
   SystemRandom random;
-  std::unique_ptr<Bent> store;
+  std::unique_ptr<ScriptedStore> store;
   std::unique_ptr<Leadership> leadership;
   std::unique_ptr<MemberRecords> members;
   Device device{.loop = loop,
@@ -123,9 +69,9 @@ struct World {
   World() {
     store::Options o;
     o.path = dir.path + "/store";
-    store = std::make_unique<Bent>(store::Store::open(loop, o, clock).value());
+    store = std::make_unique<ScriptedStore>(store::Store::open(loop, o, clock).value());
     leadership = std::make_unique<Leadership>(loop, store->consensus());
-    members = std::make_unique<MemberRecords>(loop, *store, [] {});
+    members = std::make_unique<MemberRecords>(loop, store->durable(), [] {});
     const pki::IdentityOptions identity{.directory = dir.path + "/pki",
                                         .node_name = "founder",
                                         .names = {{"localhost"}, {}},
@@ -163,7 +109,7 @@ struct World {
     bool done = false;
     store::Txn txn;
     txn.ops.push_back({store::Op::Type::put, name, std::move(value), std::nullopt});
-    store->real().commit(std::move(txn), [&](Result<store::Committed> r) {
+    store->durable().real().commit(std::move(txn), [&](Result<store::Committed> r) {
       REQUIRE(r);
       done = true;
     });
@@ -171,7 +117,7 @@ struct World {
   }
   std::string value(const std::string& name) {
     std::optional<std::string> out;
-    store->real().get(name, [&](Result<std::optional<store::Item>> r) {
+    store->durable().real().get(name, [&](Result<std::optional<store::Item>> r) {
       REQUIRE(r);
       out = *r ? std::string(*(*r)->value) : "";
     });
@@ -270,7 +216,7 @@ TEST_CASE("the name of the founder is held, also before anybody joined") {
   CHECK(first.reason == "AlreadyExists");
   CHECK_MESSAGE(first.message.starts_with("the name founder is held by a server at 192.0.2.1:6444"),
                 first.message);
-  CHECK(w.store->commits == 0);
+  CHECK(w.store->durable().commits == 0);
   // A copy of it has its key.
   w.key = pki::PrivateKey::from_pem(w.device.identity.peer_key_pem, w.random).value();
   CHECK(w.ask(w.request("founder", 9)).status == 409);
@@ -317,12 +263,12 @@ TEST_CASE("who is revoked while it joins is not let in") {
     CAPTURE(before);
     World w;
     if (before == std::string("removed")) w.put(w.denied_record(), denied_json("removed"));
-    w.store->on_commit = [&](store::Txn& txn, Bent::Committed& done) {
-      w.store->on_commit = {};
+    w.store->durable().on_commit = [&](store::Txn& txn, ScriptedSpace::Committed& done) {
+      w.store->durable().on_commit = {};
       store::Txn revoke;
       revoke.ops.push_back({store::Op::Type::put, w.denied_record(), denied_json("revoked"), std::nullopt});
-      w.store->real().commit(std::move(revoke), [](Result<store::Committed> r) { CHECK(r); });
-      w.store->real().commit(std::move(txn), std::move(done));
+      w.store->durable().real().commit(std::move(revoke), [](Result<store::Committed> r) { CHECK(r); });
+      w.store->durable().real().commit(std::move(txn), std::move(done));
       return true;
     };
     CHECK(w.ask(w.request("edge-7")).status == 403);
@@ -350,7 +296,7 @@ TEST_CASE("trouble of the store is not the fault of the token") {
        }) {
     CAPTURE(errc_name(row.code));
     World w;
-    w.store->on_commit = [&](store::Txn&, Bent::Committed& done) {
+    w.store->durable().on_commit = [&](store::Txn&, ScriptedSpace::Committed& done) {
       done(fail(row.code, "as the test has it"));
       return true;
     };
@@ -358,10 +304,10 @@ TEST_CASE("trouble of the store is not the fault of the token") {
     CHECK(answer.status == row.status);
     CHECK(answer.reason == row.reason);
     CHECK(answer.retry_after == row.retry_after);
-    CHECK(w.store->commits == row.commits);
+    CHECK(w.store->durable().commits == row.commits);
     CHECK(w.joined == 0);
     if (row.code == Errc::conflict) continue;
-    w.store->on_get = [&](const std::string&, Bent::Got& done) {
+    w.store->durable().on_get = [&](const std::string&, ScriptedSpace::Got& done) {
       done(fail(row.code, "as the test has it"));
       return true;
     };
@@ -378,22 +324,22 @@ TEST_CASE("the token is looked at before the request for a certificate, and that
   World w;
   cluster::JoinRequest wanted = w.request("edge-7");
   wanted.csr_pem = "junk";
-  w.store->lists = 0;
+  w.store->durable().lists = 0;
   CHECK(w.ask(wanted).status == 400);
   w.token.secret = std::string(16, 'x');
   CHECK(w.ask(wanted).status == 401);
-  CHECK(w.store->lists == 0);
-  CHECK(w.store->commits == 0);
+  CHECK(w.store->durable().lists == 0);
+  CHECK(w.store->durable().commits == 0);
 }
 
 TEST_CASE("a request whose client is gone does not undo the next one") {
   World w;
   store::Txn held;
-  Bent::Committed done;
-  w.store->on_commit = [&](store::Txn& txn, Bent::Committed& f) {
+  ScriptedSpace::Committed done;
+  w.store->durable().on_commit = [&](store::Txn& txn, ScriptedSpace::Committed& f) {
     held = std::move(txn);
     done = std::move(f);
-    w.store->on_commit = {};
+    w.store->durable().on_commit = {};
     return true;
   };
   const auto first = w.begin(w.request("edge-7", 7));
@@ -401,7 +347,7 @@ TEST_CASE("a request whose client is gone does not undo the next one") {
   first->exchange->cancel();
   REQUIRE(w.ask(w.request("edge-7", 8)).status == 200);
   bool over = false;
-  w.store->real().commit(std::move(held), [&](Result<store::Committed> r) {
+  w.store->durable().real().commit(std::move(held), [&](Result<store::Committed> r) {
     CHECK_FALSE(r);
     done(std::move(r));
     over = true;
@@ -409,7 +355,7 @@ TEST_CASE("a request whose client is gone does not undo the next one") {
   REQUIRE(w.until([&] { return over; }));
   w.settle();
   CHECK(w.member_of("edge-7") == 8);
-  CHECK(w.store->commits == 2);
+  CHECK(w.store->durable().commits == 2);
   CHECK(w.joined == 1);
 }
 
@@ -418,19 +364,19 @@ TEST_CASE("nothing is committed for a client that is gone") {
   for (const std::string part : {"secrets/", "limpet/devices/", "limpet/denied/"}) {
     CAPTURE(part);
     std::function<void()> go_on;
-    w.store->on_get = [&](const std::string& key, Bent::Got& done) {
+    w.store->durable().on_get = [&](const std::string& key, ScriptedSpace::Got& done) {
       if (!key.starts_with(part)) return false;
-      go_on = [&w, key, done = std::move(done)] { w.store->real().get(key, done); };
+      go_on = [&w, key, done = std::move(done)] { w.store->durable().real().get(key, done); };
       return true;
     };
     const auto call = w.begin(w.request("edge-7"));
     REQUIRE(w.until([&] { return go_on != nullptr; }));
     call->exchange->cancel();
-    w.store->on_get = {};
+    w.store->durable().on_get = {};
     go_on();
     w.settle();
   }
-  CHECK(w.store->commits == 0);
+  CHECK(w.store->durable().commits == 0);
   CHECK(w.member_of("edge-7") == 0);
 }
 
