@@ -63,11 +63,7 @@ int serve(const Config& config, const std::string& config_file,
                 .random = random,
                 .config = config,
                 .paths = derive_paths(config),
-                .node_name = config.node_name.empty() ? host_name() : config.node_name,
-                .fatal = {},
-                .starting_takes = {},
-                .identity = {},
-                .identity_changed = {}};
+                .node_name = config.node_name.empty() ? host_name() : config.node_name};
   device.config.role = role_of(config.data_dir, config.role);
   Daemon daemon(device, make_parts(device), notifier, config_file);
   (void)daemon.start();  // it said itself what went wrong, and is stopping

@@ -73,12 +73,7 @@ struct Fixture {
                 .clock = clock,
                 .random = random,
                 .config = check_config("").config,
-                .paths = {},
-                .node_name = "edge-1",
-                .fatal = {},
-                .starting_takes = {},
-                .identity = {},
-                .identity_changed = {}};
+                .node_name = "edge-1"};
   std::string journal;
   Fixture() {
     log::set_sink([](log::Level, std::string_view) {});

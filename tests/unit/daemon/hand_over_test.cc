@@ -2,64 +2,11 @@
 
 #include <doctest/doctest.h>
 
-#include <set>
-
 #include "base/log.h"
+#include "fake_group.h"
 
 namespace limpet::daemon::test {
 namespace {
-
-// A leader, member 1, of a group whose standing and peers the test sets.
-class FakeGroup final : public store::Consensus {
- public:
-  FakeGroup() {
-    status_.standing = {3, raft::Role::leader, 1};
-    status_.membership.voters = {1, 2, 3, 4};
-    status_.membership.learners = {5};
-  }
-  raft::MemberId self() const override { return 1; }
-  const std::string& cluster() const override { return cluster_; }
-  raft::Status status() const override { return status_; }
-  void on_message(std::function<void(raft::MemberId, std::string)>) override {}
-  Result<> receive(std::string_view, raft::MemberId) override { return {}; }
-  void unreachable(raft::MemberId) override {}
-  Subscription on_standing(std::function<void(const raft::Standing&)> f) override {
-    told_ = std::move(f);
-    return std::shared_ptr<void>(this, [this](void*) { told_ = nullptr; });
-  }
-  std::optional<Leading> leading() const override { return std::nullopt; }
-  bool alone() const override { return alone_; }
-  Result<> reconfigure(const raft::Membership&) override { return {}; }
-  Result<> transfer(raft::MemberId to) override {
-    asked.push_back(to);
-    if (unwilling.contains(to)) return fail(Errc::unavailable, "no");
-    return {};
-  }
-  void barrier(std::function<void(Result<>)> done) override { done({}); }
-
-  void peer(raft::MemberId id, raft::Index match, bool active) {
-    raft::PeerStatus p;
-    p.id = id;
-    p.match = match;
-    p.active = active;
-    status_.peers.push_back(p);
-  }
-  void become(raft::Role role, raft::MemberId leader) {
-    status_.standing = {4, role, leader};
-    const auto told = told_;
-    if (told) told(status_.standing);
-  }
-  bool listened_to() const { return told_ != nullptr; }
-
-  bool alone_ = false;
-  std::set<raft::MemberId> unwilling;
-  std::vector<raft::MemberId> asked;
-
- private:
-  raft::Status status_;
-  std::string cluster_ = std::string(16, 'c');
-  std::function<void(const raft::Standing&)> told_;
-};
 
 struct Fixture {
   loop::Loop loop;
@@ -69,6 +16,9 @@ struct Fixture {
 
   Fixture() {
     log::set_sink([](log::Level, std::string_view) {});
+    group.lead(3);
+    group.state.membership.voters = {1, 2, 3, 4};
+    group.state.membership.learners = {5};
   }
   ~Fixture() { log::set_sink(nullptr); }
   void start() {
@@ -89,12 +39,12 @@ TEST_CASE("hand over: the voter that answers and lacks the least is asked, and i
   f.group.peer(5, 120, true);  // has no vote
   f.start();
   CHECK_EQ(f.group.asked, std::vector<raft::MemberId>{3});
-  f.group.become(raft::Role::follower, 0);  // nobody leads yet
+  f.group.follow(4, 0);  // nobody leads yet
   f.turn();
   CHECK_EQ(f.done, 0);
-  f.group.become(raft::Role::follower, 3);
+  f.group.follow(4, 3);
   CHECK_EQ(f.done, 0);  // not from inside
-  f.group.become(raft::Role::follower, 2);
+  f.group.follow(4, 2);
   f.turn();
   CHECK_EQ(f.done, 1);
   CHECK_FALSE(f.group.listened_to());
@@ -116,11 +66,11 @@ TEST_CASE("hand over: nothing to wait for") {
     std::function<void(FakeGroup&)> set;
   };
   const Row rows[] = {
-      {"alone", [](FakeGroup& g) { g.alone_ = true; }},
+      {"alone", [](FakeGroup& g) { g.is_alone = true; }},
       {"a follower",
        [](FakeGroup& g) {
          g.peer(2, 90, true);
-         g.become(raft::Role::follower, 2);
+         g.follow(4, 2);
        }},
       {"nobody answers", [](FakeGroup& g) { g.peer(2, 90, false); }},
       {"nobody is willing",
@@ -146,7 +96,7 @@ TEST_CASE("hand over: one that never takes it keeps nobody") {
   const int64_t began = f.loop.now_ms();
   CHECK(f.loop.run_until([&] { return f.done != 0; }, 5'000));
   CHECK(f.loop.now_ms() - began >= HandOver::limit_ms - 50);
-  f.group.become(raft::Role::follower, 2);
+  f.group.follow(4, 2);
   f.turn();
   CHECK_EQ(f.done, 1);
 }

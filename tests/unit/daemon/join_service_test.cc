@@ -54,12 +54,7 @@ struct World {
                 .clock = clock,
                 .random = random,
                 .config = check_config("node:\n  address: 192.0.2.1\n").config,
-                .paths = {},
-                .node_name = "founder",
-                .fatal = {},
-                .starting_takes = {},
-                .identity = {},
-                .identity_changed = {}};
+                .node_name = "founder"};
   std::unique_ptr<KeyRing> keys;
   std::unique_ptr<JoinService> joins;
   cluster::Token token;

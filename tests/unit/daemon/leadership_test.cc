@@ -4,51 +4,13 @@
 
 #include <string>
 
+#include "fake_group.h"
+
 using namespace limpet;
 using daemon::Leadership;
+using daemon::test::FakeGroup;
 
 namespace {
-
-// A group whose standing the test sets, and whose barriers it answers.
-class FakeGroup final : public store::Consensus {
- public:
-  raft::MemberId self() const override { return 1; }
-  const std::string& cluster() const override { return cluster_; }
-  raft::Status status() const override {
-    raft::Status status;
-    status.standing = now;
-    return status;
-  }
-  void on_message(std::function<void(raft::MemberId, std::string)>) override {}
-  Result<> receive(std::string_view, raft::MemberId) override { return {}; }
-  void unreachable(raft::MemberId) override {}
-  Subscription on_standing(std::function<void(const raft::Standing&)> f) override {
-    told_ = std::move(f);
-    return std::shared_ptr<void>(this, [this](void*) { told_ = nullptr; });
-  }
-  std::optional<Leading> leading() const override { return std::nullopt; }
-  bool alone() const override { return false; }
-  Result<> reconfigure(const raft::Membership&) override { return {}; }
-  Result<> transfer(raft::MemberId) override { return {}; }
-  void barrier(std::function<void(Result<>)> done) override { barriers.push_back(std::move(done)); }
-
-  void become(raft::Role role, raft::Term term) {
-    now = {term, role, role == raft::Role::leader ? 1u : 2u};
-    if (told_) told_(now);
-  }
-  void answer(Result<> result) {
-    auto all = std::move(barriers);
-    barriers.clear();
-    for (const auto& done : all) done(result);
-  }
-
-  raft::Standing now;
-  std::vector<std::function<void(Result<>)>> barriers;
-
- private:
-  std::string cluster_ = std::string(16, 'c');
-  std::function<void(const raft::Standing&)> told_;
-};
 
 struct Fixture {
   loop::Loop loop;
@@ -72,11 +34,11 @@ struct Fixture {
 
 TEST_CASE("leadership: work begins when the term is up to date, and ends with it") {
   Fixture f;
-  f.group.become(raft::Role::follower, 3);
+  f.group.follow(3);
   Leadership leadership(f.loop, f.group);
   auto work = leadership.follow(f.work("a"));
   CHECK_EQ(f.told(), "");
-  f.group.become(raft::Role::leader, 4);
+  f.group.lead(4);
   CHECK_EQ(f.told(), "");
   CHECK_EQ(leadership.term(), 0);
   f.group.answer({});
@@ -84,10 +46,10 @@ TEST_CASE("leadership: work begins when the term is up to date, and ends with it
   CHECK_EQ(f.told(), "a begins in 4\n");
   auto later = leadership.follow(f.work("b"));
   CHECK_EQ(f.told(), "b begins in 4\n");
-  f.group.become(raft::Role::follower, 5);
+  f.group.follow(5);
   CHECK_EQ(f.told(), "a ends\nb ends\n");
   CHECK_EQ(leadership.term(), 0);
-  f.group.become(raft::Role::leader, 6);
+  f.group.lead(6);
   f.turn();
   later.reset();
   f.group.answer({});
@@ -98,12 +60,12 @@ TEST_CASE("leadership: work begins when the term is up to date, and ends with it
 
 TEST_CASE("leadership: a new term of the same leader is another one") {
   Fixture f;
-  f.group.become(raft::Role::leader, 1);
+  f.group.lead(1);
   Leadership leadership(f.loop, f.group);
   auto work = leadership.follow(f.work("a"));
   f.group.answer({});
   CHECK_EQ(f.told(), "a begins in 1\n");
-  f.group.become(raft::Role::leader, 2);
+  f.group.lead(2);
   CHECK_EQ(f.told(), "a ends\n");
   f.group.answer({});
   CHECK_EQ(f.told(), "a begins in 2\n");
@@ -111,12 +73,12 @@ TEST_CASE("leadership: a new term of the same leader is another one") {
 
 TEST_CASE("leadership: a barrier of an older term counts for nothing, one that fails is asked again") {
   Fixture f;
-  f.group.become(raft::Role::leader, 1);
+  f.group.lead(1);
   Leadership leadership(f.loop, f.group);
   auto work = leadership.follow(f.work("a"));
   auto old = std::move(f.group.barriers);
   f.group.barriers.clear();
-  f.group.become(raft::Role::leader, 2);
+  f.group.lead(2);
   f.turn();
   for (const auto& done : old) done({});
   CHECK_EQ(f.told(), "");
@@ -128,7 +90,7 @@ TEST_CASE("leadership: a barrier of an older term counts for nothing, one that f
 
 TEST_CASE("leadership: whoever leaves before it was told hears nothing") {
   Fixture f;
-  f.group.become(raft::Role::leader, 1);
+  f.group.lead(1);
   auto leadership = std::make_unique<Leadership>(f.loop, f.group);
   auto work = leadership->follow(f.work("a"));
   auto other = leadership->follow(f.work("b"));

@@ -33,12 +33,7 @@ struct Fixture {
                 .clock = clock,
                 .random = random,
                 .config = check_config("").config,
-                .paths = {},
-                .node_name = "edge-1",
-                .fatal = {},
-                .starting_takes = {},
-                .identity = {},
-                .identity_changed = {}};
+                .node_name = "edge-1"};
 
   Fixture() {
     char name[] = "/tmp/limpet-join-part-XXXXXX";

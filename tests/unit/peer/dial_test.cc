@@ -132,11 +132,9 @@ TEST_CASE("what came along with the hello, or with its answer, is read first") {
   REQUIRE(site.until([&] { return got.size() == 10; }));
   CHECK(got == "GET /livez");
 
-  RawServer* server = nullptr;
-  RawServer talkative(site, site.credentials("c"), [&](size_t i) {
-    server->streams[i]->write(encode(Answer{1, {3, 1, "c", "", 1, {}}, std::nullopt}) + "GET /logs");
+  RawServer talkative(site, site.credentials("c"), [&](tls::Stream& stream) {
+    stream.write(encode(Answer{1, {3, 1, "c", "", 1, {}}, std::nullopt}) + "GET /logs");
   });
-  server = &talkative;
   Result_ result;
   auto dial = a.peers->dial(
       {.member = 0, .name = "c", .addresses = {talkative.address()}, .kind = Kind::stream}, result.take());

@@ -70,11 +70,9 @@ TEST_CASE("what keeps a link down stands in its status, and it is tried again") 
        }) {
     CAPTURE(row.what);
     Device a(site, 1, "a");
-    RawServer* server = nullptr;
-    RawServer raw(site, row.theirs, [&](size_t i) {
-      if (!row.answer.empty()) server->streams[i]->write(row.answer);
+    RawServer raw(site, row.theirs, [&](tls::Stream& stream) {
+      if (!row.answer.empty()) stream.write(row.answer);
     });
-    server = &raw;
     a.peers->set_members({{2, "b", {raw.address()}}});
     REQUIRE(site.until([&] { return a.to(2).failures >= 3; }));
     CHECK_MESSAGE(says(a, 2, row.error), a.to(2).last_error);
@@ -154,12 +152,10 @@ TEST_CASE("the queue is bounded by bytes, and what is dropped is told") {
   options.limits.queue_bytes = 256 * 1024;
   options.timing.stall_ms = 2'000;
   Device a(site, options);
-  RawServer* server = nullptr;
-  RawServer raw(site, site.credentials("b"), [&](size_t i) {
-    server->streams[i]->write(yes(2, "b"));
-    server->streams[i]->read_stop();
+  RawServer raw(site, site.credentials("b"), [&](tls::Stream& stream) {
+    stream.write(yes(2, "b"));
+    stream.read_stop();
   });
-  server = &raw;
   a.peers->set_members({{2, "b", {raw.address()}}});
   require_up(site, a, 2);
   const std::string message(100'000, 'm');
@@ -192,12 +188,10 @@ TEST_CASE("a link of whose bytes the kernel gets none acknowledged is cut, too")
   options.timing.stall_ms = 10 * limit_ms;
   options.timing.silence_ms = 1'000;
   Device a(site, options);
-  RawServer* server = nullptr;
-  RawServer raw(site, site.credentials("b"), [&](size_t i) {
-    server->streams[i]->write(yes(2, "b"));
-    server->streams[i]->read_stop();
+  RawServer raw(site, site.credentials("b"), [&](tls::Stream& stream) {
+    stream.write(yes(2, "b"));
+    stream.read_stop();
   });
-  server = &raw;
   a.peers->set_members({{2, "b", {raw.address()}}});
   require_up(site, a, 2);
   a.peers->send(2, std::string(kMaxRaft, 'm'));  // more than the kernel's buffers
@@ -208,9 +202,7 @@ TEST_CASE("a link of whose bytes the kernel gets none acknowledged is cut, too")
 TEST_CASE("a link to a process that is gone is made anew when its successor speaks") {
   Site site;
   Device a(site, 1, "a");
-  RawServer* server = nullptr;
-  RawServer raw(site, site.credentials("b"), [&](size_t i) { server->streams[i]->write(yes(2, "b", 3)); });
-  server = &raw;
+  RawServer raw(site, site.credentials("b"), [&](tls::Stream& stream) { stream.write(yes(2, "b", 3)); });
   a.peers->set_members({{2, "b", {raw.address()}}});
   require_up(site, a, 2);
   const Credentials b = site.credentials("b");
@@ -288,14 +280,12 @@ TEST_CASE("an answer goes back on the connection on which the message came, once
 TEST_CASE("messages of one turn go out together") {
   Site site;
   Device a(site, 1, "a");
-  RawServer* server = nullptr;
   size_t reads = 0;
-  RawServer raw(site, site.credentials("b"), [&](size_t i) {
-    server->streams[i]->write(yes(2, "b"));
-    server->streams[i]->set_events(
+  RawServer raw(site, site.credentials("b"), [&](tls::Stream& stream) {
+    stream.write(yes(2, "b"));
+    stream.set_events(
         {.on_read = [&](std::string_view) { ++reads; }, .on_eof = {}, .on_error = {}, .on_drain = {}});
   });
-  server = &raw;
   a.peers->set_members({{2, "b", {raw.address()}}});
   require_up(site, a, 2);
   REQUIRE(site.until([&] { return reads == 1; }));  // the hello

@@ -209,10 +209,10 @@ struct RawServer {
   std::vector<std::unique_ptr<tls::Handshake>> handshakes;
   std::vector<std::unique_ptr<tls::Stream>> streams;
   std::vector<std::string> received;
-  std::function<void(size_t)> on_connection;  // its place in `streams`
+  std::function<void(tls::Stream&)> on_connection;
   std::unique_ptr<loop::Listener> listener;
 
-  RawServer(Site& s, const Credentials& own, std::function<void(size_t)> f = {})
+  RawServer(Site& s, const Credentials& own, std::function<void(tls::Stream&)> f = {})
       : site(s), on_connection(std::move(f)) {
     tls::ServerOptions options;
     options.certificate_pem = own.certificate_pem;
@@ -235,7 +235,7 @@ struct RawServer {
                             .on_error = {},
                             .on_drain = {}});
     streams[i]->read_start();
-    if (on_connection) on_connection(i);
+    if (on_connection) on_connection(*streams[i]);
   }
   std::string address() const { return "127.0.0.1:" + std::to_string(listener->port()); }
 };
