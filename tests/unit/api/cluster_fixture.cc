@@ -1,8 +1,8 @@
 #include "cluster_fixture.h"
 
-#include <dirent.h>
 #include <stdlib.h>
-#include <unistd.h>
+
+#include "base/tree.h"
 
 namespace limpet::api::test {
 namespace {
@@ -65,13 +65,7 @@ Node::~Node() {
   api.reset();
   client_.reset();
   store.reset();
-  if (DIR* d = opendir(dir_.c_str())) {
-    while (dirent* e = readdir(d)) {
-      if (e->d_type != DT_DIR) unlink((dir_ + "/" + e->d_name).c_str());
-    }
-    closedir(d);
-  }
-  rmdir(dir_.c_str());
+  CHECK(remove_tree(dir_).has_value());
 }
 
 void Node::listen() {

@@ -4,10 +4,10 @@
 #include <doctest/doctest.h>
 
 #include "../scripted_store.h"
+#include "../temp_dir.h"
 #include "api/object.h"
 #include "base/log.h"
 #include "base/sha256.h"
-#include "base/tree.h"
 #include "client/memory_exchange.h"
 #include "cluster/token.h"
 #include "daemon/denied.h"
@@ -21,12 +21,7 @@ namespace {
 
 using limpet::test::ScriptedSpace;
 using limpet::test::ScriptedStore;
-
-struct TempDir {
-  std::string path = "/tmp/limpet-join-XXXXXX";
-  TempDir() { REQUIRE(mkdtemp(path.data()) != nullptr); }
-  ~TempDir() { (void)remove_tree(path); }
-};
+using limpet::test::TempDir;
 
 struct Answer {
   int status = 0;

@@ -5,8 +5,8 @@
 
 #include <list>
 
+#include "../temp_dir.h"
 #include "../tls/support.h"
-#include "base/tree.h"
 #include "cluster/token.h"
 #include "http/server.h"
 
@@ -30,10 +30,9 @@ TEST_CASE("a refusal is final, trouble of the server is not") {
               if (r) http.serve(std::move(*r), {});
             }));
       }));
-  std::string dir = "/tmp/limpet-joiner-XXXXXX";
-  REQUIRE(mkdtemp(dir.data()) != nullptr);
+  limpet::test::TempDir dir;
   JoinOptions join;
-  join.data_dir = dir;
+  join.data_dir = dir.path;
   join.node_name = "edge-7";
   join.addresses = {"192.0.2.7:6444"};
   join.api_port = 6443;
@@ -68,7 +67,6 @@ TEST_CASE("a refusal is final, trouble of the server is not") {
     CHECK(answer->error().message == join.order.url + " does not let this device in: as the test has it");
   }
   CHECK(requests == 12);
-  CHECK(remove_tree(dir));
 }
 
 }  // namespace limpet::daemon::test

@@ -2,11 +2,10 @@
 
 #include <doctest/doctest.h>
 
-#include <cstdlib>
 #include <optional>
 
+#include "../temp_dir.h"
 #include "base/clock.h"
-#include "base/tree.h"
 #include "loop/loop.h"
 
 namespace limpet::daemon::test {
@@ -55,12 +54,11 @@ TEST_CASE("own objects: counts in words") {
 }
 
 TEST_CASE("own objects: of a store with more than a page, and of nobody who is gone") {
-  char directory[] = "/tmp/limpet-own-XXXXXX";
-  REQUIRE(mkdtemp(directory) != nullptr);
+  limpet::test::TempDir directory;
   loop::Loop loop;
   SystemClock clock;
   store::Options options;
-  options.path = std::string(directory) + "/limpet.db";
+  options.path = directory.path + "/limpet.db";
   options.cache_bytes = 4096;  // most values come from the file
   auto opened = store::Store::open(loop, options, clock);
   REQUIRE(opened.has_value());
@@ -95,7 +93,6 @@ TEST_CASE("own objects: of a store with more than a page, and of nobody who is g
   REQUIRE(loop.run_until([&] { return closed; }, 20'000));
   opened->reset();
   (void)loop.run_until([] { return false; }, 5);
-  REQUIRE(remove_tree(directory).has_value());
 }
 
 }  // namespace limpet::daemon::test

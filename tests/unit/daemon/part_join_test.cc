@@ -2,11 +2,9 @@
 #include <doctest/doctest.h>
 #include <signal.h>
 
-#include <cstdlib>
-
+#include "../temp_dir.h"
 #include "base/atomic_file.h"
 #include "base/log.h"
-#include "base/tree.h"
 #include "daemon/daemon.h"
 #include "daemon/parts.h"
 #include "daemon/place.h"
@@ -21,8 +19,7 @@ std::string lines;
 const std::string token = "limpet1." + std::string(64, 'a') + ".abcdef.0123456789abcdef";
 const std::string nowhere = "https://127.0.0.1:1", nowhere_else = "https://127.0.0.1:2";
 
-struct Fixture {
-  std::string path;
+struct Fixture : limpet::test::TempDir {
   std::string socket = strf("@limpet-join-part-%d", getpid());
   Manager manager{socket};
   Notifier notifier{socket, 0};
@@ -36,9 +33,6 @@ struct Fixture {
                 .node_name = "edge-1"};
 
   Fixture() {
-    char name[] = "/tmp/limpet-join-part-XXXXXX";
-    REQUIRE(mkdtemp(name) != nullptr);
-    path = name;
     device.config.data_dir = path + "/data";
     device.config.node.address = "127.0.0.1";
     device.paths = derive_paths(device.config);
@@ -46,10 +40,7 @@ struct Fixture {
     lines.clear();
     log::set_sink([](log::Level, std::string_view line) { lines += std::string(line) + "\n"; });
   }
-  ~Fixture() {
-    log::set_sink(nullptr);
-    (void)remove_tree(path);
-  }
+  ~Fixture() { log::set_sink(nullptr); }
   void set(const char* role, const std::string& url) {
     device.config.role = role;
     device.config.join.url = url;

@@ -4,8 +4,7 @@
 #include <doctest/doctest.h>
 #include <sys/stat.h>
 
-#include <cstdlib>
-
+#include "../temp_dir.h"
 #include "base/atomic_file.h"
 #include "base/failpoint.h"
 #include "base/tree.h"
@@ -33,14 +32,10 @@ Place place_of(bool agent) {
 }
 
 // The dataDir of a device that was something before.
-struct Disk {
-  std::string path;
+struct Disk : limpet::test::TempDir {
   SystemRandom random;
 
   Disk() {
-    char name[] = "/tmp/limpet-place-XXXXXX";
-    REQUIRE(mkdtemp(name) != nullptr);
-    path = name;
     REQUIRE(make_directories(path + "/pki", 0700).has_value());
     for (const char* file : {"/limpet.db", "/limpet.db-wal", "/limpet.db-shm", "/limpet.db.made",
                              "/servers.json", "/node.db", "/pki/ca.crt", "/pki/node.key"})
@@ -48,10 +43,7 @@ struct Disk {
     put(path + "/pki/device.key", "seal");
     REQUIRE(write_order(path, {"https://192.0.2.1:6443", "t", false}).has_value());
   }
-  ~Disk() {
-    failpoint::arm("");
-    (void)remove_tree(path);
-  }
+  ~Disk() { failpoint::arm(""); }
 
   // What a server answers, for the key that this device made.
   pki::Joined joined() {
