@@ -4,11 +4,10 @@
 
 #include "base/json.h"
 #include "base/sha256.h"
+#include "cluster/keys.h"
 
 namespace limpet::cli {
 namespace {
-
-constexpr std::string_view members = "limpet/members/", data_keys = "limpet/data-key/";
 
 store::Op put(std::string key, std::string value) {
   return {store::Op::Type::put, std::move(key), std::move(value), std::nullopt};
@@ -27,7 +26,7 @@ bool majority_of(const std::vector<raft::MemberId>& voters, raft::MemberId self,
 Result<Servers> servers_of(const std::vector<store::Item>& items, raft::MemberId self) {
   Servers out;
   for (const store::Item& item : items) {
-    if (!item.key.starts_with(members)) continue;
+    if (!item.key.starts_with(cluster::members_prefix)) continue;
     TRY(cluster::Device device, cluster::decode_device(*item.value));
     if (device.member == self) {
       out.own = std::move(device);
@@ -63,7 +62,7 @@ Result<std::vector<store::Op>> give_up_others(const std::vector<store::Item>& it
     ops.push_back(put(cluster::denied_key(sha256_hex(lost.spki)), cluster::denied_record(lost, now)));
     ops.push_back(removal("nodes/" + lost.name));
     for (const store::Item& item : items) {
-      if (item.key.starts_with(data_keys) && item.key.ends_with("/" + lost.name))
+      if (item.key.starts_with(cluster::wraps_prefix) && item.key.ends_with("/" + lost.name))
         ops.push_back(removal(item.key));
     }
   }

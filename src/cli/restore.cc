@@ -3,6 +3,8 @@
 #include <algorithm>
 
 #include "base/atomic_file.h"
+#include "cluster/device.h"
+#include "cluster/keys.h"
 #include "store/data_dir_lock.h"
 
 namespace limpet::cli {
@@ -11,7 +13,9 @@ namespace {
 // True of the servers of before alone: who they were, and keys wrapped for them. What is known of devices
 // (limpet/devices/) and of certificates that are refused (limpet/denied/) stays true: agents go on under the
 // same authority, and a server of before is taken off with `limpet node remove`, as any other.
-const std::vector<std::string> of_before = {"limpet/members/", "limpet/data-key/", "limpet/keys/"};
+const std::vector<std::string> of_before = {std::string(cluster::members_prefix),
+                                            std::string(cluster::wraps_prefix),
+                                            std::string(cluster::keys_prefix)};
 constexpr std::string_view known_files[] = {"ca.key", "ca.crt", "sa.key"};
 
 class Restore {

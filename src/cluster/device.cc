@@ -53,10 +53,12 @@ Result<> read_who(json::Ref in, Device& out) {
 
 }  // namespace
 
-std::string device_key(std::string_view name) { return "limpet/devices/" + std::string(name); }
-std::string member_key(raft::MemberId id) { return "limpet/members/" + member_text(id); }
+std::string device_key(std::string_view name) { return std::string(devices_prefix) + std::string(name); }
+std::string member_key(raft::MemberId id) { return std::string(members_prefix) + member_text(id); }
 
-std::string denied_key(std::string_view spki_sha256) { return "limpet/denied/" + std::string(spki_sha256); }
+std::string denied_key(std::string_view spki_sha256) {
+  return std::string(denied_prefix) + std::string(spki_sha256);
+}
 
 std::string denied_record(const Device& device, WallTime at) {
   json::Writer w;

@@ -40,6 +40,10 @@ struct Device {
   DeviceState state = DeviceState::active;
 };
 
+constexpr std::string_view devices_prefix = "limpet/devices/";
+constexpr std::string_view members_prefix = "limpet/members/";
+constexpr std::string_view denied_prefix = "limpet/denied/";
+
 std::string device_key(std::string_view name);
 std::string member_key(raft::MemberId id);
 // Of a device whose certificate is refused everywhere, by the hash of its key (hex of SHA-256 of the

@@ -43,7 +43,7 @@ DataKey make_data_key(uint64_t generation, Random& random) {
 }
 
 std::string data_key_path(uint64_t generation, std::string_view node) {
-  return strf("limpet/data-key/%llu/", static_cast<unsigned long long>(generation)) + std::string(node);
+  return std::string(wraps_prefix) + std::to_string(generation) + "/" + std::string(node);
 }
 
 Result<std::string> wrap_data_key(const DataKey& key, std::string_view node, std::string_view spki,

@@ -23,6 +23,8 @@
 
 namespace limpet::cluster {
 
+constexpr std::string_view keys_prefix = "limpet/keys/";
+constexpr std::string_view wraps_prefix = "limpet/data-key/";
 constexpr std::string_view authority_path = "limpet/keys/ca";
 constexpr std::string_view signing_path = "limpet/keys/sa";
 constexpr size_t max_sealed = 64 * 1024;

@@ -23,7 +23,7 @@ GroupKeeper::GroupKeeper(Device& device, uint64_t term)
 // From the store itself: a live copy may be a moment behind, and whoever is missing there is no server that
 // left.
 void GroupKeeper::look() {
-  device_.store->durable().list(std::string(members_prefix), "", 0, 0,
+  device_.store->durable().list(std::string(cluster::members_prefix), "", 0, 0,
                                 [this, here = std::weak_ptr<char>(alive_)](Result<store::Page> page) {
                                   if (here.expired() || !page) return;
                                   std::vector<cluster::Device> records;

@@ -6,15 +6,12 @@
 #include "store/store.h"
 
 namespace limpet::daemon {
-namespace {
-constexpr const char* keys_prefix = "limpet/keys/";
-}  // namespace
 
 KeyFollower::KeyFollower(Device& device, loop::Task changed)
     : device_(device),
       changed_(std::move(changed)),
-      keys_(device.loop, device.store->durable(), keys_prefix, [this] { look(); }),
-      wraps_(device.loop, device.store->durable(), std::string(wraps_prefix), [this] { look(); }) {}
+      keys_(device.loop, device.store->durable(), std::string(cluster::keys_prefix), [this] { look(); }),
+      wraps_(device.loop, device.store->durable(), std::string(cluster::wraps_prefix), [this] { look(); }) {}
 
 std::vector<std::string> KeyFollower::wraps() const {
   std::vector<std::string> out;

@@ -17,9 +17,6 @@
 
 namespace limpet::daemon {
 
-// The prefix of all wraps.
-inline constexpr std::string_view wraps_prefix = "limpet/data-key/";
-
 class KeyRing {
  public:
   explicit KeyRing(Device& device) : device_(device), alive_(std::make_shared<char>()) {}

@@ -5,7 +5,8 @@
 namespace limpet::daemon {
 
 MemberRecords::MemberRecords(loop::Loop& loop, store::Space& space, loop::Task changed)
-    : changed_(std::move(changed)), mirror_(loop, space, std::string(members_prefix), [this] { read(); }) {}
+    : changed_(std::move(changed)),
+      mirror_(loop, space, std::string(cluster::members_prefix), [this] { read(); }) {}
 
 void MemberRecords::read() {
   records_.clear();

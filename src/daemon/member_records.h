@@ -16,8 +16,6 @@
 
 namespace limpet::daemon {
 
-inline constexpr std::string_view members_prefix = "limpet/members/";
-
 struct MemberRecord {
   cluster::Device device;
   store::Revision revision = 0;  // of the record itself, for updates
