@@ -132,8 +132,8 @@ TEST_CASE("what came along with the hello, or with its answer, is read first") {
   REQUIRE(site.until([&] { return got.size() == 10; }));
   CHECK(got == "GET /livez");
 
-  RawServer talkative(site, site.credentials("c"), [&](tls::Stream& stream) {
-    stream.write(encode(Answer{1, {3, 1, "c", "", 1, {}}, std::nullopt}) + "GET /logs");
+  RawServer talkative(site, site.credentials("c"), [&](tls::Stream& accepted) {
+    accepted.write(encode(Answer{1, {3, 1, "c", "", 1, {}}, std::nullopt}) + "GET /logs");
   });
   Result_ result;
   auto dial = a.peers->dial(
