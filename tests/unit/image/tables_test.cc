@@ -15,8 +15,8 @@ using namespace limpet::image;
 
 namespace {
 
-const std::string hex64(64, 'a');
-const std::string digest = "sha256:" + hex64;
+const std::string digits(64, 'a');
+const std::string digest = "sha256:" + digits;
 
 std::string descriptor(const std::string& type, const std::string& d = digest,
                        const std::string& size = "5") {
@@ -73,7 +73,7 @@ TEST_CASE("names of images") {
       {"http://registry/app", ""},
       {"registry.example:99999999/app", ""},
       {"-x.example/app", ""},
-      {hex64, ""},
+      {digits, ""},
       {std::string(300, 'a'), ""},
   };
   for (const Row& row : rows) {

@@ -13,14 +13,6 @@ using namespace limpet::pki;
 
 namespace {
 
-std::string unhex(std::string_view text) {
-  std::string out;
-  for (size_t i = 0; i + 1 < text.size(); i += 2) {
-    out.push_back(static_cast<char>(std::stoi(std::string(text.substr(i, 2)), nullptr, 16)));
-  }
-  return out;
-}
-
 // SEC1 (RFC 5915) of a private number and its point.
 PrivateKey key_of(const std::string& d, const std::string& point, Random& random) {
   const std::string curve("\x2a\x86\x48\xce\x3d\x03\x01\x07", 8);
@@ -80,6 +72,7 @@ TEST_CASE("key agreement: NIST CAVS (ECC CDH, P-256, count 0) and RFC 5903 secti
     const char *other_x, *other_y, *d, *x, *y, *shared;
   };
   SystemRandom random;
+  const auto bytes = [](const char* digits) { return unhex(digits).value(); };
   for (const Row& row : {Row{"700c48f77f56584c5cc632ca65640db91b6bacce3a4df6b42ce7cc838833d287",
                              "db71e509e3fd9b060ddb20ba5c51dcc5948d46fbf640dfe0441782cab85fa4ac",
                              "7d7dc5f71eb29ddaf80d6214632eeae03d9058af1fb6d22ed80badb62bc1a534",
@@ -92,8 +85,8 @@ TEST_CASE("key agreement: NIST CAVS (ECC CDH, P-256, count 0) and RFC 5903 secti
                              "dad0b65394221cf9b051e1feca5787d098dfe637fc90b9ef945d0c3772581180",
                              "5271a0461cdb8252d61f1c456fa3e59ab1f45b33accf5f58389e0577b8990bb3",
                              "d6840f6b42f6edafd13116e0e12565202fef8e9ece7dce03812464d04b9442de"}}) {
-    const PrivateKey own = key_of(unhex(row.d), unhex(row.x) + unhex(row.y), random);
-    const PublicKey other = PublicKey::from_point(unhex(row.other_x) + unhex(row.other_y)).value();
+    const PrivateKey own = key_of(bytes(row.d), bytes(row.x) + bytes(row.y), random);
+    const PublicKey other = PublicKey::from_point(bytes(row.other_x) + bytes(row.other_y)).value();
     CHECK(hex(own.agree(other, random).value()) == row.shared);
   }
   CHECK_FALSE(PrivateKey().agree(PublicKey(), random));
