@@ -1,8 +1,5 @@
-// Stories of one pod's worker.
+// Stories of one pod's worker; restarts and images have files of their own.
 #include "world.h"
-
-#include <sys/stat.h>
-#include <unistd.h>
 
 #include "base/atomic_file.h"
 #include "base/tree.h"
@@ -141,124 +138,6 @@ TEST_CASE("a removal that goes wrong is tried again before the object goes") {
   CHECK(w.runtime.containers.empty());
 }
 
-TEST_CASE("crash loops: back-off, counts, and nothing that piles up") {
-  World w;
-  w.start_daemon();
-  w.api.put_pod(pod());
-  REQUIRE(w.runs("web"));
-  for (int run = 1; run <= 6; run++) {
-    w.runtime.exit(w.runtime.running("app"), 1);
-    w.settle();
-    if (run > 1) {
-      CHECK(w.until([&] { return w.api.waiting("web") == "CrashLoopBackOff"; }));
-      w.advance_s(301);
-    }
-    REQUIRE(w.until([&] { return w.api.container("web")["restartCount"].integer() == run; }));
-    REQUIRE(w.until([&] { return !w.runtime.running("app").empty(); }));
-  }
-  w.settle();
-  CHECK(w.runtime.containers.size() == 1);
-  CHECK(list_directory(w.dir + "/run/etc/u1/termination").size() == 1);
-  CHECK(w.api.count_event("BackOff") == 1);  // one event whose count goes up
-  // Ten quiet minutes, and the next crash is a first one again.
-  w.advance_s(601);
-  w.runtime.exit(w.runtime.running("app"), 1);
-  CHECK(w.until([&] { return w.runtime.started.size() == 8; }));
-}
-
-TEST_CASE(
-    "a restart on request: ended with its grace, started at once, whatever the policy; no crash of it") {
-  World w;
-  w.start_daemon();
-  w.api.put_pod(pod("web", "u1", R"(,"restartPolicy":"Never")"));
-  REQUIRE(w.runs("web"));
-  for (int run = 1; run <= 3; run++) {
-    const std::string before = w.runtime.running("app");
-    REQUIRE(w.worker("web")->restart());
-    REQUIRE(w.until([&] { return w.api.container("web")["restartCount"].integer() == run; }));
-    REQUIRE(w.until([&] { return !w.runtime.running("app").empty() && w.runtime.running("app") != before; }));
-    CHECK(w.api.phase("web") == "Running");
-  }
-  CHECK(w.runtime.containers.size() == 1);
-  // Its own end is one as before.
-  w.runtime.exit(w.runtime.running("app"), 3);
-  REQUIRE(w.until([&] { return w.api.phase("web") == "Failed"; }));
-  const auto refused = w.worker("web")->restart();
-  REQUIRE_FALSE(refused);
-  CHECK(refused.error().code == Errc::conflict);
-}
-
-TEST_CASE("a restart asked for twice is one restart, with the new run still on its way") {
-  World w;
-  w.start_daemon();
-  w.api.put_pod(pod("web", "u1", R"(,"restartPolicy":"Never")"));
-  REQUIRE(w.runs("web"));
-  w.images.present.clear();
-  w.images.hold = true;
-  const int pulls = w.images.pulls;
-  REQUIRE(w.worker("web")->restart());
-  REQUIRE(w.until([&] { return w.images.pulls == pulls + 1; }));
-  SUBCASE("the same daemon") {
-    for (int i = 2; i < 4; i++) {
-      REQUIRE(w.worker("web")->restart());
-      REQUIRE(w.until([&] { return w.images.pulls == pulls + i; }));
-    }
-  }
-  SUBCASE("the daemon ends in between") {
-    w.kill_daemon();
-    w.start_daemon();
-    REQUIRE(w.until([&] { return w.images.pulls == pulls + 2; }));
-  }
-  w.settle();
-  CHECK(w.api.phase("web") == "Running");
-  w.images.hold = false;
-  for (const auto& f : std::exchange(w.images.held, {})) f();
-  REQUIRE(w.until([&] { return !w.runtime.running("app").empty(); }));
-  REQUIRE(w.until([&] { return w.api.container("web")["restartCount"].integer() == 1; }));
-  CHECK(w.db.restarts_asked("u1").empty());
-  // The request is used up.
-  w.runtime.exit(w.runtime.running("app"), 0);
-  CHECK(w.until([&] { return w.api.phase("web") == "Succeeded"; }));
-}
-
-TEST_CASE("a daemon that ends in the grace period of a restart leaves it to the next") {
-  World w;
-  w.start_daemon();
-  w.api.put_pod(pod("web", "u1", R"(,"restartPolicy":"OnFailure")"));
-  REQUIRE(w.runs("web"));
-  const std::string before = w.runtime.running("app");
-  w.runtime.deaf = true;
-  REQUIRE(w.worker("web")->restart());
-  const auto deadline = [&] { return w.worker("web")->state().containers.at("app").kill_deadline_ms; };
-  const int64_t first = deadline();
-  w.clock.advance_ms(400);
-  REQUIRE(w.worker("web")->restart());
-  CHECK(deadline() == first);  // asking again gives no more time
-  w.kill_daemon();
-  SUBCASE("the container ends meanwhile") { w.runtime.exit(before, 0); }
-  SUBCASE("it goes on, and is asked to end again") {}
-  SUBCASE("the power goes") { w.runtime.reboot(); }
-  w.start_daemon();
-  REQUIRE(w.until([&] { return !w.runtime.running("app").empty() && w.runtime.running("app") != before; }));
-  CHECK(w.until([&] { return w.api.container("web")["restartCount"].integer() == 1; }));
-  CHECK(w.api.phase("web") == "Running");
-}
-
-TEST_CASE("a restart on request does not wait for a back-off") {
-  World w;
-  w.start_daemon();
-  w.api.put_pod(pod());
-  REQUIRE(w.runs("web"));
-  for (int i = 0; i < 2; i++) {
-    w.runtime.exit(w.runtime.running("app"), 1);
-    w.settle();
-  }
-  REQUIRE(w.until([&] { return w.api.waiting("web") == "CrashLoopBackOff"; }));
-  REQUIRE(w.runtime.running("app").empty());
-  REQUIRE(w.worker("web")->restart());
-  CHECK(w.until([&] { return !w.runtime.running("app").empty(); }));
-}
-
 TEST_CASE("an exit that comes before the start is reported") {
   World w;
   w.runtime.hold_start = true;
@@ -331,112 +210,6 @@ TEST_CASE("a pre-stop hook that hangs is given the grace period, then the contai
   CHECK(w.runtime.execs == 1);
 }
 
-TEST_CASE("refused configurations are no restarts") {
-  World w;
-  w.start_daemon();
-  w.runtime.create_error = Error{Errc::invalid_argument, "container has runAsNonRoot", 0};
-  w.api.put_pod(pod());
-  REQUIRE(w.until([&] { return w.api.waiting("web") == "CreateContainerConfigError"; }));
-  for (int i = 0; i < 4; i++) {
-    w.advance_s(11);
-    w.settle();
-  }
-  w.runtime.create_error.reset();
-  w.advance_s(11);
-  REQUIRE(w.runs("web"));
-  CHECK(w.runtime.started == std::vector<std::string>{"app#0"});
-}
-
-TEST_CASE("what cannot be started for want of its program has its image checked, once for each attempt") {
-  struct Row {
-    const char* message;
-    bool checked;
-  };
-  const Row rows[] = {
-      {"exec /app: exec format error", true},
-      {R"(exec: "/app": stat /app: no such file or directory: unknown)", true},
-      {"exec /app: Input/output error", true},
-      {"mount overlay on /x: Structure needs cleaning", true},
-      {"cgroup: device or resource busy", false},
-  };
-  for (const Row& row : rows) {
-    CAPTURE(row.message);
-    World w;
-    w.start_daemon();
-    w.runtime.start_error = Error{Errc::internal, row.message, 0};
-    w.api.put_pod(pod());
-    REQUIRE(w.until([&] {
-      return w.api.waiting("web") == "RunContainerError" || w.api.waiting("web") == "CrashLoopBackOff";
-    }));
-    w.settle();
-    const size_t before =
-        w.images.repaired.size();  // the first retry comes at once, the next after a back-off
-    w.advance_s(11);
-    w.settle();
-    CHECK(w.images.repaired.size() == (row.checked ? before + 1 : 0));
-    w.settle();
-    CHECK(w.images.repaired.size() == (row.checked ? before + 1 : 0));
-    w.images.repair_error = Error{Errc::unavailable, "no route to the registry", 0};
-    w.advance_s(21);
-    REQUIRE(w.until([&] { return w.api.count_event("DamagedImage") == (row.checked ? 1 : 0); }));
-    w.settle();  // the start goes on all the same, and fails
-    w.images.repair_error.reset();
-    w.images.on_repair = [&] { w.runtime.start_error.reset(); };
-    if (!row.checked) w.runtime.start_error.reset();
-    w.advance_s(41);
-    CHECK(w.runs("web"));
-    CHECK((w.api.count_event("CheckedImage") > 0) == row.checked);
-  }
-}
-
-TEST_CASE("what the runtime or a loader leaves in the log speaks for damage, what programs say does not") {
-  struct Row {
-    const char* line;
-    int exit_code;
-    bool checked;
-  };
-  const Row rows[] = {
-      {R"({"msg":"exec container process `/bin/sh`: Exec format error","level":"error"})", 1, true},
-      {"exec /bin/sh: exec format error", 1, true},
-      {"exec /bin/sh: no such file or directory", 255, true},
-      {"app: error while loading shared libraries: libc.so.6: file too short", 127, true},
-      {"exec /bin/sh: exec format error", 0, false},
-      {"cat: /data/x: No such file or directory", 1, false},
-      {"exec /bin/sh went well", 1, false},
-  };
-  for (const Row& row : rows) {
-    CAPTURE(row.line);
-    World w;
-    w.start_daemon();
-    w.api.put_pod(pod());
-    REQUIRE(w.runs("web"));
-    const std::string id = w.runtime.running("app");
-    const std::string log = w.runtime.containers.at(id).config.log_path;
-    REQUIRE(make_directories(log.substr(0, log.rfind('/')), 0755).has_value());
-    REQUIRE(write_file_atomic(log, std::string("2026-01-01T00:00:00.000000000Z stderr F ") + row.line + "\n",
-                              0600)
-                .has_value());
-    w.runtime.exit(id, row.exit_code);
-    REQUIRE(w.until([&] { return w.runtime.started.size() == 2; }));
-    CHECK(w.images.repaired.size() == (row.checked ? 1 : 0));
-  }
-}
-
-TEST_CASE("a program that crashes on its own code has its image checked once") {
-  World w;
-  w.start_daemon();
-  w.api.put_pod(pod());
-  REQUIRE(w.runs("web"));
-  for (int i = 0; i < 3; i++) {
-    const std::string id = w.runtime.running("app");
-    w.runtime.containers.at(id).status.signal = SIGSEGV;
-    w.runtime.exit(id, 139);
-    w.advance_s(400);
-    REQUIRE(w.until([&] { return !w.runtime.running("app").empty(); }));
-  }
-  CHECK(w.images.repaired == std::vector<std::string>{"sha256:app:1"});
-}
-
 TEST_CASE("a token of the service account is projected, bound to the pod, and renewed before it expires") {
   World w;
   int asked = 0;
@@ -480,39 +253,6 @@ TEST_CASE("a token of the service account is projected, bound to the pod, and re
   refuse = false;
   w.advance_s(60);
   REQUIRE(w.until([&] { return token() == "t4"; }));
-}
-
-TEST_CASE("pulls that fail: words, back-off, recovery") {
-  World w;
-  w.images.present.clear();
-  w.images.pull_error = Error{Errc::not_found, "manifest unknown", 0};
-  w.start_daemon();
-  w.api.put_pod(pod());
-  REQUIRE(w.until([&] { return w.api.waiting("web") == "ErrImagePull"; }));
-  w.settle();
-  w.advance_s(2);
-  REQUIRE(w.until([&] { return w.api.waiting("web") == "ImagePullBackOff"; }));
-  w.settle();
-  CHECK(w.images.pulls == 1);
-  w.advance_s(7);
-  w.settle();
-  CHECK(w.images.pulls == 1);
-  w.images.pull_error.reset();
-  w.advance_s(2);
-  CHECK(w.runs("web"));
-  CHECK(w.images.pulls == 2);
-}
-
-TEST_CASE("a network that fails is tried again, and the pod says why it waits") {
-  World w;
-  w.network.fail_attaches = 1;
-  w.start_daemon();
-  w.api.put_pod(pod());
-  REQUIRE(w.until([&] { return w.api.count_event("FailedCreatePodSandBox") == 1; }));
-  w.settle();
-  CHECK(w.runtime.started.empty());
-  w.advance_s(11);
-  CHECK(w.runs("web"));
 }
 
 TEST_CASE("an active deadline counts on over a restart of the daemon") {
@@ -561,37 +301,6 @@ TEST_CASE("init containers: done ones stay done over a restart of the daemon, ru
   CHECK(w.runtime.started.back() == "one#1");
 }
 
-TEST_CASE("killed in the middle of a restart: the newest run counts, the older one goes") {
-  World w;
-  w.start_daemon();
-  w.api.put_pod(pod());
-  REQUIRE(w.runs("web"));
-  w.kill_daemon();
-  const FakeRuntime::Container first = w.runtime.containers.begin()->second;
-  w.runtime.exit(w.runtime.running("app"), 7);
-  // The next run was made under an id that sorts before and after the first one.
-  for (const char* id : {"0", "zz"}) {
-    CAPTURE(id);
-    auto next = first;
-    next.config.id = id;
-    next.config.meta = R"({"container":"app","attempt":1,"image":"app:1","imageID":"i","repoDigest":"r"})";
-    next.status.state = ContainerState::running;
-    next.status.started_at = w.clock.wall();
-    World other;
-    other.api.put_pod(w.api.get("pods", "web"));
-    other.runtime.containers = w.runtime.containers;
-    other.runtime.containers[id] = next;
-    other.runtime.sandboxes = w.runtime.sandboxes;
-    other.start_daemon();
-    other.settle();
-    CHECK(other.worker("web")->container_id("app") == id);
-    CHECK(other.runtime.containers.size() == 1);
-    CHECK(other.runtime.started.empty());
-    CHECK(other.until([&] { return other.api.container("web")["restartCount"].integer() == 1; }));
-    CHECK(other.api.container("web")["lastState"]["terminated"]["exitCode"].integer() == 7);
-  }
-}
-
 TEST_CASE("status: refusals are waited out, conditions of others are not undone") {
   World w;
   w.start_daemon();
@@ -619,20 +328,6 @@ TEST_CASE("status: refusals are waited out, conditions of others are not undone"
     return yes && gate;
   };
   CHECK(w.until(ready));
-}
-
-TEST_CASE("a new image replaces the container, not the pod") {
-  World w;
-  w.images.present.insert("app:2");
-  w.start_daemon();
-  w.api.put_pod(pod());
-  REQUIRE(w.runs("web"));
-  w.api.change("web", [](json::Ref p) { p["spec"]["containers"].at(0).set("image", "app:2"); });
-  REQUIRE(w.until([&] { return w.runtime.started.size() == 2; }));
-  CHECK(w.until([&] { return w.api.container("web")["image"].str() == "app:2"; }));
-  w.settle();
-  CHECK(w.runtime.started.size() == 2);
-  CHECK(w.images.in_use == std::vector<std::string>{"sha256:app:2"});
 }
 
 TEST_CASE("sidecars outlive the containers and stop last") {
