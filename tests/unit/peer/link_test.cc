@@ -10,6 +10,12 @@ std::string yes(MemberId member, const std::string& name, uint64_t session = 3) 
   return encode(Answer{1, {member, session, name, "limpet raw", 1, {}}, std::nullopt});
 }
 
+// Says yes as b and reads no more.
+void take_nothing(tls::Stream& stream) {
+  stream.write(yes(2, "b"));
+  stream.read_stop();
+}
+
 bool says(const Device& device, MemberId id, std::string_view part) {
   return device.to(id).last_error.find(part) != std::string::npos;
 }
@@ -152,10 +158,7 @@ TEST_CASE("the queue is bounded by bytes, and what is dropped is told") {
   options.limits.queue_bytes = 256 * 1024;
   options.timing.stall_ms = 2'000;
   Device a(site, options);
-  RawServer raw(site, site.credentials("b"), [&](tls::Stream& stream) {
-    stream.write(yes(2, "b"));
-    stream.read_stop();
-  });
+  RawServer raw(site, site.credentials("b"), take_nothing);
   a.peers->set_members({{2, "b", {raw.address()}}});
   require_up(site, a, 2);
   const std::string message(100'000, 'm');
@@ -188,10 +191,7 @@ TEST_CASE("a link of whose bytes the kernel gets none acknowledged is cut, too")
   options.timing.stall_ms = 10 * limit_ms;
   options.timing.silence_ms = 1'000;
   Device a(site, options);
-  RawServer raw(site, site.credentials("b"), [&](tls::Stream& stream) {
-    stream.write(yes(2, "b"));
-    stream.read_stop();
-  });
+  RawServer raw(site, site.credentials("b"), take_nothing);
   a.peers->set_members({{2, "b", {raw.address()}}});
   require_up(site, a, 2);
   a.peers->send(2, std::string(kMaxRaft, 'm'));  // more than the kernel's buffers
