@@ -84,11 +84,6 @@ void AgentStreams::fail_waiting(const std::string& agent, const Error& why) {
   }
 }
 
-void AgentStreams::drop(const std::string& agent) {
-  if (holds(agent))
-    gone(agent, agents_[agent]->control.get(), {Errc::permission_denied, "it was removed", 0});
-}
-
 bool AgentStreams::expects(const std::string& agent, uint64_t id) const {
   const auto it = waiting_.find(id);
   return it != waiting_.end() && it->second->agent() == agent;

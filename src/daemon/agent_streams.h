@@ -44,8 +44,6 @@ class AgentStreams {
   void arrived(const std::string& agent, uint64_t id, std::unique_ptr<loop::Stream> stream);
   // The servers, for every agent now and for each that connects.
   void set_roll(std::vector<peer::ServerEntry> servers);
-  // Its certificate is not believed any more: control connection and waiting streams go.
-  void drop(const std::string& agent);
 
   bool holds(const std::string& agent) const { return agents_.contains(agent); }
   std::vector<std::string> agents() const;

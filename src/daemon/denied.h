@@ -21,8 +21,9 @@ class Denied {
   // `changed` as Mirror's.
   Denied(loop::Loop& loop, store::Space& space, loop::Task changed);
   bool has(const pki::Certificate& certificate) const {
-    return !mirror_.items().empty() && mirror_.items().contains(denied_key(certificate.spki_sha256()));
+    return !mirror_.items().empty() && has(certificate.spki_sha256());
   }
+  bool has(const std::string& spki_sha256) const { return mirror_.items().contains(denied_key(spki_sha256)); }
 
  private:
   Mirror mirror_;

@@ -93,6 +93,7 @@ struct Device {
   peer::Peers* peers = nullptr;
   MemberRecords* members = nullptr;
   Denied* denied = nullptr;
+  std::function<void()> denied_changed;
   std::function<void()> members_changed;
   api::ClusterAccess* cluster = nullptr;
   ClusterService* cluster_service = nullptr;

@@ -11,6 +11,8 @@
 #include "api/status.h"
 #include "base/log.h"
 #include "daemon/cluster_service.h"
+#include "daemon/denied.h"
+#include "daemon/device_connections.h"
 #include "daemon/local_api.h"
 #include "daemon/metrics.h"
 #include "daemon/node_service.h"
@@ -57,7 +59,7 @@ api::Status refusal(int code, std::string_view message) {
 
 class ListenersPart final : public Part {
  public:
-  explicit ListenersPart(Device& device) : device_(device) {}
+  explicit ListenersPart(Device& device) : device_(device), held_(device.loop) {}
   const char* name() const override { return "listeners"; }
 
   Result<> start() override {
@@ -71,6 +73,7 @@ class ListenersPart final : public Part {
       return {};
     }
     device_.identity_changed = [this] { return context_->replace(tls_options()); };
+    device_.denied_changed = [this] { cut_denied(); };
     device_.api->metrics().add("listeners", [this](api::MetricsText& out) {
       describe_tls(out, device_.tls->stats());
       describe_http(out, https_->counters(), socket_->counters());
@@ -83,6 +86,7 @@ class ListenersPart final : public Part {
   void stop(loop::Task done) override {
     if (device_.api) {
       device_.identity_changed = nullptr;
+      device_.denied_changed = nullptr;
       device_.api->metrics().add("listeners", {});
     }
     tcp_.reset();
@@ -164,7 +168,8 @@ class ListenersPart final : public Part {
                                  peer.kind = http::Peer::Kind::tls;
                                  peer.address = address;
                                  peer.client_certificate_der = (*s)->peer_certificate();
-                                 https_->serve(std::move(*s), std::move(peer));
+                                 auto held = held_.hold(std::move(*s), peer.client_certificate_der);
+                                 https_->serve(std::move(held), std::move(peer));
                                } else {
                                  log::debug("connection refused", {{"peer", address}, {"error", s.error()}});
                                }
@@ -172,6 +177,10 @@ class ListenersPart final : public Part {
                                if (handshakes_.empty()) crowd_is_gone();
                              });
     crowd_ = std::max(crowd_, handshakes_.size());
+  }
+
+  void cut_denied() {
+    if (device_.denied) held_.recheck([this](const std::string& key) { return device_.denied->has(key); });
   }
 
   // What many at once needed is freed in pieces between what stays, and the allocator keeps it: on a small
@@ -196,6 +205,7 @@ class ListenersPart final : public Part {
   Device& device_;
   std::unique_ptr<tls::ServerContext> context_;
   std::unique_ptr<StreamService> streams_;
+  DeviceConnections held_;
   std::unique_ptr<http::Server> https_, socket_;
   std::unique_ptr<loop::Listener> tcp_, unix_;
   std::list<std::unique_ptr<tls::Handshake>> handshakes_;

@@ -41,7 +41,10 @@ class PeersPart final : public Part {
     group.on_message([this](raft::MemberId to, std::string bytes) { peers_->send(to, std::move(bytes)); });
     records_ = std::make_unique<MemberRecords>(device_.loop, device_.store->durable(),
                                                [this] { records_changed(); });
-    denied_ = std::make_unique<Denied>(device_.loop, device_.store->durable(), [this] { peers_->recheck(); });
+    denied_ = std::make_unique<Denied>(device_.loop, device_.store->durable(), [this] {
+      peers_->recheck();
+      if (device_.denied_changed) device_.denied_changed();
+    });
     link_ = std::make_unique<ClusterLink>(device_.loop, group, *peers_);
     link_->on_change([this] {
       if (device_.api) device_.api->leadership_changed();
@@ -157,6 +160,7 @@ class PeersPart final : public Part {
           peer::Reason::denied,
           strf("%s was removed from this cluster: it has to join again", caller.about.name.c_str())};
     }
+    if (caller.dialled) return std::nullopt;
     if (!peer::between_servers(caller.kind) || !records_ || caller.about.member == 0) return std::nullopt;
     const MemberRecord* record = records_->find(caller.about.member);
     if (!record) {

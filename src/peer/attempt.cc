@@ -74,11 +74,12 @@ void Attempt::connected(std::unique_ptr<loop::Stream> stream) {
 }
 
 void Attempt::secured(std::unique_ptr<tls::Stream> stream) {
-  const Result<pki::Certificate> certificate = pki::parse_certificate(stream->peer_certificate());
+  Result<pki::Certificate> certificate = pki::parse_certificate(stream->peer_certificate());
   if (!certificate) return failed(certificate.error(), true);
   if (Result<> right = check_server(device_, *certificate); !right)
     return failed(std::move(right).error(), true);
   stream_ = std::move(stream);
+  certificate_ = std::move(*certificate);
   stream_->set_events(
       {.on_read = [this](std::string_view bytes) { arrived(bytes); },
        .on_eof =
@@ -114,7 +115,8 @@ void Attempt::answered(std::string_view envelope) {
   }
   stream_->read_stop();
   stream_->set_events({});
-  Greeted greeted{std::move(answer->about), address_, std::move(stream_), received_.substr(envelope.size())};
+  Greeted greeted{std::move(answer->about), address_, std::move(certificate_), std::move(stream_),
+                  received_.substr(envelope.size())};
   finish({std::move(greeted), Reason::none});
 }
 

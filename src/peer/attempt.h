@@ -17,6 +17,7 @@ namespace limpet::peer {
 struct Greeted {
   About about;
   std::string address;
+  pki::Certificate certificate;
   std::unique_ptr<tls::Stream> stream;  // reading is off
   std::string received;                 // behind the answer
 };
@@ -56,6 +57,7 @@ class Attempt {
   loop::Connect connect_;
   std::unique_ptr<tls::Handshake> handshake_;
   std::unique_ptr<tls::Stream> stream_;
+  pki::Certificate certificate_;  // of who is at the other end of stream_
   std::string received_;
   loop::Timer timer_;
 };

@@ -1,5 +1,5 @@
 // A connection after its hello as its user sees it: what came along with the hello is read first, it can be
-// cut from outside, and its end is noticed. Internal.
+// cut from outside, and its end is noticed. The daemon holds those of its API's port by it, too.
 //
 // Owned by the user; whoever cuts it holds a handle that says whether it still lives.
 #pragma once
@@ -23,6 +23,7 @@ class Channel final : public loop::Stream {
   Handle handle() const { return alive_; }
   // Its user gets this error on a later turn, and nothing else any more.
   void cut(Error error);
+  bool is_cut() const { return below_ == nullptr; }
 
   void set_events(Events events) override;
   void read_start() override;

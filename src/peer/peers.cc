@@ -1,6 +1,7 @@
 #include "peer/peers.h"
 
 #include <algorithm>
+#include <list>
 #include <set>
 
 #include "base/assert.h"
@@ -58,12 +59,21 @@ struct Peers::Impl : std::enable_shared_from_this<Impl> {
   void set_members(const std::vector<Member>& members);
   void server_came(const Caller& caller, bool fresh);
   void learned(MemberId member, bool fresh);
+  std::optional<Refusal> judge(const Caller& who) const;
+  std::unique_ptr<Channel> hold(Caller who, Greeted& greeted);
+  void recheck();
   void stop();
 
   Core core;
   std::map<MemberId, std::unique_ptr<Link>> links;
   std::unique_ptr<Acceptor> acceptor;
   std::set<DialImpl*> dials;
+  // What dials made and is alive still. Shared with the hooks of those streams, which may outlive Peers.
+  struct Reached {
+    Caller who;
+    Channel::Handle channel;
+  };
+  std::shared_ptr<std::list<Reached>> reached = std::make_shared<std::list<Reached>>();
   bool stopped = false;
 };
 
@@ -71,7 +81,7 @@ struct Peers::Impl : std::enable_shared_from_this<Impl> {
 class DialImpl final : public Dial {
  public:
   DialImpl(std::shared_ptr<Peers::Impl> peers, const Target& target, DialDone done)
-      : peers_(std::move(peers)), done_(std::move(done)) {
+      : peers_(std::move(peers)), kind_(target.kind), done_(std::move(done)) {
     peers_->dials.insert(this);
     if (peers_->stopped) return;
     Core& core = peers_->core;
@@ -96,12 +106,21 @@ class DialImpl final : public Dial {
     if (!outcome.result) return done(std::unexpected(std::move(outcome.result).error()));
     Greeted& greeted = *outcome.result;
     core.directory.reached(greeted.about.member, greeted.address);
+    Caller who{.kind = kind_,
+               .about = greeted.about,
+               .server = true,
+               .address = greeted.address,
+               .certificate = std::move(greeted.certificate),
+               .dialled = true};
+    if (const auto refused = peers_->judge(who))
+      return done(fail(Errc::permission_denied, "it may not be spoken to: " + refused->text));
     peers_->learned(greeted.about.member, core.directory.learn(greeted.about, ""));
-    done(Dialled{std::move(greeted.about), std::make_unique<Channel>(core.loop, std::move(greeted.stream),
-                                                                     std::move(greeted.received), nullptr)});
+    auto channel = peers_->hold(std::move(who), greeted);
+    done(Dialled{std::move(greeted.about), std::move(channel)});
   }
 
   std::shared_ptr<Peers::Impl> peers_;
+  Kind kind_;
   DialDone done_;
   std::unique_ptr<Attempt> attempt_;
 };
@@ -136,9 +155,8 @@ void Peers::Impl::set_members(const std::vector<Member>& members) {
       link->nudge(true);
     }
   }
-  if (!acceptor) return;
-  acceptor->recheck();
-  acceptor->forget_others(core.directory);
+  recheck();
+  if (acceptor) acceptor->forget_others(core.directory);
 }
 
 void Peers::Impl::server_came(const Caller& caller, bool fresh) {
@@ -152,6 +170,27 @@ void Peers::Impl::server_came(const Caller& caller, bool fresh) {
 void Peers::Impl::learned(MemberId member, bool fresh) {
   const auto it = links.find(member);
   if (fresh && it != links.end()) it->second->nudge(true);
+}
+
+// An agent judges nobody: the servers do.
+std::optional<Refusal> Peers::Impl::judge(const Caller& who) const {
+  return core.callbacks.judge ? core.callbacks.judge(who) : std::nullopt;
+}
+
+std::unique_ptr<Channel> Peers::Impl::hold(Caller who, Greeted& greeted) {
+  const auto at = reached->insert(reached->end(), Reached{std::move(who), nullptr});
+  auto channel = std::make_unique<Channel>(core.loop, std::move(greeted.stream), std::move(greeted.received),
+                                           [reached = reached, at] { reached->erase(at); });
+  at->channel = channel->handle();
+  return channel;
+}
+
+void Peers::Impl::recheck() {
+  if (acceptor) acceptor->recheck();
+  for (const Reached& one : *reached) {
+    if (const auto refused = judge(one.who))
+      (*one.channel)->cut({Errc::permission_denied, "the connection was cut: " + refused->text, 0});
+  }
 }
 
 void Peers::Impl::stop() {
@@ -206,9 +245,7 @@ Result<> Peers::replace(const Credentials& credentials) {
   return {};
 }
 
-void Peers::recheck() {
-  if (impl_->acceptor) impl_->acceptor->recheck();
-}
+void Peers::recheck() { impl_->recheck(); }
 
 void Peers::pause_raft(bool paused) {
   if (impl_->acceptor) impl_->acceptor->pause_raft(paused);

@@ -74,7 +74,7 @@ struct PeersOptions {
   Limits limits;
 };
 
-// Somebody who dialled, with a certificate of the cluster and a hello that fits it.
+// Somebody who dialled, or was dialled, with a certificate of the cluster and a hello that fits it.
 struct Caller {
   Kind kind = Kind::raft;
   About about;
@@ -82,6 +82,7 @@ struct Caller {
   bool server = false;  // its certificate is a server's
   std::string address;  // "192.0.2.1:4711"
   pki::Certificate certificate;
+  bool dialled = false;  // by this device: it is not who came but who was reached
 };
 
 // Where to dial: a member, or a name with addresses (an agent knows servers by these).
@@ -98,9 +99,9 @@ struct PeersCallbacks {
   std::function<void(MemberId, std::string_view)> on_raft;
   // What was sent to it since the last time is probably lost.
   std::function<void(MemberId)> on_unreachable;
-  // May it come in? Asked for each connection that has passed everything which is checked here, and again by
-  // recheck(). Nothing means yes. Who is a member, who was removed and which certificate was revoked is the
-  // owner's to know. Called from inside; may not call back into Peers.
+  // May it come in? Asked for each connection that has passed everything which is checked here, those that
+  // dial() made included, and again by recheck(). Nothing means yes. Who is a member, who was removed and
+  // which certificate was revoked is the owner's to know. Called from inside; may not call back into Peers.
   std::function<std::optional<Refusal>(const Caller&)> judge;
   // A connection of kind api, node, agent or stream.
   std::function<void(Caller, std::unique_ptr<loop::Stream>)> on_stream;

@@ -8,6 +8,7 @@
 #include "daemon/agent_streams.h"
 #include "daemon/node_streams.h"
 #include "http/server.h"
+#include "peer/channel.h"
 
 namespace limpet::daemon::test {
 namespace {
@@ -27,8 +28,14 @@ struct ServerSide {
   int controls = 0;
   std::vector<std::unique_ptr<loop::Stream>> deaf;  // accepted and not listened to
   bool hangs = false, ignores_streams = false;
+  peer::Channel::Handle control;  // of the agent's connection
 
   ServerSide(World& world, std::string n);
+  // What the peer room does with the connection of a device that is denied.
+  void cut() {
+    REQUIRE(*control != nullptr);
+    (*control)->cut({Errc::permission_denied, "it was removed", 0});
+  }
 };
 
 // Dials between everybody. The agents' node service answers "served by NAME" on each stream.
@@ -69,7 +76,9 @@ struct World {
         s.deaf.push_back(std::move(pair->second));
       } else if (kind == peer::Kind::agent) {
         ++s.controls;
-        s.agents.connected(agent_name, std::move(pair->second));
+        auto channel = std::make_unique<peer::Channel>(loop, std::move(pair->second), "", nullptr);
+        s.control = channel->handle();
+        s.agents.connected(agent_name, std::move(channel));
       } else if (kind == peer::Kind::stream) {
         ids.push_back(id);
         if (s.ignores_streams) return done(fail(Errc::permission_denied, "nobody asked for this stream"));
@@ -302,7 +311,7 @@ TEST_CASE("an agent that does not open the stream, is cut off meanwhile, or is a
   Opened a(s, "edge-1"), b(s, "edge-1"), c(s, "edge-1"), d(s, "edge-1");
   REQUIRE(w.until([&] { return d.done(); }));
   CHECK(d.result->error().code == Errc::exhausted);
-  s.agents.drop("edge-1");
+  s.cut();
   REQUIRE(w.until([&] { return a.done() && b.done() && c.done(); }));
   CHECK(a.result->error().code == Errc::unavailable);
   // Given up by who asked: the stream that comes nevertheless is closed.
@@ -353,10 +362,10 @@ TEST_CASE("an agent goes to another server when its own dies, hangs or refuses")
     if (hangs) {
       // Its side of the connection is open and says nothing more.
       first.hangs = true;
-      first.agents.drop("edge-1");
+      first.cut();
     } else {
       first.up = false;
-      first.agents.drop("edge-1");
+      first.cut();
     }
     REQUIRE(w.until([&] { return second.agents.holds("edge-1") && w.link->server() == second.name; }));
     Opened o(second, "edge-1");

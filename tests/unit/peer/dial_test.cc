@@ -179,6 +179,51 @@ TEST_CASE("an agent dials servers by name and does not listen") {
   CHECK(agent->stats().peers.empty());
 }
 
+TEST_CASE("who was dialled is judged, too, at first and later") {
+  Site site;
+  Device a(site, 1, "a"), b(site, 2, "b");
+  bool denied = true;
+  a.judge = [&](const Caller& who) -> std::optional<Refusal> {
+    CHECK(who.dialled);
+    CHECK(who.server);
+    CHECK(who.kind == Kind::node);
+    CHECK(who.about.name == "b");
+    CHECK(who.address == b.address());
+    CHECK(who.certificate.subject.common_name == "system:node:b");
+    if (!denied) return std::nullopt;
+    return Refusal{Reason::denied, "b was removed"};
+  };
+  const auto dial = [&](Result_& result) {
+    return a.peers->dial({.member = 0, .name = "b", .addresses = {b.address()}, .kind = Kind::node},
+                         result.take());
+  };
+  Result_ refused;
+  const auto first = dial(refused);
+  REQUIRE(site.until([&] { return refused.done; }));
+  CHECK(refused.code == Errc::permission_denied);
+  CHECK(refused.error == "it may not be spoken to: b was removed");
+
+  denied = false;
+  Result_ good;
+  const auto second = dial(good);
+  REQUIRE(site.until([&] { return good.done; }));
+  REQUIRE_MESSAGE(good.stream, good.error);
+  std::string error;
+  loop::Stream::Events events;
+  events.on_error = [&](const Error& e) { error = e.message; };
+  good.stream->set_events(std::move(events));
+  good.stream->read_start();
+  a.peers->recheck();
+  site.settle();
+  CHECK(error == "");
+  denied = true;
+  a.peers->set_members({});
+  REQUIRE(site.until([&] { return !error.empty(); }));
+  CHECK(error == "the connection was cut: b was removed");
+  good.stream.reset();
+  a.peers->recheck();  // nothing is left of it
+}
+
 TEST_CASE("a dial that cannot be says why") {
   Site site;
   PeersOptions options = site.options(1, "a");
