@@ -11,15 +11,6 @@ namespace {
 constexpr size_t kQueueBound = 256 * 1024;
 constexpr int64_t kAgainMs = 100;  // from one try to reach a leader to the next
 
-// Of an answer, what is of the connection and what the transport sets itself (RFC 9110 section 7.6.1).
-bool of_connection(std::string_view name) {
-  for (std::string_view n : {"Connection", "Keep-Alive", "Transfer-Encoding", "Content-Length", "Upgrade",
-                             "TE", "Trailer", "Proxy-Authenticate", "Date"}) {
-    if (http::same_text(name, n)) return true;
-  }
-  return false;
-}
-
 class Forward final : public Session {
   // Before its use, since its type is deduced.
   template <class F>
@@ -93,11 +84,7 @@ class Forward final : public Session {
 
   void head(int code, const http::Headers& from_leader) {
     phase_ = Phase::answering;
-    http::Headers h;
-    for (const http::Header& one : from_leader.list()) {
-      if (!of_connection(one.name)) h.add(one.name, one.value);
-    }
-    if (!call_->relay(code, std::move(h))) return done();
+    if (!call_->relay(code, end_to_end(from_leader))) return done();
     call_->exchange().on_drain(guarded([this] {
       if (std::exchange(paused_, false) && forwarding_) forwarding_->pause(false);
     }));
@@ -160,6 +147,17 @@ class Forward final : public Session {
 };
 
 }  // namespace
+
+http::Headers end_to_end(const http::Headers& answer) {
+  constexpr std::string_view kept[] = {"Content-Type", "Cache-Control", "Warning",         "Location",
+                                       "Retry-After",  "Audit-Id",      "WWW-Authenticate"};
+  http::Headers out;
+  for (const http::Header& h : answer.list()) {
+    const auto same = [&h](std::string_view name) { return http::same_text(h.name, name); };
+    if (std::any_of(std::begin(kept), std::end(kept), same)) out.add(h.name, h.value);
+  }
+  return out;
+}
 
 http::Request forwarded_request(const Call& call) {
   const http::Request& from = call.request();

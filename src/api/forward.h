@@ -20,6 +20,10 @@ namespace limpet::api {
 // `lead` serves the call here, when this server has become the leader before the request left.
 void forward(const CallPtr& call, std::function<void(CallPtr)> lead);
 
+// Of a leader's answer, what is for the client: by a list of what is known to be. The rest is of the
+// connection between the servers, or the transport sets it anew (RFC 9110 section 7.6.1).
+http::Headers end_to_end(const http::Headers& answer);
+
 // The request as it is to arrive: nothing that the client said of who it is, nothing of its connection.
 http::Request forwarded_request(const Call& call);
 

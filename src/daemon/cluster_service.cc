@@ -1,6 +1,5 @@
 #include "daemon/cluster_service.h"
 
-#include "api/cluster_access.h"
 #include "api/server.h"
 #include "base/log.h"
 #include "client/in_process.h"
@@ -45,22 +44,6 @@ std::string secrets_path(std::string_view id = {}) {
 
 }  // namespace
 
-// A request on its way to the leader, with a small answer.
-struct ClusterService::Relay {
-  http::ExchangePtr exchange;
-  std::function<void()> otherwise;
-  std::unique_ptr<api::Forwarding> forwarding;
-  std::optional<loop::Timer> limit;
-  http::Response answer;
-
-  void ended(const Result<>& end) {
-    if (end) return exchange->respond(std::move(answer));
-    if (end.error().code == Errc::unavailable) return otherwise();
-    exchange->respond(
-        local_failure(504, "Timeout", "the leader of the cluster did not answer: " + end.error().message));
-  }
-};
-
 ClusterService::ClusterService(Device& device, loop::Task joined)
     : device_(device),
       keys_(device),
@@ -69,7 +52,8 @@ ClusterService::ClusterService(Device& device, loop::Task joined)
       join_(device),
       client_(std::make_unique<client::InProcessClient>(device.loop, device.api->handler(), "limpet-admin",
                                                         std::vector<std::string>{"system:masters"})),
-      departures_(device, *client_, keeper_) {}
+      departures_(device, *client_, keeper_),
+      relay_(device.loop, *device.cluster) {}
 
 ClusterService::~ClusterService() = default;
 
@@ -109,66 +93,20 @@ void ClusterService::serve_leader(http::ExchangePtr e) {
   const bool leads = device_.leadership->term() != 0;
   if (path == "cluster" && e->request().method == "GET") {
     if (leads || e->request().peer.kind == http::Peer::Kind::forwarded) return status(std::move(e));
-    return relay(e, status_wait_ms, [this, e] { status(e); });
+    return relay_.hand_on(e, status_wait_ms, [this, e] { status(e); });
   }
   if (path != "join" && path != "cluster/authority" && !is(path, "cluster/nodes"))
     return e->respond(unknown(e->request()));
   if (!leads) {
-    return relay(e, 0, [e] {
-      e->respond(local_failure(503, "ServiceUnavailable",
-                               "the cluster has no leader at the moment, or it is not in reach: try again"));
+    return relay_.hand_on(e, 0, [e] {
+      e->respond(
+          refusal_of({Errc::unavailable,
+                      "the cluster has no leader at the moment, or it is not in reach: try again", 0}));
     });
   }
   if (path == "join") return joins_.serve(std::move(e));
   if (path == "cluster/authority") return keeper_.authority(std::move(e));
   nodes(std::move(e), std::string_view(path).substr(std::string_view("cluster/nodes").size()));
-}
-
-// wait_ms: then the leader is as good as out of reach; 0: as long as it takes.
-void ClusterService::relay(http::ExchangePtr exchange, int64_t wait_ms, std::function<void()> otherwise) {
-  const http::Request& from = exchange->request();
-  if (from.peer.kind == http::Peer::Kind::forwarded || !device_.cluster->leader_known() ||
-      device_.cluster->leading())
-    return otherwise();
-  const uint64_t id = next_call_++;
-  Relay& r = *(relays_[id] = std::make_unique<Relay>());
-  r.exchange = exchange;
-  r.otherwise = std::move(otherwise);
-  if (wait_ms > 0) {
-    r.limit.emplace(device_.loop, "leader's answer");
-    r.limit->start(wait_ms,
-                   [this, id] { relayed(id, fail(Errc::unavailable, "the leader does not answer")); });
-  }
-  http::Request request;
-  request.method = from.method;
-  request.target = from.target;
-  request.body = from.body;
-  for (const char* header : {"Authorization", "Content-Type"}) {
-    if (from.headers.has(header)) request.headers.add(header, std::string(from.headers.get(header)));
-  }
-  request.headers.add(client_header, from.peer.address);
-  exchange->on_gone([this, here = std::weak_ptr<char>(alive_), id] {
-    if (!here.expired()) relayed(id, fail(Errc::cancelled, "the client is gone"));
-  });
-  http::Response& answer = r.answer;
-  r.forwarding = device_.cluster->forward(
-      std::move(request), {.on_head =
-                               [&answer](int code, const http::Headers& headers) {
-                                 answer.status = code;
-                                 answer.headers.set("Content-Type", std::string(headers.get("Content-Type")));
-                               },
-                           .on_body = [&answer](std::string_view bytes) { answer.body += bytes; },
-                           .on_end = [this, id](Result<> end) { relayed(id, end); }});
-}
-
-// Nothing of it comes any more; it lives until the end of this call.
-void ClusterService::relayed(uint64_t id, const Result<>& end) {
-  const auto it = relays_.find(id);
-  if (it == relays_.end()) return;
-  const std::shared_ptr<Relay> relay = std::move(it->second);
-  relays_.erase(it);
-  device_.loop.defer([relay] {});
-  relay->ended(end);
 }
 
 void ClusterService::status(http::ExchangePtr e) { e->respond(local_json(cluster_status(device_))); }

@@ -21,6 +21,7 @@
 #include "daemon/join_service.h"
 #include "daemon/key_keeper.h"
 #include "daemon/key_ring.h"
+#include "daemon/leader_relay.h"
 #include "daemon/part.h"
 #include "http/message.h"
 
@@ -41,11 +42,8 @@ class ClusterService {
   http::Handler servers_over(http::Handler api);  // port 6444
 
  private:
-  struct Relay;
   void serve_local(http::ExchangePtr exchange);
   void serve_leader(http::ExchangePtr exchange);
-  void relay(http::ExchangePtr exchange, int64_t wait_ms, std::function<void()> otherwise);
-  void relayed(uint64_t id, const Result<>& end);
   void status(http::ExchangePtr exchange);
   void nodes(http::ExchangePtr exchange, std::string_view rest);
   void tokens(http::ExchangePtr exchange, std::string_view rest);
@@ -64,7 +62,7 @@ class ClusterService {
   Departures departures_;
   uint64_t next_call_ = 0;
   std::map<uint64_t, std::unique_ptr<client::Pending>> calls_;
-  std::map<uint64_t, std::unique_ptr<Relay>> relays_;
+  LeaderRelay relay_;
   std::shared_ptr<char> alive_ = std::make_shared<char>();
 };
 

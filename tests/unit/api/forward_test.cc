@@ -112,6 +112,30 @@ TEST_CASE("what may have happened at the leader decides what the client hears") 
   CHECK(c.a->arrived.empty());
 }
 
+TEST_CASE("what a leader says of its answer reaches the client, what it says of the connection does not") {
+  Cluster c;
+  // A field that is accepted and not acted on yet, and a commit that was certainly not made.
+  const std::string warned =
+      R"({"apiVersion":"v1","kind":"Pod","metadata":{"name":"warned"},"spec":{"containers":)"
+      R"([{"name":"a","image":"i"}],"automountServiceAccountToken":true}})";
+  const std::string pods = "/api/v1/namespaces/default/pods";
+  const Answer direct = c.a->ask(post(pods + "?dryRun=All", warned)),
+               through = c.b->ask(post(pods + "?dryRun=All", warned));
+  REQUIRE(direct.status == 201);
+  CHECK(through.status == 201);
+  REQUIRE(!direct.headers.all("Warning").empty());
+  CHECK(through.headers.all("Warning") == direct.headers.all("Warning"));
+  CHECK(through.headers.get("Cache-Control") == direct.headers.get("Cache-Control"));
+  c.a->store->failure = Errc::unavailable;
+  const Answer refused = c.b->ask(post(kMaps, config_map("x")));
+  CHECK(refused.status == 503);
+  CHECK(refused.headers.get("Retry-After") == "1");
+  for (const Answer& a : {through, refused}) {
+    for (const char* name : {"Content-Length", "Connection", "Date", "Transfer-Encoding", "Keep-Alive"})
+      CHECK_FALSE(a.headers.has(name));
+  }
+}
+
 TEST_CASE("a leader that is a moment away is waited for") {
   Cluster c;
   SUBCASE("nobody leads, then one does") {
