@@ -68,6 +68,8 @@ std::string forbidden_labels(const Write& w) {
     const auto a = now.find(key), b = before.find(key);
     const bool differs = a == now.end() || b == before.end() || a->second != b->second;
     if (!differs || schema::node_may_set_label(key) || (server && schema::is_role_label(key))) continue;
+    // Beside what upstream allows it may cease to say that it is a server: of its name there was one before.
+    if (a == now.end() && key == schema::kServerLabel) continue;
     out += (out.empty() ? "" : ", ") + key;
   }
   return out;

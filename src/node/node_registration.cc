@@ -18,6 +18,10 @@ namespace {
 using json::Cursor;
 using json::Ref;
 using json::Value;
+using schema::kServerLabel;
+
+constexpr int64_t kGatherMs = 1'000;   // from one answer to what others wrote to the next
+constexpr int64_t kMissingMs = 5'000;  // so long a Node that was removed stays away
 
 std::string first_line(const std::string& path) {
   auto text = read_file(path, 4096);
@@ -51,7 +55,7 @@ std::map<std::string, std::string> all_labels(const NodeFacts& f) {
   std::map<std::string, std::string> labels = {{"kubernetes.io/hostname", f.hostname},
                                                {"kubernetes.io/os", "linux"},
                                                {"kubernetes.io/arch", f.architecture}};
-  if (f.server) labels["node-role.kubernetes.io/control-plane"] = "";
+  if (f.server) labels[std::string(kServerLabel)] = "";
   for (const auto& [k, v] : f.labels) {
     if (may_set(f, k)) labels[k] = v;
   }
@@ -172,6 +176,8 @@ void patch_labels(const NodeFacts& f, Cursor have, Cursor before, Ref patch) {
   for (const auto& [key, value] : wanted) {
     if (!have[key] || have[key].str() != value) labels().set(key, value);
   }
+  // Left by a server of this name.
+  if (!f.server && have[kServerLabel]) labels().set(std::string(kServerLabel), Value::null());
   before["labels"].each([&](std::string_view, Cursor key) {
     if (!wanted.contains(key.str()) && have[key.str()] && may_set(f, key.str()))
       labels().set(key.str(), Value::null());

@@ -11,6 +11,9 @@ namespace limpet::schema {
 
 bool node_may_set_label(std::string_view key);
 
+// Of the Nodes of servers.
+inline constexpr std::string_view kServerLabel = "node-role.kubernetes.io/control-plane";
+
 // node-role.kubernetes.io/...: what a server may say of itself beside that.
 bool is_role_label(std::string_view key);
 

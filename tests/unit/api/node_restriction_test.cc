@@ -107,6 +107,20 @@ TEST_CASE("a device and its Node") {
   CHECK(n.ask("PATCH", kNodes + "/n",
               R"({"metadata":{"labels":{"site":"cellar","topology.kubernetes.io/zone":"z"}}})")
             .status == 200);
+  // A server of this name was there before: the device says no more that it is one, and never that it is.
+  REQUIRE(s.patch(kNodes + "/n", "application/merge-patch+json",
+                  R"({"metadata":{"labels":{"node-role.kubernetes.io/control-plane":"",)"
+                  R"("node-role.kubernetes.io/worker":""}}})")
+              .status == 200);
+  CHECK(why(n.ask("PATCH", kNodes + "/n",
+                  R"({"metadata":{"labels":{"node-role.kubernetes.io/worker":null}}})")) ==
+        "is not allowed to modify labels: node-role.kubernetes.io/worker");
+  CHECK(n.ask("PATCH", kNodes + "/n",
+              R"({"metadata":{"labels":{"node-role.kubernetes.io/control-plane":null}}})")
+            .status == 200);
+  CHECK(why(n.ask("PATCH", kNodes + "/n",
+                  R"({"metadata":{"labels":{"node-role.kubernetes.io/control-plane":""}}})")) ==
+        "is not allowed to modify labels: node-role.kubernetes.io/control-plane");
   // What an administrator set it can neither change nor take away, but live with.
   REQUIRE(s.patch(kNodes + "/n", "application/merge-patch+json",
                   R"({"metadata":{"labels":{"node-restriction.kubernetes.io/secure":"yes"}}})")

@@ -182,3 +182,17 @@ TEST_CASE("a device that is no server has its taints when it registers, and the 
   CHECK(label(w.node, "zone") == "sea");
   CHECK(label(w.node, "node-restriction.kubernetes.io/secure") == "by an administrator");
 }
+
+TEST_CASE("a device whose role changed says so of the Node that it finds") {
+  NodeFacts f = facts({}, {{"zone", "shore"}});
+  World w(f);
+  CHECK(label(w.node, "node-role.kubernetes.io/control-plane").empty());
+  f.server = false;
+  CHECK(w.take(f));
+  CHECK(label(w.node, "node-role.kubernetes.io/control-plane") == "none");
+  CHECK(label(w.node, "zone") == "shore");
+  CHECK_FALSE(w.take(f));
+  f.server = true;
+  CHECK(w.take(f));
+  CHECK(label(w.node, "node-role.kubernetes.io/control-plane").empty());
+}
