@@ -12,6 +12,7 @@
 #include "daemon/local_api.h"
 #include "daemon/local_pods.h"
 #include "daemon/local_view.h"
+#include "daemon/member_records.h"
 #include "daemon/metrics.h"
 #include "daemon/names.h"
 #include "daemon/node_access.h"
@@ -29,6 +30,8 @@
 #include "node/pod_worker_probes.h"
 #include "node/runtime/rootfs.h"
 #include "pki/seal.h"
+#include "store/consensus.h"
+#include "store/store.h"
 
 namespace limpet::daemon {
 namespace {
@@ -79,14 +82,10 @@ class NodePart final : public Part {
     agent_ = std::make_unique<node::Agent>(
         node::AgentServices{device_.loop, device_.clock, device_.random, *device_.client, *runtime_,
                             *device_.images, *network_, *db_, *node_events_, *objects_, agent_options_});
-    registration_ =
-        std::make_unique<node::NodeRegistration>(device_.loop, device_.clock, *device_.client, facts_);
+    registration_ = std::make_unique<node::NodeRegistration>(
+        device_.loop, device_.clock, device_.random, *device_.client, facts_, [this] { return stays(); });
     // Of servers the leader hears anyway (member_heartbeats.h).
-    if (c.role == "agent") {
-      lease_ = std::make_unique<node::LeaseKeeper>(
-          device_.loop, device_.random, *device_.client,
-          c.cluster.profile == "metered" ? node::Heartbeat::metered() : node::Heartbeat::lan());
-    }
+    if (c.role == "agent") make_lease();
     serve_containers();
     device_.agent = agent_.get();
     log_budget_ = std::make_unique<node::LogBudget>(device_.loop, c.logs.dir, c.logs.total_bytes);
@@ -227,6 +226,27 @@ class NodePart final : public Part {
     networks_->on_problem([this](const std::string& problem) { network_changed(problem); });
     network_ = std::make_unique<NodeNetwork>(*networks_);
     return {};
+  }
+
+  // What the servers hold of this device is brought up to date as soon as they hear of it again.
+  void make_lease() {
+    node::LeaseKeeper::Hooks hooks;
+    hooks.heard_again = [this] {
+      registration_->check();
+      agent_->report_again();
+    };
+    hooks.unknown = [this] { registration_->check(); };
+    lease_ = std::make_unique<node::LeaseKeeper>(
+        device_.loop, device_.random, *device_.client,
+        device_.config.cluster.profile == "metered" ? node::Heartbeat::metered() : node::Heartbeat::lan(),
+        std::move(hooks));
+  }
+
+  // A server that is being removed still reads and writes for a moment: its Node must not come again.
+  bool stays() const {
+    const MemberRecord* record =
+        device_.store && device_.members ? device_.members->find(device_.store->consensus().self()) : nullptr;
+    return !record || record->device.state == cluster::DeviceState::active;
   }
 
   bool is_server() const { return device_.config.role == "server"; }

@@ -346,7 +346,7 @@ void Agent::Impl::object_changed(const std::string& key) {
 
 void Agent::report_again() {
   const auto all = impl_->workers;
-  for (const auto& [uid, worker] : all) worker->sync();
+  for (const auto& [uid, worker] : all) worker->report_now();
 }
 
 PodWorker* Agent::find(const std::string& full_name) {

@@ -62,7 +62,8 @@ class Agent {
   void start(std::function<void(Result<>)> done);
   // Stops watching and reporting; containers run on.
   void stop();
-  // What options say of the device changed (its address): the status of every pod is brought up to date.
+  // What options say of the device changed (its address), or the servers can be reached again: the status of
+  // every pod is brought up to date, also where the API did not take it a moment ago.
   void report_again();
 
   // The worker of a pod by "namespace/name", for logs, exec and attach; null when it is not of this device.

@@ -12,8 +12,14 @@ constexpr int kMostDoublings = 10;
 
 }  // namespace
 
-LeaseKeeper::LeaseKeeper(loop::Loop& loop, Random& random, client::Client& client, Heartbeat heartbeat)
-    : loop_(loop), random_(random), client_(client), heartbeat_(heartbeat), timer_(loop, "heartbeat") {}
+LeaseKeeper::LeaseKeeper(loop::Loop& loop, Random& random, client::Client& client, Heartbeat heartbeat,
+                         Hooks hooks)
+    : loop_(loop),
+      random_(random),
+      client_(client),
+      heartbeat_(heartbeat),
+      hooks_(std::move(hooks)),
+      timer_(loop, "heartbeat") {}
 LeaseKeeper::~LeaseKeeper() = default;
 
 // The rhythm begins somewhere within an interval, so that devices that came up with the mains do not beat as
@@ -45,14 +51,22 @@ void LeaseKeeper::plan(int64_t delay_ms) {
 void LeaseKeeper::answered(const Result<client::Reply>& reply) {
   const auto finished = std::move(call_);
   if (reply && reply->ok()) {
-    if (std::exchange(failures_, 0) > 0) log::notice("the servers hear of this device again");
+    ++heard_;
+    heard_ms_ = loop_.now_ms();
+    problem_.clear();
+    if (std::exchange(failures_, 0) == 0) return;
+    log::notice("the servers hear of this device again");
+    if (hooks_.heard_again) hooks_.heard_again();
     return;
   }
   const Error why = reply ? reply->error() : reply.error();
+  ++failed_;
+  problem_ = why.message;
   if (failures_ == 0) log::warning("the heartbeat of this device is not heard, trying on", {{"error", why}});
   const int64_t wait = kFirstRetryMs << std::min(failures_++, kMostDoublings);
   const int64_t left = due_ms_ + heartbeat_.interval_ms - loop_.now_ms();
   if (wait < left) plan(wait);
+  if (reply && reply->status == 404 && hooks_.unknown) hooks_.unknown();
 }
 
 }  // namespace limpet::node

@@ -7,7 +7,9 @@
 #pragma once
 
 #include <cstdint>
+#include <functional>
 #include <memory>
+#include <string>
 
 #include "base/random.h"
 #include "client/client.h"
@@ -27,10 +29,22 @@ struct Heartbeat {
 
 class LeaseKeeper {
  public:
-  LeaseKeeper(loop::Loop& loop, Random& random, client::Client& client, Heartbeat heartbeat);
+  // Called from inside an answer.
+  struct Hooks {
+    std::function<void()> heard_again;  // after it was not
+    std::function<void()> unknown;  // the servers have no Node of this device; again with each such answer
+  };
+  LeaseKeeper(loop::Loop& loop, Random& random, client::Client& client, Heartbeat heartbeat,
+              Hooks hooks = {});
   ~LeaseKeeper();
   // The first heartbeat at once.
   void start();
+  int64_t heard_ms() const {
+    return heard_ms_;
+  }  // of the loop's clock, the last one that was heard; -1: none
+  const std::string& problem() const { return problem_; }  // why the last one was not; empty when it was
+  uint64_t heard() const { return heard_; }
+  uint64_t failed() const { return failed_; }
 
  private:
   void beat();
@@ -41,10 +55,14 @@ class LeaseKeeper {
   Random& random_;
   client::Client& client_;
   Heartbeat heartbeat_;
+  Hooks hooks_;
   loop::Timer timer_;
   std::unique_ptr<client::Pending> call_;
   int64_t due_ms_ = 0;  // when the beat under way should have begun
   int failures_ = 0;    // since the last answer
+  int64_t heard_ms_ = -1;
+  uint64_t heard_ = 0, failed_ = 0;
+  std::string problem_;
 };
 
 }  // namespace limpet::node

@@ -9,6 +9,7 @@
 #include "base/atomic_file.h"
 #include "base/json.h"
 #include "base/log.h"
+#include "http/message.h"
 #include "schema/node_labels.h"
 
 namespace limpet::node {
@@ -86,6 +87,21 @@ void add_condition(Ref list, const char* type, bool status, const char* reason, 
   c.set("lastTransitionTime", since);
   c.set("reason", reason);
   c.set("message", message);
+}
+
+// Those that a device speaks for; others are written by whoever put them there.
+bool is_own_condition(std::string_view type) {
+  constexpr std::string_view own[] = {"MemoryPressure", "DiskPressure", "PIDPressure", "Ready"};
+  return std::find(std::begin(own), std::end(own), type) != std::end(own);
+}
+
+bool has_foreign_condition(Cursor status) {
+  bool found = false;
+  status["conditions"].each([&](std::string_view, Cursor c) {
+    found = !is_own_condition(c["type"].str());
+    return !found;
+  });
+  return found;
 }
 
 // What the configuration gave at the last write, so that what left it can be told from what operators added.
@@ -237,6 +253,11 @@ std::string node_status(const NodeFacts& f, bool ready, const std::string& why_n
                 "the device has sufficient process ids available", previous, now);
   add_condition(conditions, "Ready", ready, ready ? "KubeletReady" : "KubeletNotReady",
                 ready ? "limpetd is ready" : why_not, previous, now);
+  previous["conditions"].each([&](std::string_view, Cursor c) {
+    if (is_own_condition(c["type"].str())) return true;
+    if (auto foreign = json::parse(c.raw())) conditions.push(std::move(*foreign));
+    return true;
+  });
   Ref addresses = s.ensure_array("addresses");
   const auto address = [&](const char* type, const std::string& value) {
     Ref a = addresses.push(Value::object());
@@ -264,14 +285,59 @@ std::string node_status(const NodeFacts& f, bool ready, const std::string& why_n
   return s.dump();
 }
 
-NodeRegistration::NodeRegistration(loop::Loop& loop, Clock& clock, client::Client& client, NodeFacts facts)
-    : clock_(clock), client_(client), facts_(std::move(facts)), retry_(loop, "node-registration") {}
+NodeRegistration::NodeRegistration(loop::Loop& loop, Clock& clock, Random& random, client::Client& client,
+                                   NodeFacts facts, std::function<bool()> may_make)
+    : loop_(loop),
+      clock_(clock),
+      random_(random),
+      client_(client),
+      facts_(std::move(facts)),
+      may_make_(std::move(may_make)),
+      retry_(loop, "node-registration") {}
 NodeRegistration::~NodeRegistration() = default;
 
 void NodeRegistration::start(std::function<void()> told) {
   told_ = std::move(told);
   tell_refused();
   look();
+  follow();
+}
+
+void NodeRegistration::check() {
+  if (watch_) look();
+}
+
+// The Node as others write it.
+void NodeRegistration::follow() {
+  client::Informer::Handlers h;
+  h.on_add = [this](const std::string&, const SharedBytes& node) { seen(*node); };
+  h.on_update = [this](const std::string&, const SharedBytes&, const SharedBytes& node) { seen(*node); };
+  // Whoever removes a Node may be about to remove the device: it is given the time to hear of that.
+  h.on_delete = [this](const std::string&, const SharedBytes&) {
+    dirty_ = call_ != nullptr;
+    if (!dirty_) retry_.start(kMissingMs, [this] { look(); });
+  };
+  watch_ = std::make_unique<client::Informer>(
+      loop_, client_, random_,
+      client::Informer::Options{"/api/v1/nodes",
+                                "fieldSelector=" + http::percent_encode("metadata.name=" + facts_.name)},
+      std::move(h));
+  watch_->start();
+}
+
+void NodeRegistration::seen(const std::string& object) {
+  dirty_ = true;
+  if (call_) return;
+  dirty_ = false;
+  if (node_patch(facts_, object).empty() && status_patch(object).empty()) {
+    confirmed_ms_ = loop_.now_ms();
+    return;
+  }
+  // Whoever writes the opposite each time is not answered in a rage.
+  const int64_t wait = written_ms_ + kGatherMs - loop_.now_ms();
+  if (written_ms_ >= 0 && wait > 0) return retry_.start(wait, [this] { look(); });
+  retry_.stop();
+  update(object);
 }
 
 void NodeRegistration::set_ready(bool ready, const std::string& why_not) {
@@ -307,7 +373,7 @@ void NodeRegistration::look() {
   get.path = "/api/v1/nodes/" + facts_.name;
   call_ = client_.call(std::move(get), [this](Result<client::Reply> reply) {
     const auto finished = std::move(call_);
-    if (reply && reply->status == 404) return create();
+    if (reply && reply->status == 404) return may_make_() ? create() : later();
     if (!reply || !reply->ok()) return later();
     update(reply->body);
   });
@@ -332,6 +398,7 @@ void NodeRegistration::update(const std::string& object) {
     log::warning("taints of the configuration count when a device registers: change them with kubectl taint");
   std::string patch = node_patch(facts_, object);
   if (patch.empty()) return patch_status(object);
+  written_ms_ = loop_.now_ms();
   client::Call call{"PATCH", "/api/v1/nodes/" + facts_.name, "", "application/merge-patch+json",
                     std::move(patch)};
   call_ = client_.call(std::move(call), [this](Result<client::Reply> reply) {
@@ -344,28 +411,42 @@ void NodeRegistration::update(const std::string& object) {
   });
 }
 
-void NodeRegistration::patch_status(const std::string& object) {
+std::string NodeRegistration::status_patch(const std::string& object) const {
   const Cursor node(object);
   const std::string status =
       node_status(facts_, ready_, why_not_, std::string(node["status"].raw()), clock_.wall());
-  const auto done = [this] {
-    backoff_ms_ = 0;
-    if (dirty_) return look();
-    if (told_) std::exchange(told_, nullptr)();
-  };
   const auto have = json::parse(node["status"].raw()), want = json::parse(status);
   if (have && want) {
     // Only our own members count: others may add theirs.
     bool same = true;
     for (Ref member : want->ref()) same = same && have->ref()[member.key()].equals(member);
-    if (same) return done();
+    if (same) return "";
   }
+  // The list of conditions is replaced whole: not over what somebody else wrote meanwhile.
+  const std::string version = node["metadata"]["resourceVersion"].str();
+  return (has_foreign_condition(node["status"])
+              ? R"({"metadata":{"resourceVersion":)" + json::quoted(version) + "},"
+              : "{") +
+         R"("status":)" + status + "}";
+}
+
+void NodeRegistration::patch_status(const std::string& object) {
+  const auto done = [this] {
+    backoff_ms_ = 0;
+    confirmed_ms_ = loop_.now_ms();
+    if (dirty_) return look();
+    if (told_) std::exchange(told_, nullptr)();
+  };
+  std::string patch = status_patch(object);
+  if (patch.empty()) return done();
+  written_ms_ = loop_.now_ms();
   client::Call call{"PATCH", "/api/v1/nodes/" + facts_.name + "/status", "", "application/merge-patch+json",
-                    R"({"status":)" + status + "}"};
+                    std::move(patch)};
   call_ = client_.call(std::move(call), [this, done](Result<client::Reply> reply) {
     const auto finished = std::move(call_);
     if (!reply || !reply->ok()) {
-      if (reply) log::warning("the API refused the node's status", {{"error", reply->error()}});
+      if (reply && reply->status != 409)
+        log::warning("the API refused the node's status", {{"error", reply->error()}});
       return later();
     }
     done();

@@ -1,5 +1,6 @@
-// The device as a Node object: made at the first start, brought up to date when facts change, never on a
-// timer (an idle device writes nothing; that it is alive is seen from its heartbeats, which live in memory).
+// The device as a Node object: made when there is none, brought up to date when facts change and when others
+// changed it (conditions that became Unknown while it was not heard of), never on a timer (an idle device
+// writes nothing; that it is alive is seen from its heartbeats, which live in memory).
 #pragma once
 
 #include <functional>
@@ -9,7 +10,9 @@
 #include <vector>
 
 #include "base/clock.h"
+#include "base/random.h"
 #include "client/client.h"
+#include "client/informer.h"
 #include "loop/loop.h"
 
 namespace limpet::node {
@@ -48,30 +51,44 @@ std::string node_status(const NodeFacts& facts, bool ready, const std::string& w
 
 class NodeRegistration {
  public:
-  NodeRegistration(loop::Loop& loop, Clock& clock, client::Client& client, NodeFacts facts);
+  // `may_make` is asked before a Node is made: a device that is leaving makes none.
+  NodeRegistration(loop::Loop& loop, Clock& clock, Random& random, client::Client& client, NodeFacts facts,
+                   std::function<bool()> may_make);
   ~NodeRegistration();
   // told comes once: the Node says what is known, or saying it has failed and is tried again.
   void start(std::function<void()> told);
   void set_ready(bool ready, const std::string& why_not);
   void set_facts(NodeFacts facts);
+  // Whatever the API holds is compared with what it should be, now: somebody may have changed it where the
+  // watch does not see it yet.
+  void check();
+  // When the API was last known to say all of it, of the loop's clock; -1: never.
+  int64_t confirmed_ms() const { return confirmed_ms_; }
 
  private:
+  void follow();
+  void seen(const std::string& object);
   void look();
   void create();
   void update(const std::string& object);
   void patch_status(const std::string& object);
+  std::string status_patch(const std::string& object) const;  // empty: nothing is to be changed
   void later();
   void tell_refused() const;
 
+  loop::Loop& loop_;
   Clock& clock_;
+  Random& random_;
   client::Client& client_;
   NodeFacts facts_;
+  std::function<bool()> may_make_;
+  std::unique_ptr<client::Informer> watch_;  // of the Node, from start() on
   bool ready_ = false, dirty_ = false;
   std::string why_not_ = "the device is starting";
   std::function<void()> told_;
   std::unique_ptr<client::Pending> call_;
   loop::Timer retry_;
-  int64_t backoff_ms_ = 0;
+  int64_t backoff_ms_ = 0, confirmed_ms_ = -1, written_ms_ = -1;
 };
 
 }  // namespace limpet::node

@@ -288,6 +288,12 @@ void PodWorker::write_status() {
                                        [this](Result<client::Reply> r) { status_written(std::move(r)); });
 }
 
+void PodWorker::report_now() {
+  status_timer_.stop();
+  status_backoff_ms_ = 0;
+  sync();
+}
+
 void PodWorker::status_written(Result<client::Reply> reply) {
   const auto finished = std::move(status_call_);
   if (reply && reply->ok()) {

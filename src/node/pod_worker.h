@@ -51,6 +51,9 @@ class PodWorker : public std::enable_shared_from_this<PodWorker> {
   // Init containers that are through stay so. conflict: the pod has ended, or is being deleted.
   Result<> restart();
   void sync();  // decide and act; cheap when there is nothing to do
+  // What the API was not told, or did not take, is told now.
+  void report_now();
+  bool owes_report() const { return status_call_ || status_timer_.active(); }
 
   // The object is gone from the API (or was never there any more after a restart): stop, clean up, then
   // on_gone.

@@ -103,3 +103,32 @@ TEST_CASE("nothing is asked once it is gone") {
   w.loop.run_until([] { return false; }, 100);
   CHECK(w.beats.size() == before);
 }
+
+TEST_CASE("who keeps the Node hears of contact that is there again, and of a Node that is not") {
+  World w;
+  int again = 0, unknown = 0;
+  LeaseKeeper::Hooks hooks;
+  hooks.heard_again = [&] { ++again; };
+  hooks.unknown = [&] { ++unknown; };
+  LeaseKeeper keeper(w.loop, w.random, w.api, {.interval_ms = 60, .lease_s = 40}, std::move(hooks));
+  CHECK(keeper.heard_ms() == -1);
+  keeper.start();
+  REQUIRE(w.until_beats(3, 5000));
+  REQUIRE(w.loop.run_until([&] { return keeper.heard() >= 3; }, 1000));
+  CHECK(again == 0);
+  CHECK(keeper.heard_ms() >= w.beats[2]);
+  CHECK(keeper.problem().empty());
+  w.status = 503;
+  REQUIRE(w.loop.run_until([&] { return keeper.failed() >= 2; }, 5000));
+  CHECK(unknown == 0);
+  CHECK_FALSE(keeper.problem().empty());
+  w.status = 404;
+  REQUIRE(w.loop.run_until([&] { return unknown >= 2; }, 5000));  // again with each answer
+  CHECK(again == 0);
+  w.status = 204;
+  REQUIRE(w.loop.run_until([&] { return again > 0; }, 5000));
+  CHECK(keeper.problem().empty());
+  const uint64_t heard = keeper.heard();
+  REQUIRE(w.loop.run_until([&] { return keeper.heard() >= heard + 2; }, 5000));
+  CHECK(again == 1);
+}

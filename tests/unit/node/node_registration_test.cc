@@ -134,7 +134,8 @@ TEST_CASE("the end of the start waits for what the Node says, or for the attempt
   };
   NodeFacts device;
   device.name = "n";
-  NodeRegistration registration(loop, clock, api, device);
+  SeededRandom random(4);
+  NodeRegistration registration(loop, clock, random, api, device, [] { return true; });
   int told = 0;
   std::string then;  // the Node at that moment
   const auto start = [&] {
@@ -195,4 +196,143 @@ TEST_CASE("a device whose role changed says so of the Node that it finds") {
   f.server = true;
   CHECK(w.take(f));
   CHECK(label(w.node, "node-role.kubernetes.io/control-plane").empty());
+}
+
+namespace {
+
+// A Node in an API that others write, too; every change is told to whoever watches.
+struct Cluster {
+  loop::Loop loop;
+  ManualClock clock;
+  SeededRandom random{4};
+  test::FakeApi api{loop};
+  bool stays = true;
+  int posts = 0, writes = 0;
+  std::string last;
+  NodeFacts device = facts({});
+  std::unique_ptr<NodeRegistration> registration;
+
+  Cluster() {
+    api.instead = [this](const client::Call& call) -> std::optional<client::Reply> {
+      if (call.method == "GET") return std::nullopt;
+      ++writes;
+      last = call.body;
+      if (call.method == "POST") {
+        ++posts;
+        json::Value node = json::parse(call.body).value();
+        node.ref()["metadata"].set("uid", "u" + std::to_string(posts));
+        api.put("nodes", node.ref().dump());
+      } else {
+        change([&](json::Ref node) { merge(node, json::parse(call.body).value().ref()); });
+      }
+      return client::Reply{200, api.get("nodes", "edge")};
+    };
+    registration =
+        std::make_unique<NodeRegistration>(loop, clock, random, api, device, [this] { return stays; });
+    registration->set_ready(true, "");
+    registration->start([] {});
+    CHECK(until([this] { return ready() == "True" && api.watches() == 1; }));
+  }
+  void change(const std::function<void(json::Ref)>& f) {
+    json::Value node = json::parse(api.get("nodes", "edge")).value();
+    f(node);
+    api.put("nodes", node.ref().dump());
+  }
+  std::string ready() const {
+    std::string out;
+    json::Cursor(api.get("nodes", "edge"))["status"]["conditions"].each(
+        [&](std::string_view, json::Cursor c) {
+          if (c["type"].str_equals("Ready")) out = c["status"].str();
+          return true;
+        });
+    return out;
+  }
+  std::string uid() const { return json::Cursor(api.get("nodes", "edge"))["metadata"]["uid"].str(); }
+  // As the controller of nodes does with one that it does not hear of.
+  void fall_silent() {
+    change([](json::Ref node) {
+      for (json::Ref c : node["status"]["conditions"]) c.set("status", "Unknown");
+      json::Ref taint = node.ensure_object("spec").ensure_array("taints").push(json::Value::object());
+      taint.set("key", "node.kubernetes.io/unreachable");
+      taint.set("effect", "NoSchedule");
+    });
+  }
+  bool until(const std::function<bool()>& f) { return loop.run_until(f, 20'000); }
+  void settle() {
+    loop.run_until([] { return false; }, 50);
+  }
+};
+
+}  // namespace
+
+TEST_CASE(
+    "a Node that became Unknown is written anew as soon as the device sees it, and nothing after that") {
+  Cluster c;
+  c.settle();
+  const int64_t before = c.registration->confirmed_ms();
+  CHECK(before >= 0);
+  const int quiet = c.writes;
+  c.fall_silent();
+  REQUIRE(c.until([&] { return c.ready() == "True"; }));
+  c.settle();
+  CHECK(c.writes == quiet + 1);
+  CHECK(c.registration->confirmed_ms() >= before);
+  // The taints are the controller's to take away.
+  CHECK(c.api.get("nodes", "edge").find("unreachable") != std::string::npos);
+  // What others write that is not the device's to say is no reason to write.
+  c.change([](json::Ref node) { node["metadata"].ensure_object("annotations").set("theirs", "1"); });
+  c.settle();
+  CHECK(c.writes == quiet + 1);
+}
+
+TEST_CASE("conditions of others stay, and nobody is answered in a rage") {
+  Cluster c;
+  c.settle();
+  c.change([](json::Ref node) {
+    json::Ref foreign = node["status"]["conditions"].push(json::Value::object());
+    foreign.set("type", "KernelDeadlock");
+    foreign.set("status", "False");
+  });
+  c.settle();
+  c.loop.run_until([] { return false; }, 1100);  // the device's last write is a while ago
+  const int quiet = c.writes;
+  c.fall_silent();
+  REQUIRE(c.until([&] { return c.ready() == "True"; }));
+  CHECK(c.api.get("nodes", "edge").find("KernelDeadlock") != std::string::npos);
+  CHECK(c.writes == quiet + 1);
+  // The version of what the patch was made from goes along, since the list is replaced whole.
+  CHECK(c.last.find("\"resourceVersion\"") != std::string::npos);
+  const int64_t began = c.loop.now_ms();
+  for (int i = 0; i < 2; ++i) {
+    c.fall_silent();
+    REQUIRE(c.until([&] { return c.ready() == "True"; }));
+  }
+  CHECK(c.loop.now_ms() - began >= 1900);
+}
+
+TEST_CASE("a Node that was removed comes back, unless the device is leaving") {
+  Cluster c;
+  SUBCASE("seen by the watch, after a while") {
+    c.api.remove("nodes", "edge");
+    c.settle();
+    CHECK(c.posts == 1);
+    REQUIRE(c.until([&] { return c.posts == 2 && c.ready() == "True"; }));
+    CHECK(c.uid() == "u2");
+  }
+  SUBCASE("said by a server that does not know it: at once") {
+    c.api.remove("nodes", "edge");
+    c.settle();
+    c.registration->check();
+    CHECK(c.loop.run_until([&] { return c.posts == 2; }, 1000));
+  }
+  SUBCASE("the device is leaving") {
+    c.stays = false;
+    c.api.remove("nodes", "edge");
+    c.registration->check();
+    c.settle();
+    CHECK(c.posts == 1);
+    CHECK(c.api.get("nodes", "edge").empty());
+    c.stays = true;  // it was let in again
+    REQUIRE(c.until([&] { return c.posts == 2; }));
+  }
 }

@@ -330,6 +330,44 @@ TEST_CASE("status: refusals are waited out, conditions of others are not undone"
   CHECK(w.until(ready));
 }
 
+TEST_CASE(
+    "status: what was written while the device was not heard of is set right; contact ends a back-off") {
+  World w;
+  w.api.put_pod(pod());
+  w.start_daemon();
+  REQUIRE(w.runs("web"));
+  const auto ready = [&] {
+    std::string out;
+    w.api.status("web")["conditions"].each([&](std::string_view, json::Cursor c) {
+      if (c["type"].str_equals("Ready")) out = c["status"].str();
+      return true;
+    });
+    return out;
+  };
+  REQUIRE(w.until([&] { return ready() == "True"; }));
+  w.settle();
+  // As the controller of nodes does.
+  w.api.change("web", [](json::Ref pod) {
+    for (json::Ref c : pod["status"]["conditions"]) {
+      if (c["type"].str() == "Ready") c.set("status", "False");
+    }
+  });
+  CHECK(w.until([&] { return ready() == "True"; }));
+  w.settle();
+  CHECK_FALSE(w.worker("web")->owes_report());
+
+  w.api.down = true;
+  w.options.host_ips = {"192.0.2.2"};
+  w.agent->report_again();
+  w.settle();
+  CHECK(w.worker("web")->owes_report());
+  w.api.down = false;
+  w.agent->report_again();
+  w.settle();
+  CHECK(w.api.status("web")["hostIP"].str() == "192.0.2.2");
+  CHECK_FALSE(w.worker("web")->owes_report());
+}
+
 TEST_CASE("sidecars outlive the containers and stop last") {
   World w;
   w.start_daemon();

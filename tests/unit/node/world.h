@@ -44,6 +44,7 @@ class FakeApi final : public client::Client {
   std::vector<std::string> event_messages;
 
   // ---- what users do
+  void put(const std::string& resource, const std::string& text) { store(resource, *json::parse(text)); }
   void put_pod(const std::string& text) { store("pods", *json::parse(text)); }
   void put_object(const std::string& resource, const std::string& name, const std::string& data) {
     store(resource, *json::parse(R"({"metadata":{"name":")" + name + R"(","namespace":"d","uid":"u-)" + name +
