@@ -38,6 +38,11 @@ class Page {
     for (json::Ref part : status_["notReady"]) {
       line("", std::string(part["part"].str()) + ": " + std::string(part["reason"].str()), Colour::yellow);
     }
+    if (const std::string_view role = node["role"].str(); role == "agent") {
+      agent();
+    } else if (!role.empty()) {
+      line("role", std::string(role));
+    }
     line("limpetd", strf("%s, up %s, memory %s", text_of(daemon["version"]).c_str(),
                          schema::human_duration(daemon["uptimeSeconds"].integer()).c_str(),
                          human_size(daemon["pssBytes"].integer()).c_str()));
@@ -54,8 +59,11 @@ class Page {
     if (!all) counts += "; see: limpet ps -A";
     line("pods", counts, all ? Colour::none : Colour::yellow);
     for (json::Ref pull : status_["pulls"]) line("pulling", pull_text(pull));
-    line("store", strf("%lld objects, revision %lld, %s", number(store["objects"]), number(store["revision"]),
-                       human_size(store["fileBytes"].integer() + store["walBytes"].integer()).c_str()));
+    if (store.is_object()) {
+      line("store",
+           strf("%lld objects, revision %lld, %s", number(store["objects"]), number(store["revision"]),
+                human_size(store["fileBytes"].integer() + store["walBytes"].integer()).c_str()));
+    }
     const int64_t total = disk["totalBytes"].integer(), free = disk["freeBytes"].integer();
     line("disk",
          strf("%s of %s free at %s", human_size(free).c_str(), human_size(total).c_str(),
@@ -88,7 +96,39 @@ class Page {
     std::string list;
     for (json::Ref a : node["addresses"]) list.append(list.empty() ? "" : " ").append(a.str());
     line("addresses", list.empty() ? "none" : list, list.empty() ? Colour::yellow : Colour::none);
-    line("API", text_of(node["apiURL"]));
+    if (const std::string_view url = node["apiURL"].str(); !url.empty()) line("API", std::string(url));
+  }
+
+  // Which server holds it, and what the servers know of it.
+  void agent() {
+    const json::Ref held = status_["heldBy"];
+    const std::string since = schema::human_duration(held["sinceSeconds"].integer());
+    if (const std::string_view server = held["server"].str(); !server.empty()) {
+      line("role", strf("agent, held by %s for %s", printable(server).c_str(), since.c_str()));
+    } else {
+      line("role",
+           strf("agent, cut off from all servers for %s: its pods run on and are restarted, and what "
+                "happened is told when a server is reached",
+                since.c_str()),
+           Colour::red);
+      std::string_view why = held["problem"].str();
+      if (why.empty()) why = status_["servers"]["problem"].str();
+      if (!why.empty()) line("", printable(why), Colour::yellow);
+    }
+    reported(status_["reported"]);
+  }
+
+  void reported(json::Ref told) {
+    if (!told.is_object()) return;
+    const auto ago = [](json::Ref seconds) { return schema::human_duration(seconds.integer()) + " ago"; };
+    std::string text = told["heartbeatSeconds"] ? "heartbeat " + ago(told["heartbeatSeconds"])
+                                                : std::string("no heartbeat was heard since the start");
+    if (told["nodeSeconds"]) text += ", Node confirmed " + ago(told["nodeSeconds"]);
+    if (const int64_t waiting = told["podsWaiting"].integer(); waiting > 0)
+      text += strf(", the state of %lld pods still to be told", static_cast<long long>(waiting));
+    const std::string_view problem = told["problem"].str();
+    line("reported", text, problem.empty() ? Colour::none : Colour::yellow);
+    if (!problem.empty()) line("", printable(problem), Colour::yellow);
   }
 
   void backup(json::Ref b) {

@@ -133,7 +133,9 @@ const Option option_table[] = {
 };
 
 const Command command_table[] = {
-    {"status", "", "how the device and its limpetd are", nullptr,
+    {"status", "", "how the device and its limpetd are",
+     "Of an agent also: which server holds it, or for how long it has been cut off,\n"
+     "and when the servers heard of it last.\n",
      "  limpet status\n"
      "  limpet status -o json\n",
      0, 0, false},

@@ -9,7 +9,12 @@ struct AgentLink::Opening {
 };
 
 AgentLink::AgentLink(loop::Loop& loop, Random& random, peer::ControlOptions timing, Hooks hooks)
-    : loop_(loop), timing_(timing), hooks_(std::move(hooks)), choice_(random), wait_(loop, "agent-link") {}
+    : loop_(loop),
+      timing_(timing),
+      hooks_(std::move(hooks)),
+      choice_(random),
+      changed_ms_(loop.now_ms()),
+      wait_(loop, "agent-link") {}
 
 AgentLink::~AgentLink() = default;
 
@@ -56,7 +61,8 @@ void AgentLink::lost(Error error) {
                 {{"server", current_.name}, {"error", error}});
   }
   last_error_ = current_.name + ": " + error.message;
-  up_.clear();
+  if (!std::exchange(up_, "").empty()) changed_ms_ = loop_.now_ms();
+  ++counts_.failures;
   control_.reset();
   choice_.failed(key(current_.name), loop_.now_ms());
   wait_.start(0, [this] { connect(); });
@@ -65,6 +71,8 @@ void AgentLink::lost(Error error) {
 void AgentLink::received(const peer::ControlMessage& message) {
   if (up_.empty()) {
     up_ = current_.name;
+    changed_ms_ = loop_.now_ms();
+    ++counts_.connects;
     last_error_.clear();
     choice_.worked(key(up_));
     log::notice("a server holds this agent", {{"server", up_}});
@@ -86,6 +94,7 @@ void AgentLink::open_stream(uint64_t id) {
   opening->dial =
       hooks_.dial(current_, peer::Kind::stream, id, [this, id](Result<std::unique_ptr<loop::Stream>> stream) {
         const auto keep = opening_.extract(id);  // its dial calls this
+        ++(stream ? counts_.streams : counts_.stream_failures);
         if (stream) return hooks_.on_stream(std::move(*stream));
         log::notice("a stream that a server asked for cannot be opened",
                     {{"server", current_.name}, {"error", stream.error()}});

@@ -50,6 +50,14 @@ class AgentLink {
   // The name of the server that holds the control connection; empty while there is none.
   const std::string& server() const { return up_; }
   const std::string& last_error() const { return last_error_; }
+  // How long it has been so: held by this server, or by none.
+  int64_t since_ms() const { return loop_.now_ms() - changed_ms_; }
+  struct Counts {
+    uint64_t connects = 0;  // times that a server took this agent
+    uint64_t failures = 0;  // servers that could not be reached, connections that broke
+    uint64_t streams = 0, stream_failures = 0;
+  };
+  const Counts& counts() const { return counts_; }
 
  private:
   void connect();
@@ -67,6 +75,8 @@ class AgentLink {
   std::map<std::string, peer::ServerEntry> entries_;  // by name
   peer::ServerEntry current_;                         // dialled, or connected to
   std::string up_, last_error_;
+  int64_t changed_ms_;
+  Counts counts_;
   Dialling dial_;
   std::unique_ptr<peer::Control> control_;
   struct Opening;

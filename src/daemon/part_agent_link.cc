@@ -41,7 +41,8 @@ class AgentLinkPart final : public Part {
     link_->set_servers(device_.roll);
     device_.peers = peers_.get();
     device_.local->describe("heldBy", [this](json::Writer& w) {
-      w.begin_object().field("server", link_->server()).field("problem", link_->last_error()).end_object();
+      w.begin_object().field("server", link_->server()).field("sinceSeconds", link_->since_ms() / 1000);
+      w.field("problem", link_->last_error()).end_object();
     });
     return {};
   }

@@ -82,7 +82,8 @@ class LocalPart final : public Part {
   }
 
   void describe_node(json::Writer& w) const {
-    w.begin_object().field("name", device_.node_name).key("addresses").begin_array();
+    w.begin_object().field("name", device_.node_name).field("role", device_.config.role);
+    w.key("addresses").begin_array();
     const std::string& chosen = device_.config.node.address;
     if (!chosen.empty()) w.string(chosen);
     if (const auto addresses = device_addresses()) {
@@ -93,7 +94,9 @@ class LocalPart final : public Part {
         if (a != chosen && !a.starts_with("127.") && a != "::1" && !of_pods) w.string(a);
       }
     }
-    w.end_array().field("apiURL", local_api_url(device_.config)).end_object();
+    w.end_array();
+    if (device_.api) w.field("apiURL", local_api_url(device_.config));
+    w.end_object();
   }
 
   void describe_readiness(json::Writer& w) const {

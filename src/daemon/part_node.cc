@@ -115,6 +115,7 @@ class NodePart final : public Part {
       device_.api->set_nodes(nullptr);
       device_.api->metrics().add("pods", {});
     }
+    device_.local->describe("reported", {});
     device_.node_service = nullptr;
     device_.view = nullptr;
     address_watch_.reset();
@@ -240,6 +241,20 @@ class NodePart final : public Part {
         device_.loop, device_.random, *device_.client,
         device_.config.cluster.profile == "metered" ? node::Heartbeat::metered() : node::Heartbeat::lan(),
         std::move(hooks));
+    device_.local->describe("reported", [this](json::Writer& w) { describe_reported(w); });
+  }
+
+  // Of `limpet status`: when the servers heard last of this device, and what they have not heard yet.
+  void describe_reported(json::Writer& w) const {
+    const auto ago = [&](const char* name, int64_t at_ms) {
+      if (at_ms >= 0) w.field(name, (device_.loop.now_ms() - at_ms) / 1000);
+    };
+    int64_t waiting = 0;
+    for (const node::PodWorker* worker : agent_->workers()) waiting += worker->owes_report() ? 1 : 0;
+    w.begin_object();
+    ago("heartbeatSeconds", lease_->heard_ms());
+    ago("nodeSeconds", registration_->confirmed_ms());
+    w.field("podsWaiting", waiting).field("problem", lease_->problem()).end_object();
   }
 
   // A server that is being removed still reads and writes for a moment: its Node must not come again.

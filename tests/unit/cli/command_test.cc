@@ -487,6 +487,61 @@ TEST_CASE("status fits, and tells what is wrong") {
   CHECK_EQ(parsed->ref()["pods"]["total"].integer(), 1);
 }
 
+TEST_CASE("status of an agent says who holds it, or that it is cut off, and what the servers know") {
+  struct Row {
+    const char* held;
+    const char* reported;
+    std::vector<const char*> parts, absent;
+  };
+  const Row rows[] = {
+      {R"({"server":"edge-1","sinceSeconds":7200,"problem":""})",
+       R"({"heartbeatSeconds":4,"nodeSeconds":3600,"podsWaiting":0,"problem":""})",
+       {"agent, held by edge-1 for 120m", "heartbeat 4s ago, Node confirmed 60m ago"},
+       {"cut off", "still to be told", "store:", "API:"}},
+      {R"({"server":"","sinceSeconds":180,"problem":"edge-2: connect to 10.0.0.2 port 6444: No route to host"})",
+       R"({"heartbeatSeconds":185,"podsWaiting":2,"problem":"no answer within an interval"})",
+       {"agent, cut off from all servers for 3m", "edge-2: connect to 10.0.0.2", "heartbeat 3m5s ago",
+        "the state of 2 pods still to be told", "no answer within an interval"},
+       {"held by", "Node confirmed"}},
+      // Since the start; what it says came from elsewhere.
+      {R"({"server":"","sinceSeconds":5,"problem":""})",
+       R"({"podsWaiting":0,"problem":""})",
+       {"cut off from all servers for 5s", "no answer from ?[31m",
+        "no heartbeat was heard since the start"},
+       {"held by"}},
+  };
+  for (const Row& row : rows) {
+    CAPTURE(row.held);
+    Device d;
+    d.json("GET /limpet/v1/status",
+           std::string(R"({"daemon":{"version":"9.9","uptimeSeconds":61,"pssBytes":6291456},)"
+                       R"("node":{"name":"field-1","role":"agent","addresses":["192.0.2.1"]},"notReady":[],)"
+                       R"("servers":{"inUse":"","problem":"no answer from \u001b[31m","known":["edge-1"]},)"
+                       R"("disk":{"path":"/var/lib/limpet","totalBytes":1000,"freeBytes":900},"heldBy":)") +
+               row.held + R"(,"reported":)" + row.reported + "}");
+    d.json("GET /api/v1/pods", pod_list({web_pod}));
+    CHECK_EQ(d.limpet({"status"}), exit_done);
+    within_80(d.out);
+    std::string text;  // folded lines as one
+    for (const char c : d.out) {
+      if (c == '\n' || (c == ' ' && text.ends_with(' '))) {
+        if (!text.ends_with(' ')) text += ' ';
+      } else {
+        text += c;
+      }
+    }
+    for (const char* part : row.parts) {
+      CAPTURE(part);
+      CHECK(has(text, part));
+    }
+    for (const char* part : row.absent) {
+      CAPTURE(part);
+      CHECK_FALSE(has(text, part));
+    }
+    CHECK_FALSE(has(d.out, "\033"));
+  }
+}
+
 TEST_CASE("images") {
   Device d;
   d.json("GET /limpet/v1/images",
