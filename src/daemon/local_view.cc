@@ -53,6 +53,7 @@ void LocalView::handle(http::ExchangePtr exchange) {
     return exchange->respond(
         local_failure(403, "Forbidden", strf("uid %u may not use limpet on this device", peer.uid)));
   }
+  if (request.path == "/metrics" && request.method == "GET") return measure(exchange);
   const std::optional<Place> at = place_of(request.path);
   if (!at) {
     return exchange->respond(local_failure(
@@ -73,6 +74,13 @@ void LocalView::handle(http::ExchangePtr exchange) {
   if (at->sub != "log" && !root)
     return exchange->respond(local_failure(403, "Forbidden", "commands in containers need root"));
   open(std::move(exchange), *pod, at->sub);
+}
+
+void LocalView::measure(const http::ExchangePtr& exchange) const {
+  http::Response response;
+  response.headers.set("Content-Type", "text/plain; version=0.0.4; charset=utf-8");
+  response.body = hooks_.metrics();
+  exchange->respond(std::move(response));
 }
 
 void LocalView::list(const http::ExchangePtr& exchange, const std::string& ns) const {

@@ -6,6 +6,7 @@
 //   GET /api/v1/namespaces/NS/pods/NAME
 //   GET /api/v1/namespaces/NS/pods/NAME/log           the options of the API
 //   GET /api/v1/namespaces/NS/pods/NAME/exec, attach  WebSocket v5.channel.k8s.io; root only
+//   GET /metrics                                      as of the API, of what there is here
 //
 // Everything else is 404, with where to ask instead. It writes nothing: a change would be undone by the
 // servers. Who asks is known from the kernel: uid 0, or a reader. Owned by the node part; loop thread only.
@@ -29,6 +30,7 @@ class LocalView {
     std::function<std::vector<std::string>(std::string_view ns)> pods;
     std::function<std::optional<std::string>(const std::string& ns, const std::string& name)> pod;
     std::function<bool(uint32_t uid, uint32_t gid)> may_read;
+    std::function<std::string()> metrics;
   };
   // The service serves logs and sessions; it outlives the view.
   LocalView(Hooks hooks, NodeService& service) : hooks_(std::move(hooks)), service_(service) {}
@@ -36,6 +38,7 @@ class LocalView {
   void handle(http::ExchangePtr exchange);
 
  private:
+  void measure(const http::ExchangePtr& exchange) const;
   void list(const http::ExchangePtr& exchange, const std::string& ns) const;
   void open(http::ExchangePtr exchange, const std::string& stored_pod, std::string_view what);
 

@@ -90,7 +90,7 @@ void describe_tls(api::MetricsText& out, const tls::Stats& s) {
           number(s.handshakes_resumed));
 }
 
-void describe_http(api::MetricsText& out, const http::ServerCounters& https,
+void describe_http(api::MetricsText& out, const http::ServerCounters* https,
                    const http::ServerCounters& socket) {
   struct Row {
     const char *name, *type, *help;
@@ -110,7 +110,7 @@ void describe_http(api::MetricsText& out, const http::ServerCounters& https,
   };
   for (const Row& row : rows) {
     out.family(row.name, row.type, row.help);
-    out.sample(row.name, {{"listener", "https"}}, number(https.*row.member));
+    if (https) out.sample(row.name, {{"listener", "https"}}, number(https->*row.member));
     out.sample(row.name, {{"listener", "socket"}}, number(socket.*row.member));
   }
 }
@@ -141,6 +141,25 @@ void describe_images(api::MetricsText& out, const image::Traffic& traffic,
   out.one("limpet_image_pull_done_bytes", "gauge", "Of the pulls under way, what is here.", number(done));
   out.one("limpet_image_pull_total_bytes", "gauge", "Of the pulls under way, as far as known.",
           number(total));
+}
+
+void describe_link(api::MetricsText& out, const AgentLink& link) {
+  const AgentLink::Counts& c = link.counts();
+  out.family("limpet_agent_link_up", "gauge", "Whether a server holds this agent, and which.");
+  out.sample("limpet_agent_link_up", {{"server", link.server()}}, link.server().empty() ? 0 : 1);
+  out.one("limpet_agent_link_connects_total", "counter", "Times that a server took this agent.",
+          number(c.connects));
+  out.one("limpet_agent_link_failures_total", "counter",
+          "Servers that could not be reached, and connections that broke.", number(c.failures));
+  out.family("limpet_agent_streams_total", "counter", "Streams that servers asked for (logs, exec).");
+  out.sample("limpet_agent_streams_total", {{"result", "ok"}}, number(c.streams));
+  out.sample("limpet_agent_streams_total", {{"result", "failed"}}, number(c.stream_failures));
+}
+
+void describe_heartbeats(api::MetricsText& out, const node::LeaseKeeper& lease) {
+  out.family("limpet_heartbeats_total", "counter", "Heartbeats of this device by what became of them.");
+  out.sample("limpet_heartbeats_total", {{"result", "heard"}}, number(lease.heard()));
+  out.sample("limpet_heartbeats_total", {{"result", "failed"}}, number(lease.failed()));
 }
 
 void describe_process(api::MetricsText& out) {

@@ -40,6 +40,7 @@ namespace limpet::daemon {
 
 class Leadership;
 class ClusterService;
+class Collectors;
 class Denied;
 class LocalApi;
 class MemberRecords;
@@ -107,6 +108,7 @@ struct Device {
   std::function<void()> certificate_renewed;
   api::ApiServer* api = nullptr;                   // null on an agent
   std::shared_ptr<api::AccountKeys> account_keys;  // of tokens; null on an agent
+  Collectors* metrics = nullptr;                   // of /metrics: parts add what they count
   client::Client* client = nullptr;  // the API, as this device: in process on a server, HTTPS on an agent
   node::Images* images = nullptr;
   node::Agent* agent = nullptr;

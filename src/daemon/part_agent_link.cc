@@ -4,6 +4,7 @@
 #include "base/log.h"
 #include "daemon/agent_link.h"
 #include "daemon/local_api.h"
+#include "daemon/metrics.h"
 #include "daemon/node_service.h"
 #include "daemon/parts.h"
 #include "daemon/server_roll.h"
@@ -44,11 +45,13 @@ class AgentLinkPart final : public Part {
       w.begin_object().field("server", link_->server()).field("sinceSeconds", link_->since_ms() / 1000);
       w.field("problem", link_->last_error()).end_object();
     });
+    device_.metrics->add("link", [this](api::MetricsText& out) { describe_link(out, *link_); });
     return {};
   }
 
   void stop(loop::Task done) override {
     device_.local->describe("heldBy", {});
+    device_.metrics->add("link", {});
     device_.peers = nullptr;
     link_.reset();
     save_.forget();

@@ -39,11 +39,13 @@ class ApiPart final : public Part {
                                                std::move(options), nullptr);
     server_->set_cluster(device_.cluster);
     device_.api = server_.get();
-    server_->metrics().add("store", [this](api::MetricsText& out) {
+    server_->metrics().add("device", [this](api::MetricsText& out) { counted_.collect(out); });
+    device_.metrics = &counted_;
+    device_.metrics->add("store", [this](api::MetricsText& out) {
       if (device_.store) describe_store(out, device_.store->stats());
     });
-    server_->metrics().add("process", describe_process);
-    server_->metrics().add("loop", [this](api::MetricsText& out) { describe_loop(out, device_.loop); });
+    device_.metrics->add("process", describe_process);
+    device_.metrics->add("loop", [this](api::MetricsText& out) { describe_loop(out, device_.loop); });
     server_->start([this](Result<> started) {
       if (!started) {
         device_.fatal("api: " + started.error().message);
@@ -57,6 +59,7 @@ class ApiPart final : public Part {
   void stop(loop::Task done) override {
     ready_ = false;
     device_.api = nullptr;
+    device_.metrics = nullptr;
     device_.account_keys.reset();
     server_->stop();
     // Answers under way are given back to the server's exchanges in this turn of the loop.
@@ -81,6 +84,7 @@ class ApiPart final : public Part {
   }
 
   Device& device_;
+  Collectors counted_;
   std::unique_ptr<api::ApiServer> server_;
   bool ready_ = false;
 };

@@ -107,11 +107,9 @@ class ImagesPart final : public Part {
     device_.images = images_.get();
     device_.local->serve("images", [this](http::ExchangePtr e) { api_->handle(e); });
     device_.local->describe("pulls", [this](json::Writer& w) { image::render_pulls(w, *store_); });
-    if (device_.api) {
-      device_.api->metrics().add("images", [this](api::MetricsText& out) {
-        describe_images(out, store_->traffic(), store_->pulls(), store_->pulled(), store_->failed());
-      });
-    }
+    device_.metrics->add("images", [this](api::MetricsText& out) {
+      describe_images(out, store_->traffic(), store_->pulls(), store_->pulled(), store_->failed());
+    });
     return {};
   }
 
@@ -119,7 +117,7 @@ class ImagesPart final : public Part {
     device_.images = nullptr;
     if (device_.local) device_.local->serve("images", nullptr);
     if (device_.local) device_.local->describe("pulls", {});
-    if (device_.api) device_.api->metrics().add("images", {});
+    if (device_.metrics) device_.metrics->add("images", {});
     api_.reset();
     images_.reset();
     store_.reset();

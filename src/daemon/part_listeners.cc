@@ -68,16 +68,16 @@ class ListenersPart final : public Part {
         device_.loop, server_options(socket_connections),
         device_.local->over(device_.api ? device_.api->handler() : device_.view));
     CHECK_OK(listen_socket());
+    device_.metrics->add("listeners", [this](api::MetricsText& out) {
+      describe_http(out, https_ ? &https_->counters() : nullptr, socket_->counters());
+    });
     if (!device_.api) {  // an agent: nobody comes in from outside
       log::info("listening", {{"socket", device_.paths.socket}});
       return {};
     }
     device_.identity_changed = [this] { return context_->replace(tls_options()); };
     device_.denied_changed = [this] { cut_denied(); };
-    device_.api->metrics().add("listeners", [this](api::MetricsText& out) {
-      describe_tls(out, device_.tls->stats());
-      describe_http(out, https_->counters(), socket_->counters());
-    });
+    device_.metrics->add("tls", [this](api::MetricsText& out) { describe_tls(out, device_.tls->stats()); });
     log::info("listening", {{"api", strf("%s:%d", device_.config.listen.api_address.c_str(), tcp_->port())},
                             {"socket", device_.paths.socket}});
     return {};
@@ -87,8 +87,9 @@ class ListenersPart final : public Part {
     if (device_.api) {
       device_.identity_changed = nullptr;
       device_.denied_changed = nullptr;
-      device_.api->metrics().add("listeners", {});
+      device_.metrics->add("tls", {});
     }
+    device_.metrics->add("listeners", {});
     tcp_.reset();
     unix_.reset();
     handshakes_.clear();

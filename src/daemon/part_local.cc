@@ -8,6 +8,7 @@
 
 #include "base/atomic_file.h"
 #include "daemon/local_api.h"
+#include "daemon/metrics.h"
 #include "daemon/names.h"
 #include "daemon/parts.h"
 #include "daemon/versions.h"
@@ -55,16 +56,25 @@ class LocalPart final : public Part {
     if (device_.store) local_->describe("store", [this](json::Writer& w) { describe_store(w); });
     local_->describe("disk", [this](json::Writer& w) { describe_disk(w); });
     device_.local = local_.get();
+    if (!device_.metrics) count_for_agent();
     return {};
   }
 
   void stop(loop::Task done) override {
     device_.local = nullptr;
+    if (device_.metrics == &counted_) device_.metrics = nullptr;
     local_.reset();
     done();
   }
 
  private:
+  // There is no API whose numbers they stand beside.
+  void count_for_agent() {
+    counted_.add("process", describe_process);
+    counted_.add("loop", [this](api::MetricsText& out) { describe_loop(out, device_.loop); });
+    device_.metrics = &counted_;
+  }
+
   std::string version() const {
     const Versions v = linked_versions();
     json::Writer w;
@@ -146,6 +156,7 @@ class LocalPart final : public Part {
 
   Device& device_;
   std::unique_ptr<LocalApi> local_;
+  Collectors counted_;  // an agent's
   int64_t started_ms_ = 0;
 };
 

@@ -87,6 +87,7 @@ class NodePart final : public Part {
     // Of servers the leader hears anyway (member_heartbeats.h).
     if (c.role == "agent") make_lease();
     serve_containers();
+    device_.metrics->add("pods", [this](api::MetricsText& out) { describe_pods(out, *agent_, *runtime_); });
     device_.agent = agent_.get();
     log_budget_ = std::make_unique<node::LogBudget>(device_.loop, c.logs.dir, c.logs.total_bytes);
     log_budget_->start();
@@ -113,8 +114,9 @@ class NodePart final : public Part {
     device_.local->serve("pods", nullptr);
     if (device_.api) {
       device_.api->set_nodes(nullptr);
-      device_.api->metrics().add("pods", {});
     }
+    device_.metrics->add("pods", {});
+    device_.metrics->add("heartbeats", {});
     device_.local->describe("reported", {});
     device_.node_service = nullptr;
     device_.view = nullptr;
@@ -168,12 +170,15 @@ class NodePart final : public Part {
       any_ = std::make_unique<AnyNodeAccess>(device_.node_name, *access_, *device_.remote_nodes);
     if (device_.api) {
       device_.api->set_nodes(any_ ? static_cast<api::NodeAccess*>(any_.get()) : access_.get());
-      device_.api->metrics().add("pods",
-                                 [this](api::MetricsText& out) { describe_pods(out, *agent_, *runtime_); });
       return;
     }
     LocalView::Hooks hooks;
     hooks.may_read = device_.is_reader;
+    hooks.metrics = [this] {
+      api::MetricsText out;
+      device_.metrics->collect(out);
+      return out.take();
+    };
     hooks.pods = [this](std::string_view ns) {
       std::vector<std::string> objects;
       for (const node::PodWorker* w : agent_->workers()) {
@@ -241,6 +246,7 @@ class NodePart final : public Part {
         device_.loop, device_.random, *device_.client,
         device_.config.cluster.profile == "metered" ? node::Heartbeat::metered() : node::Heartbeat::lan(),
         std::move(hooks));
+    device_.metrics->add("heartbeats", [this](api::MetricsText& out) { describe_heartbeats(out, *lease_); });
     device_.local->describe("reported", [this](json::Writer& w) { describe_reported(w); });
   }
 

@@ -4,6 +4,7 @@
 #include "client/remote.h"
 #include "daemon/join_command.h"
 #include "daemon/local_api.h"
+#include "daemon/metrics.h"
 #include "daemon/parts.h"
 #include "daemon/server_roll.h"
 #include "daemon/tls_dialer.h"
@@ -36,6 +37,7 @@ class RemotePart final : public Part {
     device_.certificate_renewed = [this] { renewed(); };
     device_.roll_changed = [this] { (void)use_servers(); };
     join_ = std::make_unique<JoinCommand>(device_);
+    device_.metrics->add("tls", [this](api::MetricsText& out) { describe_tls(out, engine_->stats()); });
     if (device_.local) {
       device_.local->describe("servers", [this](json::Writer& w) { describe(w); });
       device_.local->serve("cluster", [this](http::ExchangePtr e) { serve(std::move(e)); });
@@ -44,6 +46,7 @@ class RemotePart final : public Part {
   }
 
   void stop(loop::Task done) override {
+    if (device_.metrics) device_.metrics->add("tls", {});
     device_.client = nullptr;
     device_.certificate_renewed = nullptr;
     device_.tls = nullptr;

@@ -41,21 +41,22 @@ struct Rig {
   loop::Loop loop;
   FakeNode node;
   NodeService service{loop, node};
-  LocalView view{{[](std::string_view ns) {
-                    std::vector<std::string> all;
-                    for (const char* in : {"default", "other"}) {
-                      if (ns.empty() || ns == in) all.push_back(pod(in, "web"));
-                    }
-                    return all;
-                  },
-                  [](const std::string& ns, const std::string& name) -> std::optional<std::string> {
-                    if (ns != "default") return std::nullopt;
-                    if (name == "web") return pod(ns, name);
-                    if (name == "done") return pod(ns, name, "Succeeded");
-                    return std::nullopt;
-                  },
-                  [](uint32_t uid, uint32_t) { return uid == 1000; }},
-                 service};
+  LocalView view{
+      {[](std::string_view ns) {
+         std::vector<std::string> all;
+         for (const char* in : {"default", "other"}) {
+           if (ns.empty() || ns == in) all.push_back(pod(in, "web"));
+         }
+         return all;
+       },
+       [](const std::string& ns, const std::string& name) -> std::optional<std::string> {
+         if (ns != "default") return std::nullopt;
+         if (name == "web") return pod(ns, name);
+         if (name == "done") return pod(ns, name, "Succeeded");
+         return std::nullopt;
+       },
+       [](uint32_t uid, uint32_t) { return uid == 1000; }, [] { return "limpet_loop_handles 7\n"; }},
+      service};
 
   struct Answer {
     int status = 0;
@@ -105,6 +106,9 @@ TEST_CASE("pods are listed and read in the API's shape") {
     CHECK(list->ref()["kind"].str() == "PodList");
     CHECK(list->ref()["items"].size() == row.count);
   }
+  const auto numbers = rig.wait(rig.ask("/metrics", 1000));
+  CHECK(numbers->status == 200);
+  CHECK(numbers->body == "limpet_loop_handles 7\n");
   const auto one = rig.wait(rig.ask("/api/v1/namespaces/default/pods/web", 1000));
   CHECK(one->status == 200);
   CHECK(one->body == pod("default", "web"));
@@ -123,6 +127,9 @@ TEST_CASE("what the view refuses") {
   } rows[] = {
       {"GET", "/api/v1/pods", 1001, local, 403},
       {"GET", "/api/v1/pods", 0, tcp, 403},  // nobody from outside has a uid
+      {"GET", "/metrics", 1001, local, 403},
+      {"GET", "/metrics", 0, tcp, 403},
+      {"POST", "/metrics", 0, local, 404},
       {"GET", "/api/v1/nodes", 0, local, 404},
       {"GET", "/api/v1/namespaces/default/secrets", 0, local, 404},
       {"GET", "/api/v1/namespaces/default/pods/web/log/more", 0, local, 404},
