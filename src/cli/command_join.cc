@@ -79,7 +79,7 @@ Outcome<int> without_answer(Context& context, const Failure& why) {
   return failed(
       exit_failed,
       strf("limpetd (pid %lld) starts and cannot be asked yet; if its log says that it waits to be let "
-           "in, change join.url and join.token and send it SIGHUP, or stop it and try again",
+           "in, change join.url and the token and send it SIGHUP, or stop it and try again",
            static_cast<long long>(pid)));
 }
 

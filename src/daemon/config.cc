@@ -282,7 +282,12 @@ void Checker::cross_check() {
   if (c.run_dir == c.data_dir) report("runDir", "must not be dataDir");
   if (!c.join.url.empty() && !c.join.url.starts_with("https://"))
     report("join.url", "must begin with https://: a token is not sent in the clear");
-  if (!c.join.token.empty() && c.join.url.empty()) report("join.token", "needs join.url, where it was made");
+  for (const auto& [path, value] :
+       {std::pair{"join.token", &c.join.token}, std::pair{"join.tokenFile", &c.join.token_file}}) {
+    if (!value->empty() && c.join.url.empty()) report(path, "needs join.url, where it was made");
+  }
+  if (!c.join.token.empty() && !c.join.token_file.empty())
+    report("join.tokenFile", "stands beside join.token: one of the two");
 }
 
 void apply_defaults(Config& config) {

@@ -34,7 +34,7 @@ struct Config {
     bool operator==(const Listen&) const = default;
   } listen;
   struct Join {
-    std::string url, token;
+    std::string url, token, token_file;
     bool operator==(const Join&) const = default;
   } join;
   struct Cluster {

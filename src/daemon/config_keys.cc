@@ -71,6 +71,12 @@ const Key keys[] = {
      "What `limpet token create` printed there. Used once; of no meaning afterwards.",
      TO(join.token),
      {.format = Format::text, .may_be_empty = true}},
+    {"join.tokenFile", "",
+     "A file that holds the token, in place of join.token: for root alone to read, where this file is not. "
+     "May "
+     "be "
+     "removed once the device has joined.",
+     TO(join.token_file), derived_path},
 
     {"raft.profile",
      "lan",

@@ -1,8 +1,11 @@
 // Which cluster the device is of, before anything of it starts: a join that was staged becomes the device's,
 // and a device that is told to join asks until it is let in.
+#include <sys/stat.h>
+
 #include <algorithm>
 #include <functional>
 
+#include "base/atomic_file.h"
 #include "base/log.h"
 #include "daemon/joiner.h"
 #include "daemon/names.h"
@@ -14,6 +17,7 @@ namespace {
 
 constexpr int64_t first_wait_ms = 1'000, longest_wait_ms = 60'000;
 constexpr int64_t attempt_ms = 60'000;
+constexpr size_t most_token = 4096;
 
 // Names do not resolve, either, as long as the link is down.
 bool may_pass(Errc code) {
@@ -34,7 +38,7 @@ class JoinPart final : public Part {
       CHECK_OK(obey(*order, place.has_value()));
       TRY(place, read_place(data_dir));
     } else if (!place && !device_.config.join.url.empty() && !has_store()) {
-      CHECK_OK(join([this] { return configured(); }));
+      CHECK_OK(join({[this] { return configured(); }, [this] { return device_.config.join != followed_; }}));
       TRY(place, read_place(data_dir));
     }
     if (place) {
@@ -51,15 +55,39 @@ class JoinPart final : public Part {
 
  private:
   bool has_store() const { return has_own_store(device_.config.data_dir); }
-  JoinOrder configured() const {
+
+  // Who tells this device where to join.
+  struct Order {
+    std::function<Result<JoinOrder>()> read;  // for each attempt
+    std::function<bool()> changed;            // since it was read last
+  };
+
+  // By the configuration. A file with the token is read for each attempt: another may be put there.
+  Result<JoinOrder> configured() {
     const Config& c = device_.config;
-    return {c.join.url, c.join.token, c.role == "agent"};
+    followed_ = c.join;
+    JoinOrder order{c.join.url, c.join.token, c.role == "agent"};
+    if (c.join.token_file.empty()) return order;
+    auto token = token_of(c.join.token_file);
+    if (!token) return std::unexpected(std::move(token).error().with("join.tokenFile"));
+    order.token = std::move(*token);
+    return order;
+  }
+
+  static Result<std::string> token_of(const std::string& file) {
+    TRY(std::string text, read_file(file, most_token));
+    const size_t begin = text.find_first_not_of(" \t\r\n"), end = text.find_last_not_of(" \t\r\n");
+    if (begin == std::string::npos) return fail(Errc::invalid_argument, file + " is empty");
+    struct stat st{};
+    if (stat(file.c_str(), &st) == 0 && (st.st_mode & 077) != 0)
+      log::warning("others than root may use the join token: chmod 600", {{"file", file}});
+    return text.substr(begin, end + 1 - begin);
   }
 
   // A device that is something already goes on as that when it is refused: a token that is no good must not
   // keep it down. One that is nothing yet has only this order.
   Result<> obey(const JoinOrder& order, bool is_of_a_cluster) {
-    auto joined = join([&order] { return order; });
+    auto joined = join({[&order] { return Result<JoinOrder>(order); }, [] { return false; }});
     if (joined || joined.error().code == Errc::cancelled || (!is_of_a_cluster && !has_store())) return joined;
     CHECK_OK(drop_order(device_.config.data_dir));
     return std::unexpected(
@@ -78,11 +106,12 @@ class JoinPart final : public Part {
     }
     if (agent) {
       return fail(Errc::invalid_argument,
-                  "an agent needs a cluster: set join.url and join.token, or run limpet join URL TOKEN");
+                  "an agent needs a cluster: set join.url and join.token or join.tokenFile, or run limpet "
+                  "join URL TOKEN");
     }
     if (told) {
       log::warning(
-          "join.url and join.token are passed over: this device has a cluster of its own; to join run "
+          "the keys below join are passed over: this device has a cluster of its own; to join run "
           "limpet join URL TOKEN (--discard gives up what its cluster holds)",
           {{"join.url", device_.config.join.url}});
     }
@@ -102,17 +131,17 @@ class JoinPart final : public Part {
 
   // Until it is let in or refused: links come up late, and the server may be restarting. A changed order (by
   // SIGHUP) is followed at once.
-  Result<> join(const std::function<JoinOrder()>& wanted) {
+  Result<> join(const Order& wanted) {
     int64_t wait = first_wait_ms;
     while (!device_.stopping) {
-      const JoinOrder order = wanted();
+      TRY(const JoinOrder order, wanted.read());
       auto joined = attempt(order, wanted);
       if (joined) {
         CHECK_OK(finish_join(device_.config.data_dir));
         return {};
       }
       if (device_.stopping) break;
-      if (wanted() != order) {
+      if (wanted.changed()) {
         wait = first_wait_ms;
         continue;
       }
@@ -122,18 +151,18 @@ class JoinPart final : public Part {
                    {{"in_seconds", wait / 1000}, {"error", error}});
       say("waits to be let in by " + order.url + ": " + error.message);
       if (device_.starting_takes) device_.starting_takes(attempt_ms + wait);
-      (void)device_.loop.run_until([&] { return device_.stopping || wanted() != order; }, wait);
-      wait = wanted() == order ? std::min(wait * 2, longest_wait_ms) : first_wait_ms;
+      (void)device_.loop.run_until([&] { return device_.stopping || wanted.changed(); }, wait);
+      wait = wanted.changed() ? first_wait_ms : std::min(wait * 2, longest_wait_ms);
     }
     return fail(Errc::cancelled, "stopped while it waited to be let in");
   }
 
-  Result<> attempt(const JoinOrder& order, const std::function<JoinOrder()>& wanted) {
+  Result<> attempt(const JoinOrder& order, const Order& wanted) {
     if (device_.starting_takes) device_.starting_takes(2 * attempt_ms);
     std::optional<Result<Place>> answer;
     const auto joiner = Joiner::start(device_.loop, device_.clock, options(order),
                                       [&](Result<Place> place) { answer = std::move(place); });
-    (void)device_.loop.run_until([&] { return answer || device_.stopping || wanted() != order; }, attempt_ms);
+    (void)device_.loop.run_until([&] { return answer || device_.stopping || wanted.changed(); }, attempt_ms);
     if (!answer) return fail(Errc::timeout, "no answer from " + order.url);
     if (!*answer) return std::unexpected(answer->error());
     return {};
@@ -144,6 +173,7 @@ class JoinPart final : public Part {
   }
 
   Device& device_;
+  Config::Join followed_;  // as it was read last
 };
 
 }  // namespace

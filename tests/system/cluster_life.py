@@ -146,7 +146,7 @@ def keys_that_are_passed_over_are_told():
     three.stop()
     three.configure(join={"url": one.url, "token": cluster.token()})
     three.start_daemon()
-    expect_match("join.url and join.token are passed over.*limpet join URL TOKEN", open(three.log_file).read())
+    expect_match("the keys below join are passed over.*limpet join URL TOKEN", open(three.log_file).read())
     three.stop()
     three.configure(join={"url": one.url, "token": cluster.token()}, role="agent")
     three.start_daemon(wait=False)

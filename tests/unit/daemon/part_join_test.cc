@@ -69,7 +69,8 @@ TEST_CASE("join part: keys that are passed over are named, with what to do") {
       {"server", made, false, "", "", "join.url"},
       {"server", made, true, "", "limpet join URL TOKEN (--discard gives up", "set join.url"},
       {"server", restored, true, "", "limpet join URL TOKEN (--discard gives up", "set join.url"},
-      {"agent", nullptr, false, "set join.url and join.token, or run limpet join URL TOKEN", "", "--discard"},
+      {"agent", nullptr, false, "set join.url and join.token or join.tokenFile, or run limpet join URL TOKEN",
+       "", "--discard"},
       {"agent", made, false, "limpet join URL TOKEN --discard", "", "set join.url"},
       {"agent", made, true, "limpet join URL TOKEN --discard", "", "set join.url"},
   };
@@ -162,6 +163,71 @@ TEST_CASE(
   CHECK(said.ends_with("STOPPING=1\nSTATUS=stopping\n\n"));
   CHECK_FALSE(has(lines, "key=join."));
   CHECK_FALSE(has(lines, "start failed"));
+}
+
+TEST_CASE("join part: a token in a file is read when it is needed, and never by a device that has joined") {
+  struct Row {
+    const char* what;
+    const char* text;  // null: there is no file
+    unsigned mode;
+    const char *error, *log, *not_said;
+  };
+  const std::string good = " " + token + "\n";
+  const Row rows[] = {
+      {"missing", nullptr, 0, "join.tokenFile: ", "", "others than root"},
+      {"empty", " \n", 0600, "is empty", "", "others than root"},
+      {"no token", "nonsense\n", 0600, "token", "", "others than root"},
+      {"of root", good.c_str(), 0600, "", "not let into the cluster yet", "others than root"},
+      {"for all to read", good.c_str(), 0644, "", "others than root may use the join token: chmod 600",
+       "secret"},
+  };
+  for (const Row& row : rows) {
+    CAPTURE(row.what);
+    Fixture f;
+    f.set("agent", nowhere);
+    f.device.config.join.token.clear();
+    f.device.config.join.token_file = f.path + "/token";
+    if (row.text) REQUIRE(write_file_atomic(f.path + "/token", row.text, row.mode).has_value());
+    // Nobody listens there: it is told to stop once it waits.
+    loop::Timer look(f.loop, "test");
+    look.repeat(5, [&] { f.device.stopping = has(lines, "not let into the cluster yet"); });
+    const auto started = f.start();
+    look.stop();
+    REQUIRE_FALSE(started.has_value());
+    CHECK(has(started.error().message, row.error));
+    CHECK(has(lines, row.log));
+    CHECK_FALSE(has(lines, row.not_said));
+    CHECK_FALSE(has(lines + started.error().message, "0123456789abcdef"));
+  }
+  Fixture joined;
+  joined.set("agent", nowhere);
+  joined.device.config.join.token.clear();
+  joined.device.config.join.token_file = joined.path + "/gone";
+  Place place;
+  place.cluster = std::string(16, 'c');
+  place.agent = true;
+  REQUIRE(write_place(joined.device.config.data_dir, place).has_value());
+  CHECK(joined.start().has_value());
+}
+
+TEST_CASE("join part: another token in the file is used for the next attempt") {
+  Fixture f;
+  f.set("server", nowhere);
+  f.device.config.join.token.clear();
+  const std::string file = f.device.config.join.token_file = f.path + "/token";
+  REQUIRE(write_file_atomic(file, token, 0600).has_value());
+  loop::Timer look(f.loop, "test");
+  look.repeat(5, [&] {
+    if (has(lines, "not let into the cluster yet")) (void)write_file_atomic(file, "another", 0600);
+  });
+  loop::Timer limit(f.loop, "limit");
+  limit.start(20'000, [&] { f.device.stopping = true; });
+  const auto started = f.start();
+  look.stop();
+  limit.stop();
+  REQUIRE_FALSE(started.has_value());
+  CHECK_FALSE(f.device.stopping);
+  CHECK(has(started.error().message, "token"));  // it is none
 }
 
 }  // namespace limpet::daemon::test
