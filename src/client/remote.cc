@@ -37,7 +37,8 @@ class RemoteClient::Shared {
   RemoteOptions options;
   http::Client http;
   Servers servers;
-  std::string last_error;
+  std::string last_error, shut_out;
+  std::function<void()> on_shut_out;
   std::set<Streaming*> streams;
   std::map<Server, std::shared_ptr<Bundle>> bundles;  // of the one in use; others live while streams use them
   std::set<Server> without_bundles;
@@ -323,6 +324,9 @@ void RemoteClient::Shared::given_up(const Server& server, const Error& why) {
   if (last_error.empty())
     log::notice("the API server does not answer", {{"server", server.text()}, {"error", why}});
   last_error = why.message;
+  // By TLS; the kernel may not permit a connection either.
+  const bool out = why.code == Errc::unauthenticated || why.code == Errc::permission_denied;
+  if (out && why.sys_errno == 0 && std::exchange(shut_out, why.message).empty() && on_shut_out) on_shut_out();
   servers.failed(server, loop.now_ms());
   http.drop_idle();
   bundles.erase(server);
@@ -335,6 +339,7 @@ void RemoteClient::Shared::given_up(const Server& server, const Error& why) {
 
 void RemoteClient::Shared::answered(const Server& server) {
   servers.worked(server);
+  shut_out.clear();
   if (last_error.empty()) return;
   last_error.clear();
   log::notice("an API server answers again", {{"server", server.text()}});
@@ -390,6 +395,10 @@ std::string RemoteClient::server() const {
 }
 
 const std::string& RemoteClient::last_error() const { return shared_->last_error; }
+
+const std::string& RemoteClient::shut_out() const { return shared_->shut_out; }
+
+void RemoteClient::on_shut_out(std::function<void()> f) { shared_->on_shut_out = std::move(f); }
 
 void RemoteClient::reconnect() {
   shared_->http.drop_idle();

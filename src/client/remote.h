@@ -54,6 +54,10 @@ class RemoteClient final : public Client {
   std::string server() const;
   // Why the last one was given up; empty once an answer came again.
   const std::string& last_error() const;
+  // Why one was not believed, or did not take the device's certificate; empty once an answer came again.
+  const std::string& shut_out() const;
+  // Called when that begins.
+  void on_shut_out(std::function<void()> f);
   // New connections from now on: the device's certificate was renewed.
   void reconnect();
 

@@ -44,7 +44,7 @@ std::string encode(const Authorities& a) {
   if (a.step != AuthorityStep::settled) w.field("patience", a.patience_s);
   write_pair(w, "current", a.current);
   if (a.step == AuthorityStep::trusting) write_pair(w, "next", a.next);
-  if (a.step == AuthorityStep::reissuing) w.field("old", a.old_pem);
+  if (!a.old_pem.empty()) w.field("old", a.old_pem);
   w.end_object();
   return w.take();
 }
@@ -63,10 +63,9 @@ Result<Authorities> decode_authorities(std::string_view text) {
   if (out.step == AuthorityStep::trusting) {
     TRY(out.next, read_pair(in["next"], "the next one"));
   }
-  if (out.step == AuthorityStep::reissuing) {
-    out.old_pem = in["old"].str();
-    if (!pki::parse_certificate(out.old_pem)) return damaged("the old one lacks its certificate");
-  }
+  out.old_pem = in["old"].str();
+  const bool wants_old = out.step == AuthorityStep::reissuing || !out.old_pem.empty();
+  if (wants_old && !pki::parse_bundle(out.old_pem)) return damaged("the old one lacks its certificate");
   return out;
 }
 
@@ -78,6 +77,10 @@ Result<Authorities> begin_replacement(const Authorities& have, const pki::Moment
   if (have.step != AuthorityStep::settled) {
     return fail(Errc::conflict, "the authority is being replaced already, since " + rfc3339({have.since, 0}));
   }
+  return begin_again(have, moment, random);
+}
+
+Result<Authorities> begin_again(const Authorities& have, const pki::Moment& moment, Random& random) {
   Authorities out = have;
   out.step = AuthorityStep::trusting;
   out.since = moment.believed.seconds;
@@ -106,7 +109,7 @@ Result<Replacement> next_step(const Authorities& have, const std::vector<TrustOf
   then.step = trusting ? AuthorityStep::reissuing : AuthorityStep::settled;
   then.current = trusting ? have.next : have.current;
   if (trusting) {
-    then.old_pem = have.current.certificate_pem;
+    then.old_pem = have.current.certificate_pem + have.old_pem;
     then.patience_s = have.patience_s;
   }
   out.then = std::move(then);

@@ -7,8 +7,8 @@
 //   settled    the old one is forgotten
 //
 // A device that is away for longer than it is waited for has to join again. Every step is one write of the
-// leader's; each server then does it on its disk (pki::install_authority), and agents get trusted_pem() by
-// the server that they are connected to. Join tokens name an authority: those of the old one end with it.
+// leader's; each server then does it on its disk (pki::install_authority), and agents ask for it (renewal.h).
+// Join tokens name an authority: those of the old one end with it.
 #pragma once
 
 #include <cstdint>
@@ -36,7 +36,7 @@ struct Authorities {
   int64_t patience_s = 0;  // for which a device is waited for in each step; while it is not settled
   AuthorityPair current;   // the one that signs
   AuthorityPair next;      // trusting: the one to come
-  std::string old_pem;     // reissuing: the certificate of the one that goes
+  std::string old_pem;     // those that go: of before `current`, once that signs
 };
 
 // Plain JSON, to be sealed. Errors of decoding: `corrupt`.
@@ -48,6 +48,9 @@ std::string trusted_pem(const Authorities& authorities);
 
 // Makes the next one. `conflict` when one is on its way already.
 Result<Authorities> begin_replacement(const Authorities& have, const pki::Moment& moment, Random& random);
+// Makes the next one whatever is on its way: the keys of all that are there are in wrong hands. One that was
+// to come is dropped, one that was to go stays until this is done, since devices may have nothing else yet.
+Result<Authorities> begin_again(const Authorities& have, const pki::Moment& moment, Random& random);
 
 // What a device that is not removed was last seen with: hashes (spki_sha256) of the authorities that it
 // trusts, and of the one that issued its certificate.

@@ -1,4 +1,5 @@
-// What a server tells the leader of the keys that it goes by, as long as keys are being replaced. Pure.
+// What a server tells the leader of the keys that it goes by, as long as keys are being replaced (an agent:
+// renewal.h). Pure.
 //
 // Shape: {"name", "issuer", "trusted": [], "signing": []}, hashes as authority.h has them.
 #pragma once

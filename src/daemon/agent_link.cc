@@ -78,6 +78,10 @@ void AgentLink::received(const peer::ControlMessage& message) {
     log::notice("a server holds this agent", {{"server", up_}});
   }
   if (const auto* open = std::get_if<peer::OpenStream>(&message)) return open_stream(open->id);
+  if (const auto* trusted = std::get_if<peer::Authorities>(&message)) {
+    if (hooks_.on_authorities) hooks_.on_authorities(trusted->keys);
+    return;
+  }
   if (const auto* roll = std::get_if<peer::Servers>(&message)) {
     take_roll(roll->servers);
     hooks_.on_roll(roll->servers);

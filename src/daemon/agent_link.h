@@ -2,9 +2,10 @@
 // each that the server asks for.
 //
 // The agent dials only. It holds its control connection to any server, drawn as client/servers.h does, and
-// goes to another when it breaks or nothing comes on it. What the server says on it: the roll of servers, and
-// "open stream ID": the agent then dials a connection of kind `stream` with that ID to the same server and
-// serves its node service on it. Streams that are open stay when the control connection goes.
+// goes to another when it breaks or nothing comes on it. What the server says on it: the roll of servers,
+// which authorities it trusts, and "open stream ID": the agent then dials a connection of kind `stream` with
+// that ID to the same server and serves its node service on it. Streams that are open stay when the control
+// connection goes.
 //
 // Owned by the wiring, outlived by the loop, the Random and what the hooks need. Hooks are never called from
 // inside a call. Loop thread only. docs/decisions/0030-agents.md
@@ -37,6 +38,8 @@ class AgentLink {
     std::function<void(std::unique_ptr<loop::Stream>)> on_stream;
     // The roll that the server gave: for the API client, and to be kept for the next start.
     std::function<void(const std::vector<peer::ServerEntry>&)> on_roll;
+    // The authorities that it trusts (peer::Authorities).
+    std::function<void(const std::vector<std::string>&)> on_authorities = {};
   };
   static constexpr size_t max_dialling =
       16;  // streams at once; of more the server hears nothing and gives up

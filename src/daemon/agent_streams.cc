@@ -8,6 +8,7 @@ namespace limpet::daemon {
 
 struct AgentStreams::Agent {
   std::unique_ptr<peer::Control> control;
+  bool hears_authorities = false;
 };
 
 // One asked for. It takes itself out of the table.
@@ -56,7 +57,8 @@ AgentStreams::~AgentStreams() {
   for (const auto& [id, waiting] : waiting_) waiting->orphan();
 }
 
-void AgentStreams::connected(const std::string& agent, std::unique_ptr<loop::Stream> stream) {
+void AgentStreams::connected(const std::string& agent, std::unique_ptr<loop::Stream> stream,
+                             uint64_t version) {
   if (holds(agent)) gone(agent, agents_[agent]->control.get(), {Errc::cancelled, "it connected anew", 0});
   auto& slot = agents_[agent] = std::make_unique<Agent>();
   // An agent has nothing to say but pings, which Control answers.
@@ -65,9 +67,23 @@ void AgentStreams::connected(const std::string& agent, std::unique_ptr<loop::Str
       .on_end = [this, agent, who = slot.get()](Error e) { gone(agent, who->control.get(), e); }};
   slot->control =
       std::make_unique<peer::Control>(loop_, std::move(stream), options_.timing, std::move(events));
+  slot->hears_authorities = version >= peer::kAuthoritiesVersion;
   log::info("an agent is connected", {{"agent", agent}});
-  if (const auto sent = slot->control->send(peer::Servers{roll_}); !sent)
-    gone(agent, slot->control.get(), sent.error());
+  tell(agent, peer::Servers{roll_});
+  tell_authorities(agent);
+}
+
+void AgentStreams::tell(const std::string& agent, const peer::ControlMessage& message) {
+  const auto it = agents_.find(agent);
+  if (it == agents_.end()) return;
+  peer::Control* control = it->second->control.get();
+  if (const auto sent = control->send(message); !sent) gone(agent, control, sent.error());
+}
+
+void AgentStreams::tell_authorities(const std::string& agent) {
+  const auto it = agents_.find(agent);
+  if (it != agents_.end() && it->second->hears_authorities && !authorities_.empty())
+    tell(agent, peer::Authorities{authorities_});
 }
 
 void AgentStreams::gone(const std::string& agent, const peer::Control* control, const Error& why) {
@@ -96,10 +112,14 @@ void AgentStreams::arrived(const std::string& agent, uint64_t id, std::unique_pt
 
 void AgentStreams::set_roll(std::vector<peer::ServerEntry> servers) {
   roll_ = std::move(servers);
-  for (const std::string& agent : agents()) {
-    peer::Control* control = agents_[agent]->control.get();
-    if (const auto sent = control->send(peer::Servers{roll_}); !sent) gone(agent, control, sent.error());
-  }
+  for (const std::string& agent : agents()) tell(agent, peer::Servers{roll_});
+}
+
+void AgentStreams::set_authorities(std::vector<std::string> keys) {
+  if (keys.size() > peer::kMaxAuthorities) keys.resize(peer::kMaxAuthorities);
+  if (authorities_ == keys) return;
+  authorities_ = std::move(keys);
+  for (const std::string& agent : agents()) tell_authorities(agent);
 }
 
 std::vector<std::string> AgentStreams::agents() const {

@@ -36,14 +36,17 @@ class AgentStreams {
   ~AgentStreams();
   AgentStreams(const AgentStreams&) = delete;
 
-  // The control connection of an agent, its hello answered.
-  void connected(const std::string& agent, std::unique_ptr<loop::Stream> control);
+  // The control connection of an agent, its hello answered; the version of the protocol that it speaks.
+  void connected(const std::string& agent, std::unique_ptr<loop::Stream> control,
+                 uint64_t version = peer::kMaxVersion);
   // Whether this agent was asked for a stream of this ID that has not come yet.
   bool expects(const std::string& agent, uint64_t id) const;
   // A stream that an agent dialled; one that was not asked for is closed.
   void arrived(const std::string& agent, uint64_t id, std::unique_ptr<loop::Stream> stream);
   // The servers, for every agent now and for each that connects.
   void set_roll(std::vector<peer::ServerEntry> servers);
+  // The authorities that this server trusts, likewise, for those who know the message (peer::Authorities).
+  void set_authorities(std::vector<std::string> keys);
 
   bool holds(const std::string& agent) const { return agents_.contains(agent); }
   std::vector<std::string> agents() const;
@@ -53,6 +56,8 @@ class AgentStreams {
  private:
   class Waiting;
   struct Agent;
+  void tell(const std::string& agent, const peer::ControlMessage& message);
+  void tell_authorities(const std::string& agent);
   void gone(const std::string& agent, const peer::Control* control, const Error& why);
   void fail_waiting(const std::string& agent, const Error& why);
 
@@ -60,6 +65,7 @@ class AgentStreams {
   Random& random_;
   Options options_;
   std::vector<peer::ServerEntry> roll_;
+  std::vector<std::string> authorities_;
   std::map<std::string, std::unique_ptr<Agent>> agents_;
   std::map<uint64_t, Waiting*> waiting_;  // owned by who asked
 };

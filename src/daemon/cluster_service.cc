@@ -49,6 +49,7 @@ ClusterService::ClusterService(Device& device, loop::Task joined)
       keys_(device),
       keeper_(device),
       joins_(device, keys_, std::move(joined)),
+      renewals_(device, keeper_),
       join_(device),
       client_(std::make_unique<client::InProcessClient>(device.loop, device.api->handler(), "limpet-admin",
                                                         std::vector<std::string>{"system:masters"})),
@@ -63,7 +64,9 @@ http::Handler ClusterService::local() {
 
 http::Handler ClusterService::public_over(http::Handler api) {
   return [this, api = std::move(api)](http::ExchangePtr e) {
-    if (!e->request().path.starts_with(base) || below(e->request()) != "join") return api(std::move(e));
+    const std::string_view path = e->request().path.starts_with(base) ? below(e->request()) : "";
+    if (path != "join" && path != "renew") return api(std::move(e));
+    if (path == "renew" && !renewals_.admit(e)) return;
     serve_leader(std::move(e));
   };
 }
@@ -73,7 +76,8 @@ http::Handler ClusterService::servers_over(http::Handler api) {
     if (!e->request().path.starts_with(base)) return api(std::move(e));
     const std::string_view path = below(e->request());
     if (path == "cluster/trust") return keeper_.take_report(std::move(e));
-    if (path != "join" && path != "cluster" && path != "cluster/authority" && !is(path, "cluster/nodes"))
+    if (path != "join" && path != "renew" && path != "cluster" && path != "cluster/authority" &&
+        !is(path, "cluster/nodes"))
       return api(std::move(e));
     serve_leader(std::move(e));
   };
@@ -95,7 +99,7 @@ void ClusterService::serve_leader(http::ExchangePtr e) {
     if (leads || e->request().peer.kind == http::Peer::Kind::forwarded) return status(std::move(e));
     return relay_.hand_on(e, status_wait_ms, [this, e] { status(e); });
   }
-  if (path != "join" && path != "cluster/authority" && !is(path, "cluster/nodes"))
+  if (path != "join" && path != "renew" && path != "cluster/authority" && !is(path, "cluster/nodes"))
     return e->respond(unknown(e->request()));
   if (!leads) {
     return relay_.hand_on(e, 0, [e] {
@@ -105,6 +109,7 @@ void ClusterService::serve_leader(http::ExchangePtr e) {
     });
   }
   if (path == "join") return joins_.serve(std::move(e));
+  if (path == "renew") return renewals_.serve(std::move(e));
   if (path == "cluster/authority") return keeper_.authority(std::move(e));
   nodes(std::move(e), std::string_view(path).substr(std::string_view("cluster/nodes").size()));
 }

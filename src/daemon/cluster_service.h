@@ -4,12 +4,16 @@
 //   GET    cluster                    cluster_status.h, as the leader sees it where it can be asked
 //   POST   cluster/certificates, GET and POST cluster/authority      key_keeper.h
 //   POST   cluster/join               {"url", "token", "role", "discard"}: this device joins another cluster
-//   DELETE cluster/nodes/NAME         a device leaves; POST cluster/nodes/NAME/revoke: and is never let in
-//   again GET    tokens, POST tokens, DELETE tokens/ID     {"role", "ttlSeconds", "uses", "description"} POST
-//   join                       join_service.h
+//   DELETE cluster/nodes/NAME         a device leaves
+//   POST   cluster/nodes/NAME/revoke  and is never let in again
+//   GET    tokens
+//   POST   tokens                     {"role", "ttlSeconds", "uses", "description"}
+//   DELETE tokens/ID
+//   POST   join                       join_service.h
+//   POST   renew                      renewal_service.h
 //
-// The unix socket asks as root (local_api.h); port 6443 is answered `join` alone; port 6444, other servers,
-// all but what is about tokens and this device. Loop thread; owned by the cluster's part.
+// The unix socket asks as root (local_api.h); port 6443 is answered `join` and `renew` alone; port 6444,
+// other servers, all but what is about tokens and this device. Loop thread; owned by the cluster's part.
 #pragma once
 
 #include <memory>
@@ -23,6 +27,7 @@
 #include "daemon/key_ring.h"
 #include "daemon/leader_relay.h"
 #include "daemon/part.h"
+#include "daemon/renewal_service.h"
 #include "http/message.h"
 
 namespace limpet::daemon {
@@ -57,6 +62,7 @@ class ClusterService {
   KeyRing keys_;
   KeyKeeper keeper_;
   JoinService joins_;
+  RenewalService renewals_;
   JoinCommand join_;
   std::unique_ptr<client::Client> client_;
   Departures departures_;

@@ -57,7 +57,7 @@ class JoinerImpl final : public Joiner {
       return fail(Errc::invalid_argument,
                   options_.order.url + ": https:// is wanted, a token is not sent in the clear");
     CHECK_OK(drop_other_cluster(token));
-    TRY(key_, pki::joining_key(join_directory(options_.data_dir) + "/pki", random_));
+    TRY(key_, pki::joining_key(join_directory(options_.data_dir) + "/pki", random_, former()));
     TRY(const std::string body, request());
     tls::ClientOptions trust;
     trust.ca_pin = token.ca_sha256;
@@ -76,6 +76,14 @@ class JoinerImpl final : public Joiner {
     call_ = client_->fetch(std::move(r), cluster::max_join_answer,
                            [this](Result<http::Response> answer) { done_(settle(std::move(answer))); });
     return {};
+  }
+
+  // An agent that its cluster left behind comes back as who it was, and its pods with it; the servers know it
+  // by its key.
+  std::string former() const {
+    const auto place = read_place(options_.data_dir);
+    const bool was_agent = place && *place && (*place)->agent;
+    return was_agent && options_.order.agent ? options_.data_dir + "/pki" : "";
   }
 
   // What an attempt that was cut short left of another cluster.

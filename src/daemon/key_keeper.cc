@@ -14,6 +14,7 @@
 namespace limpet::daemon {
 namespace {
 
+constexpr const char* devices_prefix = "limpet/devices/";
 constexpr int64_t step_ms = 2'000, idle_ms = 60'000;
 // A stolen server knows the keys that sign now, and the cluster does not wait for long.
 constexpr int64_t revoked_patience_s = 600;
@@ -60,6 +61,7 @@ void KeyKeeper::look() {
   if (follower_.opened()) {
     for (const auto& go_on : std::exchange(when_opened_, {})) go_on();
   }
+  follow_agents();
   if (!unsettled()) {
     timer_.stop();
     reports_.clear();
@@ -73,7 +75,21 @@ void KeyKeeper::look() {
   step();
 }
 
-// ---- what servers tell the leader ----
+// Who they are is of interest to the leader alone, and seldom.
+void KeyKeeper::follow_agents() {
+  const bool wanted = device_.leadership->term() != 0 && follower_.opened() &&
+                      follower_.opened()->authorities.step != cluster::AuthorityStep::settled;
+  if (wanted && !devices_) devices_.emplace(device_.loop, device_.store->durable(), devices_prefix, [] {});
+  if (!wanted) devices_.reset();
+}
+
+// ---- what devices tell the leader ----
+
+void KeyKeeper::told(cluster::TrustOf trust) {
+  if (!unsettled()) return;
+  const std::string name = trust.device;
+  reports_[name] = {std::move(trust), {}};
+}
 
 Result<cluster::TrustReport> KeyKeeper::own_report() const {
   cluster::TrustReport out;
@@ -139,9 +155,22 @@ std::vector<std::string> KeyKeeper::servers() const {
   return out;
 }
 
+std::vector<std::string> KeyKeeper::agents() const {
+  std::vector<std::string> out;
+  if (!devices_) return out;
+  for (const auto& [key, item] : devices_->items()) {
+    const auto device = cluster::decode_device(*item.value);
+    if (device && device->role == cluster::Role::agent && device->state == cluster::DeviceState::active)
+      out.push_back(device->name);
+  }
+  return out;
+}
+
 Result<cluster::Replacement> KeyKeeper::replacement() const {
   std::vector<cluster::TrustOf> trusts;
-  for (const std::string& name : servers()) {
+  std::vector<std::string> names = servers();
+  for (std::string& name : agents()) names.push_back(std::move(name));
+  for (const std::string& name : names) {
     const auto told = reports_.find(name);
     trusts.push_back(told == reports_.end() ? cluster::TrustOf{name, {}, ""} : told->second.trust);
   }
@@ -164,12 +193,12 @@ Result<std::vector<store::Op>> KeyKeeper::next_ops() {
   const OpenedKeys& keys = *follower_.opened();
   std::vector<store::Op> ops;
   TRY(const cluster::Replacement authority, replacement());
-  if (authority.then) {
+  if (authority.then && devices_ && devices_->known()) {
     TRY(store::Op op, sealed(cluster::authority_path, encode(*authority.then), keys.authority_revision));
     ops.push_back(std::move(op));
     log::notice("the cluster's authority is being replaced", {{"step", step_name(authority.then->step)}});
     for (const std::string& name : authority.lacking)
-      log::warning("a server was waited for in vain: it has to join again", {{"server", name}});
+      log::warning("a device was waited for in vain: it has to join again", {{"device", name}});
   }
   TRY(const std::optional<cluster::SigningKeys> signing,
       cluster::next_step(keys.signing, all_know(keys.signing), device_.clock.wall(), keys.signing.overlap_s,
@@ -242,13 +271,12 @@ void KeyKeeper::authority(http::ExchangePtr e) {
     return e->respond(local_failure(400, "BadRequest", "replacing the authority is a POST of JSON"));
   patience = json::Cursor(e->request().body)["patienceSeconds"].integer(patience);
   if (patience < 1 || patience > longest_patience_s)
-    return e->respond(local_failure(400, "BadRequest", "a server is waited for at most 90 days"));
+    return e->respond(local_failure(400, "BadRequest", "a device is waited for at most 90 days"));
   begin(patience, [e](Result<> done) {
     if (!done) return e->respond(refusal_of(done.error()));
     e->respond(local_json(message(
-        "the cluster's authority is being replaced, which takes some seconds when all servers are there: "
-        "limpet cert status. Kubeconfigs and join tokens of before end with it, and agents have to join "
-        "again")));
+        "the cluster's authority is being replaced, which takes some seconds when all devices are there: "
+        "limpet cert status. Kubeconfigs and join tokens of before end with it")));
   });
 }
 
@@ -293,18 +321,8 @@ Result<std::vector<store::Op>> KeyKeeper::on_leave(const cluster::Device& device
     return ops;
   }
   const pki::Moment now{device_.clock.wall(), SystemClock::machine()};
-  cluster::Authorities authorities = keys->authorities;
   // What was to come is known to it as well.
-  if (authorities.step == cluster::AuthorityStep::trusting) {
-    authorities.step = cluster::AuthorityStep::settled;
-    authorities.next = {};
-  }
-  if (authorities.step == cluster::AuthorityStep::reissuing) {
-    return fail(Errc::unavailable,
-                "the cluster's authority is being replaced and certificates are issued anew: try again when "
-                "limpet cert status says settled");
-  }
-  TRY(authorities, cluster::begin_replacement(authorities, now, device_.random));
+  TRY(cluster::Authorities authorities, cluster::begin_again(keys->authorities, now, device_.random));
   authorities.patience_s = revoked_patience_s;
   cluster::SigningKeys signing = keys->signing;
   signing.next_pem.clear();

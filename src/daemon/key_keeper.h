@@ -1,14 +1,15 @@
 // Replaces the cluster's keys: the authority step by step (cluster/authority.h), the key of service-account
 // tokens (cluster/signing.h), the data key.
 //
-// On every server: it tells the leader what it trusts as long as something is under way. On the leader: it
-// makes the next step when all servers are that far, or have been waited for long enough. Loop thread; owned
-// by the cluster's part.
+// On every server: it tells the leader what it trusts as long as something is under way; agents do so when
+// they ask what they are to trust (renewal_service.h). On the leader: it makes the next step when all devices
+// are that far, or have been waited for long enough. Loop thread; owned by the cluster's part.
 #pragma once
 
 #include <functional>
 #include <map>
 #include <memory>
+#include <optional>
 #include <string>
 #include <vector>
 
@@ -42,6 +43,10 @@ class KeyKeeper {
   // are being replaced.
   Result<std::vector<store::Op>> on_leave(const cluster::Device& device, bool revoke) const;
   void look();
+  // Null: there are none, or they cannot be opened here (yet).
+  const OpenedKeys* opened() const { return follower_.opened(); }
+  // What an agent goes by.
+  void told(cluster::TrustOf trust);
 
  private:
   using Answer = std::function<void(Result<>)>;
@@ -53,6 +58,8 @@ class KeyKeeper {
   bool all_know(const cluster::SigningKeys& signing) const;
   Result<cluster::Replacement> replacement() const;
   std::vector<std::string> servers() const;
+  std::vector<std::string> agents() const;
+  void follow_agents();
   void begin(int64_t patience_s, Answer done);
   void replace(int64_t patience_s, Answer done);
   Result<store::Op> sealed(std::string_view path, const std::string& plain, store::Revision expect) const;
@@ -63,6 +70,7 @@ class KeyKeeper {
   KeyFollower follower_;
   loop::Timer timer_;
   std::map<std::string, cluster::TrustReport> reports_;  // by node name
+  std::optional<Mirror> devices_;                        // on the leader, while an authority is replaced
   std::unique_ptr<api::Forwarding> telling_;
   std::vector<std::function<void()>> when_opened_;
   bool committing_ = false;

@@ -5,6 +5,7 @@
 #include <utility>
 
 #include "api/forward.h"
+#include "base/bytes.h"
 #include "daemon/join_service.h"
 #include "daemon/local_api.h"
 
@@ -45,6 +46,8 @@ void LeaderRelay::hand_on(http::ExchangePtr exchange, int64_t wait_ms, std::func
     if (from.headers.has(header)) request.headers.add(header, std::string(from.headers.get(header)));
   }
   request.headers.add(client_header, from.peer.address);
+  if (!from.peer.client_certificate_der.empty())
+    request.headers.add(shown_header, base64_encode(from.peer.client_certificate_der));
   exchange->on_gone([this, here = std::weak_ptr<char>(alive_), id] {
     if (!here.expired()) ended(id, fail(Errc::cancelled, "the client is gone"));
   });

@@ -54,6 +54,12 @@ struct ClusterKeys {
   bool operator==(const ClusterKeys&) const = default;
 };
 
+// What a server issued to an agent (pki/install.h).
+struct Issued {
+  std::string ca_pem;
+  std::string certificate_pem;  // "": the device's stays
+};
+
 // What parts share. Each part fills in what it makes when it starts and takes it away when it stops; a part
 // reads only what earlier parts made. Owned by main, outlives every part.
 struct Device {
@@ -85,6 +91,10 @@ struct Device {
   std::function<void(ClusterKeys)> take_keys;
   // A server: other certificates and keys than there are now, whatever they are good for still.
   std::function<void(std::function<void(Result<>)> done)> renew_certificates;
+  // An agent: this becomes files and is used from then on. `done` comes once identity is what it is then.
+  std::function<void(Issued, std::function<void(Result<>)> done)> take_issued;
+  // An agent: identity was read again, and may be due.
+  std::function<void()> identity_looked_at;
   // Of a device that was let into a cluster; empty, 0: it began one of its own.
   std::string cluster_id;
   uint64_t member = 0;
@@ -104,7 +114,9 @@ struct Device {
   std::function<void()> roll_changed;
   // A server: takes connections of port 6444 of the kinds node, agent and stream.
   std::function<void(const peer::Caller&, std::unique_ptr<loop::Stream>)> take_node_stream;
-  // An agent: its certificate was renewed.
+  // An agent: the server that holds it trusts these (peer::Authorities).
+  std::function<void(const std::vector<std::string>&)> authorities_told;
+  // The device certificate is another one, or the authorities that are trusted are others.
   std::function<void()> certificate_renewed;
   api::ApiServer* api = nullptr;                   // null on an agent
   std::shared_ptr<api::AccountKeys> account_keys;  // of tokens; null on an agent

@@ -35,6 +35,9 @@ class AgentLinkPart final : public Part {
       http_->serve(std::move(stream), std::move(peer));
     };
     hooks.on_roll = [this](const ServerRoll& roll) { learn(roll); };
+    hooks.on_authorities = [this](const std::vector<std::string>& keys) {
+      if (device_.authorities_told) device_.authorities_told(keys);
+    };
     link_ = std::make_unique<AgentLink>(
         device_.loop, device_.random,
         metered ? peer::ControlOptions::agent_metered() : peer::ControlOptions::agent_lan(),

@@ -34,12 +34,17 @@ class IdentityPart final : public Part {
     watch_addresses();
     watch_clock();
     arm();
-    if (device_.config.role != "agent") {
+    if (device_.config.role == "agent") {
+      device_.take_issued = [this](Issued issued, Told told) {
+        issued_.emplace(std::move(issued), std::move(told));
+        renew();
+      };
+    } else {
       device_.take_keys = [this](ClusterKeys keys) {
         installing_ = std::move(keys);
         renew();
       };
-      device_.renew_certificates = [this](std::function<void(Result<>)> told) {
+      device_.renew_certificates = [this](Told told) {
         asked_.push_back(std::move(told));
         renew();
       };
@@ -49,6 +54,7 @@ class IdentityPart final : public Part {
 
   void stop(loop::Task done) override {
     device_.take_keys = nullptr;
+    device_.take_issued = nullptr;
     device_.renew_certificates = nullptr;
     addresses_.reset();
     clock_.reset();
@@ -61,6 +67,8 @@ class IdentityPart final : public Part {
   void reload(const Config&) override { renew(); }
 
  private:
+  using Told = std::function<void(Result<>)>;
+
   void watch_addresses() {
     auto watch =
         AddressWatch::make(device_.loop, AddressWatch::Of::addresses, settle_ms, [this] { renew(); });
@@ -140,11 +148,14 @@ class IdentityPart final : public Part {
       pki::Moment moment;
       SystemRandom random;
       std::optional<ClusterKeys> keys;
-      std::vector<std::function<void(Result<>)>> asked;
+      std::optional<std::pair<Issued, Told>> issued;
+      std::vector<Told> asked;
+      Result<> installed;  // what was issued
       Result<pki::Identity> result = fail(Errc::internal, "not run");
     };
     auto job = std::make_shared<Job>(Job{.options = options(), .moment = moment(), .random = {}});
     job->keys = installing_;
+    job->issued = std::exchange(issued_, {});
     job->asked = std::exchange(asked_, {});
     job->options.anew = !job->asked.empty();
     work_.start(
@@ -156,13 +167,19 @@ class IdentityPart final : public Part {
               return;
             }
           }
+          if (job->issued) {
+            const Issued& issued = job->issued->first;
+            job->installed = pki::install_renewed(job->options.directory, issued.ca_pem,
+                                                  issued.certificate_pem, job->random);
+          }
           job->result = pki::ensure_identity(job->options, job->moment, job->random);
         },
         [this, job] {
           const Result<> end = told(job->result);
           if (job->result && job->keys == installing_) installing_.reset();
           renewed(std::move(job->result));
-          for (const auto& done : job->asked) done(end);
+          for (const Told& done : job->asked) done(end);
+          if (job->issued) job->issued->second(job->installed ? end : job->installed);
         });
   }
 
@@ -196,6 +213,7 @@ class IdentityPart final : public Part {
       if (peer_changed) tell_peers();
       if (changed || unserved_) serve();
       if (device_.api) device_.api->set_cluster_ca(device_.identity.ca_pem);
+      if (device_.identity_looked_at) device_.identity_looked_at();
     }
     arm();
     if (std::exchange(again_, false)) device_.loop.defer([this] { renew(); });
@@ -227,7 +245,8 @@ class IdentityPart final : public Part {
   std::unique_ptr<ClockWatch> clock_;
   loop::Work work_;
   std::optional<ClusterKeys> installing_;  // until they are files
-  std::vector<std::function<void(Result<>)>> asked_;
+  std::optional<std::pair<Issued, Told>> issued_;
+  std::vector<Told> asked_;
   bool again_ = false;
   bool failed_ = false;
   bool unserved_ = false;

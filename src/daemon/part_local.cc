@@ -122,7 +122,8 @@ class LocalPart final : public Part {
   void describe_certificates(json::Writer& w) const {
     const std::pair<const char*, const std::string*> rows[] = {{"ca", &device_.identity.ca_pem},
                                                                {"serving", &device_.identity.serving_pem},
-                                                               {"admin", &device_.identity.admin_pem}};
+                                                               {"admin", &device_.identity.admin_pem},
+                                                               {"device", &device_.identity.peer_pem}};
     w.begin_array();
     for (const auto& [what, pem] : rows) {
       const auto certificate = pki::parse_certificate(*pem);

@@ -9,6 +9,7 @@
 #include "daemon/remote_node_access.h"
 #include "http/server.h"
 #include "peer/peers.h"
+#include "pki/certificate.h"
 
 namespace limpet::daemon {
 namespace {
@@ -35,6 +36,8 @@ class NodesPart final : public Part {
     };
     device_.roll_changed = [this] { agents_->set_roll(device_.roll); };
     agents_->set_roll(device_.roll);
+    device_.certificate_renewed = [this] { tell_authorities(); };
+    tell_authorities();
     device_.local->describe("agents", [this](json::Writer& w) {
       w.begin_array();
       for (const std::string& agent : agents_->agents()) w.string(agent);
@@ -46,6 +49,7 @@ class NodesPart final : public Part {
   void stop(loop::Task done) override {
     device_.local->describe("agents", {});
     device_.roll_changed = nullptr;
+    device_.certificate_renewed = nullptr;
     device_.take_node_stream = nullptr;
     device_.remote_nodes = nullptr;
     http_->shutdown(0, [this, done] {
@@ -60,6 +64,15 @@ class NodesPart final : public Part {
   }
 
  private:
+  // An agent that goes by others asks for these.
+  void tell_authorities() {
+    std::vector<std::string> keys;
+    if (const auto trusted = pki::parse_bundle(device_.identity.ca_pem)) {
+      for (const pki::Certificate& authority : *trusted) keys.push_back(authority.spki_sha256());
+    }
+    agents_->set_authorities(std::move(keys));
+  }
+
   NodeStreams::Hooks hooks() {
     NodeStreams::Hooks h;
     h.servers = [this] {
@@ -97,7 +110,8 @@ class NodesPart final : public Part {
 
   // The name of the caller is that of its certificate.
   void take(const peer::Caller& caller, std::unique_ptr<loop::Stream> stream) {
-    if (caller.kind == peer::Kind::agent) return agents_->connected(caller.about.name, std::move(stream));
+    if (caller.kind == peer::Kind::agent)
+      return agents_->connected(caller.about.name, std::move(stream), caller.version);
     if (caller.kind == peer::Kind::stream)
       return agents_->arrived(caller.about.name, caller.stream, std::move(stream));
     if (caller.kind != peer::Kind::node) return;

@@ -1,7 +1,8 @@
-// The API as an agent sees it: HTTPS to any of the servers, with the device's certificate. And the way into a
-// cluster again, for an agent whose servers do not know it any more.
+// The API as an agent sees it: HTTPS to any of the servers, with the device's certificate, which they renew.
+// And the way into a cluster again, for an agent whose servers do not know it any more.
 #include "base/log.h"
 #include "client/remote.h"
+#include "daemon/agent_certificate.h"
 #include "daemon/join_command.h"
 #include "daemon/local_api.h"
 #include "daemon/metrics.h"
@@ -38,6 +39,11 @@ class RemotePart final : public Part {
     device_.roll_changed = [this] { (void)use_servers(); };
     join_ = std::make_unique<JoinCommand>(device_);
     device_.metrics->add("tls", [this](api::MetricsText& out) { describe_tls(out, engine_->stats()); });
+    certificate_ = std::make_unique<AgentCertificate>(device_, [this] { return client_->shut_out(); });
+    client_->on_shut_out([this] { certificate_->shut_out(); });
+    device_.identity_looked_at = [this] { certificate_->look(); };
+    device_.authorities_told = [this](const auto& authorities) { certificate_->told(authorities); };
+    certificate_->look();
     if (device_.local) {
       device_.local->describe("servers", [this](json::Writer& w) { describe(w); });
       device_.local->serve("cluster", [this](http::ExchangePtr e) { serve(std::move(e)); });
@@ -47,6 +53,10 @@ class RemotePart final : public Part {
 
   void stop(loop::Task done) override {
     if (device_.metrics) device_.metrics->add("tls", {});
+    device_.authorities_told = nullptr;
+    device_.identity_looked_at = nullptr;
+    client_->on_shut_out(nullptr);
+    certificate_.reset();
     device_.client = nullptr;
     device_.certificate_renewed = nullptr;
     device_.tls = nullptr;
@@ -69,9 +79,16 @@ class RemotePart final : public Part {
  private:
   // Below /limpet/v1/cluster.
   void serve(http::ExchangePtr e) {
-    if (e->request().path == "/limpet/v1/cluster/join") {
+    const std::string& path = e->request().path;
+    if (path == "/limpet/v1/cluster/join") {
       if (JoinCommand::check(e)) join_->run(std::move(e));
       return;
+    }
+    if (path == "/limpet/v1/cluster/certificates") return certificate_->renew(std::move(e));
+    if (path == "/limpet/v1/cluster/authority") {
+      if (e->request().method == "GET") return certificate_->status(e);
+      return e->respond(local_failure(
+          409, "Conflict", "the authority is the whole cluster's: run limpet cert rotate --ca on a server"));
     }
     e->respond(local_failure(
         404, "NotFound", "this device is an agent: ask a server of its cluster for " + e->request().path));
@@ -105,7 +122,9 @@ class RemotePart final : public Part {
 
   // Of `limpet status`: which server is in use, or why none is.
   void describe(json::Writer& w) const {
-    w.begin_object().field("inUse", client_->server()).field("problem", client_->last_error());
+    const std::string problem = certificate_->problem();
+    w.begin_object().field("inUse", client_->server());
+    w.field("problem", problem.empty() ? client_->last_error() : problem);
     w.key("known").begin_array();
     for (const peer::ServerEntry& s : device_.roll) w.string(s.name);
     w.end_array().end_object();
@@ -117,6 +136,7 @@ class RemotePart final : public Part {
   std::unique_ptr<TlsDialer> dialer_;
   std::unique_ptr<client::RemoteClient> client_;
   std::unique_ptr<JoinCommand> join_;
+  std::unique_ptr<AgentCertificate> certificate_;
 };
 
 }  // namespace

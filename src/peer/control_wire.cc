@@ -1,5 +1,6 @@
 // The messages between a server and an agent. Payloads: ping, pong: token; open_stream: id, purpose byte;
-// servers: a count, then member, name, port of the API, addresses of each. Numbers are varints.
+// servers: a count, then member, name, port of the API, addresses of each; authorities: a count, then the
+// hash of each. Numbers are varints.
 #include "base/assert.h"
 #include "base/varint.h"
 #include "peer/text.h"
@@ -10,6 +11,7 @@ namespace {
 
 constexpr size_t max_name = 253;
 constexpr size_t max_address = 260;
+constexpr size_t hash_digits = 64;
 
 std::string payload_of(const Servers& message) {
   LIMPET_ASSERT(message.servers.size() <= kMaxServers);
@@ -29,6 +31,14 @@ std::string payload_of(const OpenStream& message) {
   std::string out;
   put_varint(out, message.id);
   out.push_back(static_cast<char>(message.purpose));
+  return out;
+}
+
+std::string payload_of(const Authorities& message) {
+  LIMPET_ASSERT(!message.keys.empty() && message.keys.size() <= kMaxAuthorities);
+  std::string out;
+  put_varint(out, message.keys.size());
+  for (const std::string& key : message.keys) put_bytes(out, key);
   return out;
 }
 
@@ -59,6 +69,21 @@ Servers read_servers(ByteReader& in) {
   return out;
 }
 
+bool is_hash(std::string_view text) {
+  return text.size() == hash_digits && text.find_first_not_of("0123456789abcdef") == std::string_view::npos;
+}
+
+Authorities read_authorities(ByteReader& in) {
+  Authorities out;
+  const uint64_t count = in.varint();
+  if (count == 0 || count > kMaxAuthorities) in.bad();
+  for (uint64_t i = 0; i < count && in.ok(); ++i) {
+    out.keys.emplace_back(in.bytes(hash_digits));
+    if (!is_hash(out.keys.back())) in.bad();
+  }
+  return out;
+}
+
 ControlMessage read(ByteReader& in, FrameType type) {
   switch (type) {
     case FrameType::ping:
@@ -72,6 +97,8 @@ ControlMessage read(ByteReader& in, FrameType type) {
       if (message.id == 0 || message.purpose != Purpose::node_service) in.bad();
       return message;
     }
+    case FrameType::authorities:
+      return read_authorities(in);
     case FrameType::raft:
       break;
   }
@@ -86,6 +113,9 @@ std::string encode(const ControlMessage& message) {
   if (const auto* pong = std::get_if<Pong>(&message)) return frame(FrameType::pong, payload_of(pong->token));
   if (const auto* servers = std::get_if<Servers>(&message)) {
     return frame(FrameType::servers, payload_of(*servers));
+  }
+  if (const auto* authorities = std::get_if<Authorities>(&message)) {
+    return frame(FrameType::authorities, payload_of(*authorities));
   }
   return frame(FrameType::open_stream, payload_of(std::get<OpenStream>(message)));
 }

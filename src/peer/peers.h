@@ -83,6 +83,7 @@ struct Caller {
   std::string address;  // "192.0.2.1:4711"
   pki::Certificate certificate;
   bool dialled = false;  // by this device: it is not who came but who was reached
+  uint64_t version = kMinVersion;  // of the protocol, that both speak
 };
 
 // Where to dial: a member, or a name with addresses (an agent knows servers by these).

@@ -105,7 +105,7 @@ Result<std::string_view> body_of(std::string_view bytes) {
 bool belongs(Kind kind, uint8_t type) {
   if (kind == Kind::raft) return type == static_cast<uint8_t>(FrameType::raft);
   return kind == Kind::agent && type >= static_cast<uint8_t>(FrameType::ping) &&
-         type <= static_cast<uint8_t>(FrameType::open_stream);
+         type <= static_cast<uint8_t>(FrameType::authorities);
 }
 
 uint32_t big_endian(std::string_view bytes) {

@@ -29,7 +29,8 @@ namespace limpet::peer {
 using MemberId = uint64_t;  // as raft's; 0: nobody, or an agent
 
 constexpr uint64_t kMinVersion = 1;
-constexpr uint64_t kMaxVersion = 1;
+constexpr uint64_t kMaxVersion = 2;
+constexpr uint64_t kAuthoritiesVersion = 2;  // an agent knows the frame `authorities` from here on
 
 constexpr uint16_t kDefaultPort = 6444;
 constexpr size_t kClusterBytes = 16;
@@ -39,6 +40,7 @@ constexpr size_t kMaxRaft = 32u << 20;     // raft::kMaxMessage
 constexpr size_t kMaxControl = 64u << 10;  // payload of the frames between a server and an agent
 constexpr size_t kMaxAddresses = 8;        // that one device may listen on, as far as others are told
 constexpr size_t kMaxServers = 64;         // in a roll
+constexpr size_t kMaxAuthorities = 16;     // that a server tells an agent of
 constexpr size_t kFrameHead = 5;
 
 enum class Kind : uint8_t {
@@ -120,7 +122,14 @@ std::string encode(const Answer& answer);
 Result<Hello> decode_hello(std::string_view envelope);
 Result<Answer> decode_answer(std::string_view envelope);
 
-enum class FrameType : uint8_t { raft = 1, ping = 16, pong = 17, servers = 18, open_stream = 19 };
+enum class FrameType : uint8_t {
+  raft = 1,
+  ping = 16,
+  pong = 17,
+  servers = 18,
+  open_stream = 19,
+  authorities = 20,  // version 2
+};
 
 struct Frame {
   FrameType type;
@@ -166,13 +175,20 @@ struct Servers {
   std::vector<ServerEntry> servers;  // at most kMaxServers
   bool operator==(const Servers&) const = default;
 };
+// The authorities that the server trusts, the one that signs first: an agent that goes by others asks for
+// theirs.
+struct Authorities {
+  std::vector<std::string>
+      keys;  // SHA-256 of their SubjectPublicKeyInfo, 64 hex digits; 1 to kMaxAuthorities
+  bool operator==(const Authorities&) const = default;
+};
 enum class Purpose : uint8_t { node_service = 1 };
 struct OpenStream {
   uint64_t id = 0;  // to be given back in the hello of the stream
   Purpose purpose = Purpose::node_service;
   bool operator==(const OpenStream&) const = default;
 };
-using ControlMessage = std::variant<Ping, Pong, Servers, OpenStream>;
+using ControlMessage = std::variant<Ping, Pong, Servers, OpenStream, Authorities>;
 
 std::string encode(const ControlMessage& message);  // a whole frame
 Result<ControlMessage> decode_control(const Frame& frame);

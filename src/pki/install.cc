@@ -95,13 +95,17 @@ Result<bool> put_if_other(const std::string& path, std::string_view bytes, std::
   return true;
 }
 
-// What is trusted grows, then the key changes, then the rest goes: at each cut the key is one of ca.crt's.
-Result<bool> replace_authority(const std::string& directory, const Authorities& have,
-                               const Authorities& wanted, const std::string& ca_key_pem) {
+Authorities united(const Authorities& wanted, const Authorities& have) {
   Authorities both = wanted;
   for (const Certificate& one : have) {
     if (with_key(wanted, one.spki) == nullptr) both.push_back(one);
   }
+  return both;
+}
+
+// What is trusted grows, then the key changes, then the rest goes: at each cut the key is one of ca.crt's.
+Result<bool> replace_authority(const std::string& directory, const Authorities& have,
+                               const Authorities& wanted, const std::string& ca_key_pem) {
   const std::string crt = directory + "/ca.crt", key = directory + "/ca.key";
   bool key_changes = false;
   if (!ca_key_pem.empty()) {
@@ -109,7 +113,7 @@ Result<bool> replace_authority(const std::string& directory, const Authorities& 
     key_changes = old_key != ca_key_pem;
   }
   if (!key_changes) return put_if_other(crt, bundle(wanted), "pki.install_ca.write");
-  CHECK_OK(put_if_other(crt, bundle(both), "pki.install_both.write"));
+  CHECK_OK(put_if_other(crt, bundle(united(wanted, have)), "pki.install_both.write"));
   CHECK_OK(write_file_atomic(key, ca_key_pem, 0600, "pki.install_ca_key.write"));
   CHECK_OK(put_if_other(crt, bundle(wanted), "pki.install_ca.write"));
   return true;
@@ -183,6 +187,25 @@ Result<> install_again(const std::string& directory, const Joined& joined, Check
   return {};
 }
 
+// Nothing is lost with a key that cannot be read: the device is then another one.
+Result<PrivateKey> former_key(const std::string& former, Random& random) {
+  if (!former.empty()) {
+    TRY(const std::string pem, read_if_there(former + "/node.key"));
+    if (Result<PrivateKey> key = PrivateKey::from_pem(pem, random)) return key;
+  }
+  return PrivateKey::generate(random);
+}
+
+// An agent's certificate had its name as a DNS name once, and has none now (device.h): either will do.
+Result<> check_same_device(const Certificate& old, const Certificate& renewed) {
+  TRY(const DeviceId id, device_of(old));
+  const bool named_otherwise = std::any_of(renewed.names.dns.begin(), renewed.names.dns.end(),
+                                           [&](const std::string& name) { return name != id.name; });
+  if (id.server || old.subject != renewed.subject || named_otherwise || !renewed.names.ips.empty())
+    return unfit("the device certificate is for another device");
+  return {};
+}
+
 Result<> check_same_cluster(const std::string& directory, const Authorities& have,
                             const Authorities& wanted) {
   for (const Certificate& one : have) {
@@ -195,12 +218,12 @@ Result<> check_same_cluster(const std::string& directory, const Authorities& hav
 
 }  // namespace
 
-Result<PrivateKey> joining_key(const std::string& directory, Random& random) {
+Result<PrivateKey> joining_key(const std::string& directory, Random& random, const std::string& former) {
   TRY(const Authorities have, authorities_in(directory));
   const std::string place = have.empty() ? staging(directory) : directory;
   TRY(const std::string old_pem, read_if_there(place + "/node.key"));
   if (Result<PrivateKey> kept = PrivateKey::from_pem(old_pem, random)) return kept;
-  TRY(PrivateKey key, PrivateKey::generate(random));
+  TRY(PrivateKey key, former_key(former, random));
   TRY(const std::string pem, key.to_pem());
   CHECK_OK(make_directories(place, 0700));
   remove_temporaries(place);
@@ -220,17 +243,27 @@ Result<> install_joined(const std::string& directory, const Joined& joined, Rand
                       : install_again(directory, joined, std::move(checked), have);
 }
 
-Result<> install_renewed(const std::string& directory, std::string_view device_pem, Random& random) {
+Result<> install_renewed(const std::string& directory, std::string_view ca_pem, std::string_view device_pem,
+                         Random& random) {
+  TRY(Authorities wanted, check_authorities(ca_pem, "", random));
   TRY(const Authorities have, authorities_in(directory));
+  if (have.empty()) return fail(Errc::not_found, directory + " has no authority: the device has not joined");
+  CHECK_OK(check_same_cluster(directory, have, wanted));
   TRY(const std::string old_pem, read_if_there(directory + "/node.crt"));
-  Result<Certificate> old = parse_certificate(old_pem);
-  Result<Certificate> device = parse_certificate(device_pem);
+  const Result<Certificate> old = parse_certificate(old_pem);
+  const Result<Certificate> device = device_pem.empty() ? old : parse_certificate(device_pem);
   if (!device) return unfit("the device certificate: " + device.error().message);
-  if (!is_signed_by_one_of(*device, have)) return unfit("the device certificate is of another authority");
+  if (!is_signed_by_one_of(*device, wanted)) return unfit("the device certificate is of another authority");
   CHECK_OK(check_own_key(directory, device->spki, random));
-  if (old && (old->subject != device->subject || old->names.dns != device->names.dns))
-    return unfit("the device certificate is for another device");
-  return write_file_atomic(directory + "/node.crt", device_pem, 0600, "pki.join_device.write");
+  if (old) CHECK_OK(check_same_device(*old, *device));
+  keep_longer(wanted, have);
+  const std::string crt = directory + "/ca.crt";
+  if (!device_pem.empty()) {
+    CHECK_OK(put_if_other(crt, bundle(united(wanted, have)), "pki.install_both.write"));
+    CHECK_OK(put_if_other(directory + "/node.crt", device_pem, "pki.install_device.write"));
+  }
+  CHECK_OK(put_if_other(crt, bundle(wanted), "pki.install_ca.write"));
+  return {};
 }
 
 Result<bool> install_authority(const std::string& directory, std::string_view ca_pem,

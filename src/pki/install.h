@@ -1,5 +1,5 @@
-// Files of the pki directory that come from the cluster instead of being made here: what a join brings, a
-// certificate that a server renewed, and an authority that takes the place of another.
+// Files of the pki directory that come from the cluster instead of being made here: what a join brings, what
+// a server issues to an agent, and an authority that takes the place of another.
 //
 // All of it is blocking file work, durable when it returns, and may be cut anywhere: the device is then what
 // it was before or what it was to become, and doing it again completes it. Errors: `conflict` when the
@@ -18,8 +18,9 @@ namespace limpet::pki {
 
 // The device's key for the request of a join, made at the first attempt and kept for the next ones, so that a
 // server knows a device that asks again since the answer was lost. Until the join has succeeded it stands in
-// DIRECTORY.joining; a device that has one already (it joins again) keeps that.
-Result<PrivateKey> joining_key(const std::string& directory, Random& random);
+// DIRECTORY.joining; a device that has one already (it joins again) keeps that. former: the directory of what
+// the device is until it joins, whose key it goes on with, so that it is known as who it was; "" for none.
+Result<PrivateKey> joining_key(const std::string& directory, Random& random, const std::string& former = "");
 
 // What a join brought. Keys are empty on an agent.
 struct Joined {
@@ -32,8 +33,11 @@ struct Joined {
 // in this cluster before, file by file.
 Result<> install_joined(const std::string& directory, const Joined& joined, Random& random);
 
-// An agent's certificate that a server renewed: for the same key and device, by an authority that is trusted.
-Result<> install_renewed(const std::string& directory, std::string_view device_pem, Random& random);
+// What a server issued to an agent: the authorities that are trusted now, and another certificate for the
+// same key and device ("": the one that is there stays, which one of these authorities must have issued). The
+// authorities of before stay in ca.crt until the certificate that one of them issued is replaced.
+Result<> install_renewed(const std::string& directory, std::string_view ca_pem, std::string_view device_pem,
+                         Random& random);
 
 // Another set of trusted authorities, and on servers (key not empty) the key of the one that signs: the steps
 // of replacing the authority (cluster/authority.h). Authorities are told apart by their keys: one that is

@@ -1,6 +1,6 @@
 // Any bytes as a join token, the Secret of one, the two bodies of a join, the record of a device, the
-// opened keys of a cluster, and what a server says that it trusts: refused with a reason, or read in such a
-// way that it is written as it was read.
+// opened keys of a cluster, what a server says that it trusts, and the two bodies of an agent that asks for
+// what it goes by: refused with a reason, or read in such a way that it is written as it was read.
 #include <cstddef>
 #include <cstdint>
 #include <cstdlib>
@@ -9,6 +9,7 @@
 
 #include "cluster/authority.h"
 #include "cluster/join.h"
+#include "cluster/renewal.h"
 #include "cluster/signing.h"
 #include "cluster/trust.h"
 
@@ -59,6 +60,8 @@ extern "C" int LLVMFuzzerTestOneInput(const uint8_t* data, size_t size) {
   check_secret(bytes);
   check(bytes, decode_join_request);
   check(bytes, decode_join_answer);
+  check(bytes, decode_renew_request);
+  check(bytes, decode_renew_answer);
   check(bytes, decode_device);
   (void)read(decode_denied(bytes));
   check(bytes, decode_trust_report);

@@ -105,6 +105,37 @@ TEST_CASE("a device that is away is waited for, and then left behind by name") {
   CHECK(next_step(trusting, devices, later(0), 0)->then);
 }
 
+TEST_CASE(
+    "a server that is revoked while an authority is replaced: another one comes, and nobody is cut off") {
+  SystemRandom random;
+  const Authorities have = first(random);
+  const Authorities trusting = begin_replacement(have, now, random).value();
+  const Authorities reissuing = next_step(trusting, {}, now, 0)->then.value();
+  // The one that was to come is known to the thief, and is nobody's yet.
+  const Authorities other = begin_again(trusting, later(10), random).value();
+  CHECK(other.step == AuthorityStep::trusting);
+  CHECK(other.current.key_pem == have.current.key_pem);
+  CHECK(other.next.key_pem != trusting.next.key_pem);
+  CHECK(trusted_pem(other) == have.current.certificate_pem + other.next.certificate_pem);
+  // Certificates of the one that goes are still about.
+  const Authorities again = begin_again(reissuing, later(10), random).value();
+  CHECK(again.step == AuthorityStep::trusting);
+  CHECK(again.since == now.seconds + 10);
+  CHECK(again.current.key_pem == reissuing.current.key_pem);
+  CHECK(trusted_pem(again) ==
+        reissuing.current.certificate_pem + again.next.certificate_pem + have.current.certificate_pem);
+  const auto read = decode_authorities(encode(again));
+  REQUIRE_MESSAGE(read, read.error().message);
+  CHECK(trusted_pem(*read) == trusted_pem(again));
+  const Authorities last = next_step(*read, {}, later(20), 0)->then.value();
+  CHECK(last.step == AuthorityStep::reissuing);
+  CHECK(trusted_pem(last) ==
+        again.next.certificate_pem + reissuing.current.certificate_pem + have.current.certificate_pem);
+  CHECK(trusted_pem(decode_authorities(encode(last)).value()) == trusted_pem(last));
+  const Authorities settled = next_step(last, {}, later(30), 0)->then.value();
+  CHECK(trusted_pem(settled) == again.next.certificate_pem);
+}
+
 TEST_CASE("an authority in the store that is damaged is said to be") {
   SystemRandom random;
   const Authorities trusting = begin_replacement(first(random), now, random).value();

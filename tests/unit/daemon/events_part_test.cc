@@ -81,7 +81,7 @@ struct Server {
       ++handed_over;
       if (!store.group.is_alone) {
         store.events.end();
-        store.group.follow(store.group.now.term + 1);
+        store.group.follow(store.group.state.standing.term + 1);
       }
       done();
     };

@@ -84,12 +84,20 @@ TEST_CASE("what is no control message ends the connection") {
     std::string bytes;
     Errc code;
   };
+  std::string many;
+  for (int i = 0; i < 17; ++i) many += "\x40" + std::string(64, 'a');
   for (const Row& row : {
            Row{"garbage", std::string(100, '\xff'), Errc::corrupt},
            Row{"length 0", std::string(5, '\0'), Errc::corrupt},
            Row{"raft", frame(FrameType::raft, "x"), Errc::unsupported},
-           Row{"of a newer version", "\0\0\0\1\x14"s, Errc::unsupported},
+           Row{"of a newer version", "\0\0\0\1\x15"s, Errc::unsupported},
            Row{"malformed", frame(FrameType::open_stream, "\1\2"), Errc::corrupt},
+           Row{"no authorities", frame(FrameType::authorities, "\0"s), Errc::corrupt},
+           Row{"too many authorities", frame(FrameType::authorities, "\x11" + many), Errc::corrupt},
+           Row{"fewer than it says", frame(FrameType::authorities, "\2" + many.substr(0, 65)), Errc::corrupt},
+           Row{"more than it says", frame(FrameType::authorities, "\1" + many), Errc::corrupt},
+           Row{"half a hash", frame(FrameType::authorities, "\1\x20" + std::string(32, 'a')), Errc::corrupt},
+           Row{"no hash", frame(FrameType::authorities, "\1\x40" + std::string(64, 'g')), Errc::corrupt},
        }) {
     CAPTURE(row.what);
     loop::Loop loop;

@@ -70,7 +70,7 @@ TEST_CASE("what keeps a link down stands in its status, and it is tried again") 
                Reason::none},
            Row{"another name", b, yes(2, "c"), "it answers as another device than its certificate is for",
                Reason::none},
-           Row{"a version not offered", b, encode(Answer{2, {2, 3, "b", "", 1, {}}, std::nullopt}),
+           Row{"a version not offered", b, encode(Answer{3, {2, 3, "b", "", 1, {}}, std::nullopt}),
                "it answers in a version of the peer protocol that this device did not offer", Reason::none},
            Row{"too talkative", b, yes(2, "b") + "and more", "a frame claims", Reason::none},
        }) {

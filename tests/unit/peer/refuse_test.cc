@@ -61,8 +61,9 @@ TEST_CASE("a hello that does not fit is answered with the reason, counted, and t
                "its hello claims 65535 bytes (at most 4096)"},
            Row{"half a hello of nonsense", b, "LIMPET\0\x03\x01\x01\x01"s, Reason::malformed,
                "its hello is malformed"},
-           Row{"newer version", b, with_versions(2, 3), Reason::version,
-               "it speaks versions 2 to 3 of the peer protocol, this device version 1: install the same "
+           Row{"newer version", b, with_versions(3, 4), Reason::version,
+               "it speaks versions 3 to 4 of the peer protocol, this device versions 1 to 2: install the "
+               "same "
                "release of "
                "limpet on both"},
            Row{"unknown kind", b, changed([](Hello& h) { h.kind = static_cast<Kind>(77); }), Reason::version,

@@ -105,15 +105,20 @@ TEST_CASE("versions: what both know is spoken, and a newer one is told so") {
   };
   for (const Row& row : {
            Row{1, 1, "", Errc::internal, ""},
+           Row{1, 2, "", Errc::internal, ""},
+           Row{2, 9, "", Errc::internal, ""},
            Row{1, 9, "", Errc::internal, ""},
            Row{1, 9, "what version 9 adds", Errc::internal, ""},
            Row{1, 1, "x", Errc::corrupt, "its hello is malformed"},
-           Row{2, 9, "", Errc::unsupported,
-               "it speaks versions 2 to 9 of the peer protocol, this device version 1: install the same "
+           Row{1, 2, "x", Errc::corrupt, "its hello is malformed"},
+           Row{3, 9, "", Errc::unsupported,
+               "it speaks versions 3 to 9 of the peer protocol, this device versions 1 to 2: install the "
+               "same "
                "release "
                "of limpet on both"},
            Row{7, 7, "whatever", Errc::unsupported,
-               "it speaks version 7 of the peer protocol, this device version 1: install the same release of "
+               "it speaks version 7 of the peer protocol, this device versions 1 to 2: install the same "
+               "release of "
                "limpet on both"},
            Row{0, 1, "", Errc::corrupt, "malformed range of versions"},
            Row{3, 1, "", Errc::corrupt, "malformed range of versions"},
@@ -124,7 +129,7 @@ TEST_CASE("versions: what both know is spoken, and a newer one is told so") {
     auto got = decode_hello(hello_of(row.min, row.max, row.tail));
     CHECK(got.has_value() == (*row.error == '\0'));
     if (got) {
-      CHECK(got->version == 1);
+      CHECK(got->version == std::min<uint64_t>(row.max, 2));
       continue;
     }
     CHECK(got.error().code == row.code);
@@ -256,7 +261,8 @@ TEST_CASE("control messages come back as they went") {
   const Servers roll{{{1, "a", {"10.0.0.1:6444"}, 6443}, {2, "b.site", {}, 8443}}};
   for (const ControlMessage& message :
        {ControlMessage(Ping{7}), ControlMessage(Pong{UINT64_MAX}), ControlMessage(roll),
-        ControlMessage(Servers{}), ControlMessage(OpenStream{99, Purpose::node_service})}) {
+        ControlMessage(Servers{}), ControlMessage(OpenStream{99, Purpose::node_service}),
+        ControlMessage(Authorities{{std::string(64, 'a'), std::string(64, '0')}})}) {
     FrameReader reader(Kind::agent);
     reader.add(encode(message));
     auto next = reader.next();

@@ -33,6 +33,11 @@ struct Cluster {
                  valid_from(now, life), random)
         .value();
   }
+  std::string named(const PrivateKey& key, const DeviceId& id, const Names& names) {
+    return issue(ca.authority, key.spki(), device_subject(id), names, Use::client,
+                 valid_from(now, leaf_life_seconds), random)
+        .value();
+  }
   Joined joined(const PrivateKey& key, const DeviceId& id) {
     Joined out{ca.authority.certificate_pem, "", "", certificate(key, id)};
     if (id.server) {
@@ -264,18 +269,76 @@ TEST_CASE("a renewed certificate of an agent is taken for the same key and devic
   const PrivateKey key = joining_key(pki, cluster.random).value();
   const PrivateKey stranger = PrivateKey::generate(cluster.random).value();
   REQUIRE(install_joined(pki, cluster.joined(key, agent), cluster.random));
-  const std::string before = file(pki, "node.crt");
-  for (const std::string& bad :
-       {std::string("junk"), other.certificate(key, agent), cluster.certificate(stranger, agent),
-        cluster.certificate(key, server), cluster.certificate(key, {"edge-8", false})}) {
-    auto refused = install_renewed(pki, bad, cluster.random);
+  const std::string before = file(pki, "node.crt"), ca = cluster.ca.authority.certificate_pem;
+  const std::string foreign = other.ca.authority.certificate_pem;
+  struct Row {
+    const char* what;
+    std::string ca_pem, device_pem;
+    Errc code;
+  };
+  for (const Row& row : {
+           Row{"junk", ca, "junk", Errc::invalid_argument},
+           Row{"of another authority", ca, other.certificate(key, agent), Errc::invalid_argument},
+           Row{"another key", ca, cluster.certificate(stranger, agent), Errc::invalid_argument},
+           Row{"a server's", ca, cluster.certificate(key, server), Errc::invalid_argument},
+           Row{"another device", ca, cluster.certificate(key, {"edge-8", false}), Errc::invalid_argument},
+           Row{"a name of another", ca, cluster.named(key, agent, {{"edge-7", "edge-1"}, {}}),
+               Errc::invalid_argument},
+           Row{"an address", ca, cluster.named(key, agent, {{}, {"192.0.2.1"}}), Errc::invalid_argument},
+           Row{"no authority", "", "", Errc::invalid_argument},
+           Row{"no authority's", cluster.certificate(key, agent), "", Errc::invalid_argument},
+           Row{"another cluster", foreign, other.certificate(key, agent), Errc::conflict},
+           Row{"one that did not issue what is there", foreign, "", Errc::conflict},
+       }) {
+    CAPTURE(row.what);
+    auto refused = install_renewed(pki, row.ca_pem, row.device_pem, cluster.random);
     REQUIRE_FALSE(refused);
-    CHECK(refused.error().code == Errc::invalid_argument);
+    CHECK_MESSAGE(refused.error().code == row.code, refused.error().message);
     CHECK(file(pki, "node.crt") == before);
+    CHECK(file(pki, "ca.crt") == ca);
   }
   const std::string good = cluster.certificate(key, agent, 2 * leaf_life_seconds);
-  REQUIRE(install_renewed(pki, good, cluster.random));
+  REQUIRE(install_renewed(pki, ca, good, cluster.random));
   CHECK(ensure_identity(options_for(pki, agent), now, cluster.random)->peer_pem == good);
+  TempDir empty;
+  CHECK(install_renewed(empty.path, ca, good, cluster.random).error().code == Errc::not_found);
+}
+
+TEST_CASE(
+    "the certificate of an agent is renewed whether the old or the new one has its name as a DNS name") {
+  for (const bool old_has : {false, true}) {
+    for (const bool new_has : {false, true}) {
+      CAPTURE(old_has);
+      CAPTURE(new_has);
+      Cluster cluster;
+      TempDir dir;
+      const std::string pki = dir.file("pki");
+      const PrivateKey key = joining_key(pki, cluster.random).value();
+      const auto names = [](bool has) { return has ? Names{{"edge-7"}, {}} : Names{}; };
+      Joined joined = cluster.joined(key, agent);
+      joined.device_pem = cluster.named(key, agent, names(old_has));
+      REQUIRE(install_joined(pki, joined, cluster.random));
+      const std::string pem = cluster.named(key, agent, names(new_has));
+      const auto done = install_renewed(pki, joined.ca_pem, pem, cluster.random);
+      REQUIRE_MESSAGE(done, done.error().message);
+      CHECK(ensure_identity(options_for(pki, agent), now, cluster.random)->peer_pem == pem);
+    }
+  }
+}
+
+TEST_CASE("a device that joins anew goes on with the key that it had") {
+  Cluster cluster;
+  TempDir dir;
+  const std::string pki = dir.file("pki"), again = dir.file("join/pki");
+  const PrivateKey key = joining_key(pki, cluster.random).value();
+  REQUIRE(install_joined(pki, cluster.joined(key, agent), cluster.random));
+  CHECK(joining_key(again, cluster.random, pki)->spki() == key.spki());
+  CHECK(joining_key(again, cluster.random)->spki() == key.spki());  // it is that of the attempt from now on
+  CHECK(joining_key(dir.file("other/pki"), cluster.random)->spki() != key.spki());
+  // None that can be read: another one.
+  REQUIRE(write_file_atomic(pki + "/node.key", "junk", 0600));
+  CHECK(joining_key(dir.file("third/pki"), cluster.random, pki)->spki() != key.spki());
+  CHECK(joining_key(dir.file("fourth/pki"), cluster.random, dir.file("nothing"))->spki() != key.spki());
 }
 
 namespace {
@@ -364,15 +427,19 @@ TEST_CASE("an agent passes from one authority to the next") {
   const IdentityOptions options = options_for(pki, agent);
   const char* due[] = {"", "issued by another authority"};
   for (size_t i = 0; i < 2; i++) {
-    CHECK(install_authority(pki, r.steps[i].ca_pem, "", random).value());
+    REQUIRE(install_renewed(pki, r.steps[i].ca_pem, "", random));
     auto id = ensure_identity(options, now, random);
     REQUIRE_MESSAGE(id, id.error().message);
     CHECK(id->due == due[i]);
     CHECK(id->ca_pem == r.steps[i].ca_pem);
   }
+  // As long as its certificate is of the old one, that one stays.
+  CHECK(install_renewed(pki, r.new_ca, "", random).error().code == Errc::invalid_argument);
+  CHECK(file(pki, "ca.crt") == r.new_ca + r.old_ca);
   const PrivateKey key = joining_key(pki, random).value();
-  REQUIRE(install_renewed(pki, r.new_cluster.certificate(key, agent), random));
-  CHECK(install_authority(pki, r.new_ca, "", random).value());
+  REQUIRE(install_renewed(pki, r.new_ca + r.old_ca, r.new_cluster.certificate(key, agent), random));
+  CHECK(file(pki, "ca.crt") == r.new_ca + r.old_ca);
+  REQUIRE(install_renewed(pki, r.new_ca, "", random));
   auto id = ensure_identity(options, now, random);
   REQUIRE(id);
   CHECK(id->due == "");
@@ -453,6 +520,46 @@ TEST_CASE("a change of the authority cut anywhere leaves a device that signs, an
         REQUIRE(then);
         CHECK(then->ca_pem == r.new_ca);
         CHECK(r.issuer(then->peer_pem) == "new");
+      }
+    }
+  }
+  CHECK(cuts == 18);
+}
+
+TEST_CASE("what is issued to an agent cut anywhere leaves one that is in, and goes on") {
+  int cuts = 0;
+  for (const char* place : {"pki.install_both.write", "pki.install_device.write", "pki.install_ca.write"}) {
+    for (const char* step : {"", ".rename", ".synced"}) {
+      for (const char* action : {"error", "kill"}) {
+        CAPTURE(place);
+        Replacement r;
+        TempDir dir;
+        SystemRandom random;
+        const std::string pki = dir.file("pki");
+        r.join(pki, agent);
+        const PrivateKey key = joining_key(pki, random).value();
+        const std::string pem = r.new_cluster.certificate(key, agent);
+        // All at once: both trusted, then a certificate with which the old authority goes.
+        const auto change = [&] {
+          return install_renewed(pki, r.new_ca + r.old_ca, "", random) &&
+                 install_renewed(pki, r.new_ca, pem, random);
+        };
+        if (std::string(place) != "pki.install_both.write") {
+          cuts += cut(std::string(place) + step, action, change) ? 1 : 0;
+        } else {
+          const auto first = [&] {
+            return install_renewed(pki, r.new_ca + r.old_ca, pem, random).has_value();
+          };
+          cuts += cut(std::string(place) + step, action, first) ? 1 : 0;
+        }
+        auto id = ensure_identity(options_for(pki, agent), now, random);
+        REQUIRE_MESSAGE(id, id.error().message);
+        CHECK(change());
+        auto then = ensure_identity(options_for(pki, agent), now, random);
+        REQUIRE(then);
+        CHECK(then->ca_pem == r.new_ca);
+        CHECK(r.issuer(then->peer_pem) == "new");
+        CHECK(then->due == "");
       }
     }
   }
