@@ -124,7 +124,7 @@ const Option option_table[] = {
     {0, "new-cluster-id", nullptr, "a copy: another cluster than the one of before", "restore",
      flag<&Arguments::new_cluster_id>},
     {0, "ca", nullptr, "the authority of the whole cluster", "cert/rotate", flag<&Arguments::authority>},
-    {0, "patience", "TIME", "with --ca: wait so long for a server (24h)", "cert/rotate", patience},
+    {0, "patience", "TIME", "with --ca: wait so long for a device (24h)", "cert/rotate", patience},
     {0, "registry", "HOST", "also try whether this registry is in reach", "doctor",
      text<&Arguments::registry>},
     {0, "socket", "PATH", "socket of limpetd (default: as configured)", nullptr, text<&Arguments::socket>},
@@ -269,20 +269,23 @@ const Command command_table[] = {
      "  limpet node remove edge-4\n", 1, 1, false},
     {"node revoke", "NAME", "as remove, for a device in wrong hands",
      "Its certificate is refused everywhere from now on. When it was a server, keys\n"
-     "that it knew are replaced, as by limpet cert rotate --ca; so agents have to join\n"
-     "again, and kubeconfigs and join tokens of before end.\n",
+     "that it knew are replaced, as by limpet cert rotate --ca, in ten minutes a step at\n"
+     "most: a device that is away for longer has to join again. Kubeconfigs and join\n"
+     "tokens of before end.\n",
      "  limpet node revoke edge-4\n", 1, 1, false},
-    {"cert rotate", "", "new certificates for this server, or a new authority for all",
-     "With --ca another authority takes the place of the one that all devices trust:\n"
-     "first all servers trust both, then they get certificates of the new one, then\n"
-     "the old one is forgotten. A server that stays away longer than --patience in a\n"
-     "step has to join again. So have agents, and kubeconfigs and join tokens of\n"
-     "before end.\n",
+    {"cert rotate", "", "new certificates for this device, or a new authority for all",
+     "An agent gets its certificate from a server that it reaches.\n"
+     "With --ca, on a server, another authority takes the place of the one that all\n"
+     "devices trust: first all of them trust both, then they get certificates of the\n"
+     "new one, then the old one is forgotten. A device that stays away longer than\n"
+     "--patience in a step has to join again. Kubeconfigs and join tokens of before\n"
+     "end.\n",
      "  limpet cert rotate\n"
      "  limpet cert rotate --ca --patience 7d\n",
      0, 0, false},
-    {"cert status", "", "how far the replacement of the authority is", nullptr, "  limpet cert status\n", 0,
-     0, false},
+    {"cert status", "", "how far the replacement of the authority is",
+     "On an agent: its certificate, when that ends, and whom it trusts.\n", "  limpet cert status\n", 0, 0,
+     false},
     {"completion", "SHELL", "print completion for bash, zsh or fish", nullptr,
      "  limpet completion bash > /etc/bash_completion.d/limpet\n"
      "  source <(limpet completion bash)        for this shell only\n"

@@ -8,6 +8,7 @@
 #include "base/bytes.h"
 #include "daemon/join_service.h"
 #include "daemon/local_api.h"
+#include "daemon/renewal_service.h"
 
 namespace limpet::daemon {
 

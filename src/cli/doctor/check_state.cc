@@ -190,18 +190,27 @@ Findings check_certificates(const Machine& m) {
   }
   Findings bad;
   std::string good;
-  const std::pair<std::string, std::string> rows[] = {
-      {"ca", contents(m, dir + "/ca.crt")},
-      {"serving", contents(m, dir + "/serving.crt")},
-      {"admin", contents(m, dir + "/admin.crt")},
-      {m.paths.admin_kubeconfig, embedded(contents(m, m.paths.admin_kubeconfig))}};
+  std::vector<std::pair<std::string, std::string>> rows = {{"ca", contents(m, dir + "/ca.crt")}};
+  const std::string device = contents(m, dir + "/node.crt");
+  // An agent has no more than these, and no key that signs.
+  const bool agent = !device.empty() && !exists(m, dir + "/ca.key");
+  if (agent) {
+    rows.emplace_back("device", device);
+  } else {
+    rows.emplace_back("serving", contents(m, dir + "/serving.crt"));
+    rows.emplace_back("admin", contents(m, dir + "/admin.crt"));
+    rows.emplace_back(m.paths.admin_kubeconfig, embedded(contents(m, m.paths.admin_kubeconfig)));
+  }
   for (const auto& [name, pem] : rows) {
     if (pem.empty()) {
       bad.push_back(
-          {"certificates", Level::warning, name + " is missing.", "limpetd makes it when it starts."});
+          {"certificates", Level::warning, name + " is missing.",
+           agent ? "Let the device join again (limpet join)." : "limpetd makes it when it starts."});
       continue;
     }
     Finding f = judge(m, name, pem);
+    if (agent && f.level != Level::ok)
+      f.remedy = "A server renews it: limpet cert status says why none did, and what to do.";
     if (f.level == Level::ok) {
       good += (good.empty() ? "" : ", ") + f.text;
     } else {

@@ -274,4 +274,13 @@ TEST_CASE("doctor: certificates") {
   CHECK(has(told, "warning: The certificate admin ends on 2026-01-06 (in 5 days)."));
   r.put("/var/lib/limpet/pki/ca.crt", "rubbish");
   CHECK(has(said(check_certificates(r.m)), "problem: The certificate ca cannot be read"));
+
+  Rig agent;
+  const auto pem = [&](int64_t to) { return pki::make_ca("test", *key, {now_s - day, to}, random).value(); };
+  agent.put("/var/lib/limpet/pki/ca.crt", pem(now_s + 3650 * day));
+  agent.put("/var/lib/limpet/pki/node.crt", pem(now_s + 300 * day));
+  CHECK(has(said(check_certificates(agent.m)), "ok: Valid: ca until 2035-12-30, device until 2026-10-28."));
+  agent.put("/var/lib/limpet/pki/node.crt", pem(now_s + 5 * day));
+  CHECK(has(said(check_certificates(agent.m)),
+            "warning: The certificate device ends on 2026-01-06 (in 5 days)."));
 }
