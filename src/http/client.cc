@@ -197,6 +197,7 @@ Client::~Client() { impl_->idle.clear(); }
 size_t Client::idle_connections() const { return impl_->idle.size(); }
 
 void Client::drop_idle() {
+  ++impl_->drops;
   // Not at once: their own callbacks may be on the stack.
   impl_->loop.defer([gone = std::make_shared<std::list<Impl::Idle>>(std::move(impl_->idle))] {});
   impl_->idle.clear();

@@ -124,7 +124,7 @@ class Client {
                                               std::function<void(Result<std::unique_ptr<loop::Stream>>)> done,
                                               std::function<void(Response)> refused = {});
   size_t idle_connections() const;
-  // Closes them: their server is suspect, or what they were opened with is no longer to be used.
+  // Closes them, and those in use once they would be idle: what they were opened with is to be used no more.
   void drop_idle();
 
   struct Impl;

@@ -22,6 +22,7 @@ void ClientCall::start() {
   client_->loop.defer([weak = weak_from_this()] {
     const auto self = weak.lock();
     if (!self || self->phase_ == Phase::over) return;
+    self->drops_ = self->client_->drops;
     self->stream_ = self->client_->take_idle(self->pool_key());
     self->reused_ = self->stream_ != nullptr;
     self->reused_ ? self->send_request() : self->dial();
@@ -158,7 +159,7 @@ bool ClientCall::step(std::string_view& input) {
     }
     case Parser::Step::complete:
       if (phase_ != Phase::body) return true;  // of an interim or a proxy's answer
-      if (parser_.head().keep_alive && input.empty() && !eof_) {
+      if (parser_.head().keep_alive && input.empty() && !eof_ && drops_ == client_->drops) {
         client_->keep(pool_key(), std::move(stream_));
       }
       finish({});

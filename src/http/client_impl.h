@@ -17,6 +17,7 @@ struct Client::Impl : std::enable_shared_from_this<Client::Impl> {
   Dialer& dialer;
   ClientOptions options;
   std::list<Idle> idle;  // oldest first
+  uint64_t drops = 0;    // a connection is kept only by a call that began since the last one
 
   std::unique_ptr<loop::Stream> take_idle(const std::string& key);
   void keep(const std::string& key, std::unique_ptr<loop::Stream> stream);
@@ -72,6 +73,7 @@ class ClientCall : public std::enable_shared_from_this<ClientCall> {
   std::string_view* input_ = nullptr;  // being parsed further up the stack
   Phase phase_ = Phase::dialing;
   bool reused_ = false;
+  uint64_t drops_ = 0;  // of the client, when it began
   bool answered_ = false;  // a byte of the answer came
   bool paused_ = false;
   bool eof_ = false;

@@ -336,3 +336,16 @@ TEST_CASE("idle connections can be closed at once") {
   CHECK(s.fetch(request("/"))->body == "ok");
   CHECK(s.dialer.dials == 2);
 }
+
+TEST_CASE("a connection that is in use when idle ones are closed is not used again") {
+  ExchangePtr held;
+  Setup s([&](ExchangePtr e) { held = std::move(e); });
+  std::optional<Result<Response>> got;
+  const auto call = s.client->fetch(request("/"), 1024, [&](Result<Response> r) { got = std::move(r); });
+  REQUIRE(s.f.until([&] { return held != nullptr; }));
+  s.client->drop_idle();
+  held->respond({200, {}, "ok"});
+  REQUIRE(s.f.until([&] { return got.has_value(); }));
+  CHECK((*got)->body == "ok");
+  CHECK(s.client->idle_connections() == 0);
+}
