@@ -269,9 +269,9 @@ const Command command_table[] = {
      "  limpet node remove edge-4\n", 1, 1, false},
     {"node revoke", "NAME", "as remove, for a device in wrong hands",
      "Its certificate is refused everywhere from now on. When it was a server, keys\n"
-     "that it knew are replaced, as by limpet cert rotate --ca, in ten minutes a step at\n"
-     "most: a device that is away for longer has to join again. Kubeconfigs and join\n"
-     "tokens of before end.\n",
+     "that it knew are replaced, as by limpet cert rotate --ca with a patience of ten\n"
+     "minutes: a device that is away for longer has to join again. Kubeconfigs and\n"
+     "join tokens of before end.\n",
      "  limpet node revoke edge-4\n", 1, 1, false},
     {"cert rotate", "", "new certificates for this device, or a new authority for all",
      "An agent gets its certificate from a server that it reaches.\n"
