@@ -123,9 +123,6 @@ void AgentCertificate::answered(Result<client::Reply> reply) {
 }
 
 Result<> AgentCertificate::take(const client::Reply& reply) {
-  if (reply.status == 404)
-    return fail(Errc::unsupported,
-                "the servers are older than this device and renew no certificates: upgrade them");
   if (!reply.ok()) return std::unexpected(reply.error());
   TRY(cluster::RenewAnswer answer, cluster::decode_renew_answer(reply.body));
   TRY(const std::vector<pki::Certificate> trusted, pki::parse_bundle(answer.ca_pem));

@@ -250,8 +250,6 @@ TEST_CASE("who asks for another certificate hears what became of it") {
       {"refused",
        [](World& w) { w.answer(client::Reply{403, R"({"kind":"Status","message":"field-1 was revoked"})"}); },
        503, "the certificate is not renewed: field-1 was revoked"},
-      {"older servers", [](World& w) { w.answer(client::Reply{404, "{}"}); }, 503,
-       "the servers are older than this device and renew no certificates: upgrade them"},
       {"garbage", [](World& w) { w.answer(client::Reply{200, "<html>"}); }, 503,
        "the cluster's answer cannot be used"},
       {"no certificate in it",
