@@ -100,23 +100,44 @@ void Departures::found(const LeavingPtr& leaving, const store::Item& item) {
 
 // Whether the group can let it go without its own vote: it may be dead, and the others are to be enough.
 std::string Departures::lacks_votes(const cluster::Device& device) const {
-  const int64_t limit = silent_after_ms(device_.config);
   const raft::Status status = device_.store->consensus().status();
   const auto& voters = status.membership.voters;
-  if (std::find(voters.begin(), voters.end(), device.member) == voters.end() || voters.size() == 1) return "";
-  const int64_t now = device_.loop.now_ms();
-  const raft::MemberId self = device_.store->consensus().self();
-  size_t there = self != device.member ? 1 : 0;
-  for (const peer::PeerStats& p : device_.peers->stats().peers) {
-    const bool votes = std::find(voters.begin(), voters.end(), p.member) != voters.end();
-    if (votes && p.member != device.member && p.last_contact_ms >= 0 && now - p.last_contact_ms < limit)
-      there++;
-  }
+  if (std::find(voters.begin(), voters.end(), device.member) == voters.end()) return "";
+  if (voters.size() == 1) return lacks_heir(device, status.membership);
+  const auto there = static_cast<size_t>(std::count_if(voters.begin(), voters.end(), [&](raft::MemberId id) {
+    return id != device.member && in_contact(id);
+  }));
   if (there >= raft::majority(voters.size())) return "";
   return strf(
       "without %s only %zu of %zu voters are in contact, and %zu have to agree: wait until the others are "
       "back",
       device.name.c_str(), there, voters.size(), raft::majority(voters.size()));
+}
+
+// The only voter has the only copy that is sure to be whole, and with its keys goes the way in: another
+// server must be there to take over.
+std::string Departures::lacks_heir(const cluster::Device& device, const raft::Membership& group) const {
+  std::string others;
+  for (const auto& [id, record] : device_.members->all()) {
+    if (id == device.member || record.device.state != cluster::DeviceState::active) continue;
+    if (group.has(id) && in_contact(id)) return "";
+    others += (others.empty() ? "" : ", ") + record.device.name;
+  }
+  if (others.empty())
+    return device.name +
+           " is the only server of this cluster, which would end with it: let another server "
+           "join first, or give up both with limpet reset on it";
+  return "only " + device.name + " votes, and no server that could take over is in contact (" + others +
+         "): wait until one is back";
+}
+
+bool Departures::in_contact(raft::MemberId id) const {
+  if (id == device_.store->consensus().self()) return true;
+  const int64_t now = device_.loop.now_ms(), limit = silent_after_ms(device_.config);
+  const auto stats = device_.peers->stats();
+  return std::any_of(stats.peers.begin(), stats.peers.end(), [&](const peer::PeerStats& p) {
+    return p.member == id && p.last_contact_ms >= 0 && now - p.last_contact_ms < limit;
+  });
 }
 
 void Departures::marked(const LeavingPtr& leaving) {

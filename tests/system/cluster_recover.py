@@ -64,6 +64,10 @@ def the_one_that_is_left_goes_on():
     three.create(config_map("after", c="d"))
     expect_equal(three.names("/api/v1/nodes"), ["edge-3"])
     expect_match("no other servers", _again())
+    # With it the cluster would end, and its keys.
+    for verb in ("remove", "revoke"):
+        expect_match("edge-3 is the only server of this cluster", words(cluster.limpet(three, f"node {verb} edge-3", status=1)))
+    expect_equal(three.names("/api/v1/nodes"), ["edge-3"])
 
 
 def _again():
@@ -113,6 +117,12 @@ def devices_join_the_cluster_that_goes_on():
     four.start()
     eventually(lambda: cluster.member("edge-4", three), 30, "edge-4 is a member")
     expect_equal(four.api("GET", "/api/v1/namespaces/default/configmaps/after")["data"], {"c": "d"})
+    # Of two servers one votes: it does not go while nobody can take over.
+    four.kill()
+    eventually(lambda: cluster.member("edge-4", three)["contactSeconds"] > 4, 20, "edge-4 is missed")
+    expect_match(r"no server that could take over is in contact \(edge-4\)",
+                 words(cluster.limpet(three, "node remove edge-3", status=1)))
+    four.start_daemon()
     # And one of those of before, once it has nothing of before.
     cluster.limpet(two, "reset --yes")
     two.configure(raft={"profile": cluster.profile}, join={"url": three.url, "token": token})
