@@ -11,6 +11,7 @@
 #include "daemon/denied.h"
 #include "daemon/leadership.h"
 #include "daemon/local_api.h"
+#include "daemon/member_addresses.h"
 #include "daemon/member_records.h"
 #include "daemon/names.h"
 #include "daemon/parts.h"
@@ -41,6 +42,7 @@ class PeersPart final : public Part {
     group.on_message([this](raft::MemberId to, std::string bytes) { peers_->send(to, std::move(bytes)); });
     records_ = std::make_unique<MemberRecords>(device_.loop, device_.store->durable(),
                                                [this] { records_changed(); });
+    whereabouts_ = std::make_unique<MemberAddresses>(device_, *records_);
     denied_ = std::make_unique<Denied>(device_.loop, device_.store->durable(), [this] {
       peers_->recheck();
       if (device_.denied_changed) device_.denied_changed();
@@ -54,7 +56,8 @@ class PeersPart final : public Part {
         return e->respond(not_serving(503, "this server is starting or stopping"));
       device_.cluster_service->servers_over(device_.api->handler())(std::move(e));
     });
-    work_ = device_.leadership->follow({[this](uint64_t term) { lead(term); }, [this] { term_ = 0; }});
+    work_ = device_.leadership->follow({[this](uint64_t term) { whereabouts_->lead(term, addresses()); },
+                                        [this] { whereabouts_->lead(0, {}); }});
     watch_addresses();
     set_members();
     device_.tls = engine_.get();
@@ -79,6 +82,7 @@ class PeersPart final : public Part {
       device_.loop.defer([this, done] {
         if (device_.store) device_.store->consensus().on_message({});
         forwarded_.reset();
+        whereabouts_.reset();
         link_.reset();
         records_.reset();
         denied_.reset();
@@ -123,7 +127,7 @@ class PeersPart final : public Part {
     c.on_stream = [this](peer::Caller caller, std::unique_ptr<loop::Stream> stream) {
       serve(caller, std::move(stream));
     };
-    c.on_learned = [this](const peer::Member& member) { learned(member.id, member.addresses); };
+    c.on_learned = [this](const peer::Member& member) { whereabouts_->learned(member.id, member.addresses); };
     return c;
   }
 
@@ -214,7 +218,7 @@ class PeersPart final : public Part {
     if (!device_.peers || records_->all().empty()) return;
     set_members();
     tell_roll();
-    if (term_ != 0) keep_own_record();
+    whereabouts_->records_changed();
     if (device_.members_changed) device_.members_changed();
     settle_in();
   }
@@ -242,35 +246,11 @@ class PeersPart final : public Part {
     }
   }
 
-  void lead(uint64_t term) {
-    term_ = term;
-    keep_own_record();
-  }
-
-  // Others learn this server's addresses from its hello; the record is for those who begin.
-  void keep_own_record() { learned(device_.store->consensus().self(), addresses()); }
-
-  void learned(raft::MemberId id, std::vector<std::string> addresses) {
-    const MemberRecord* record = term_ != 0 ? records_->find(id) : nullptr;
-    if (!record || record->device.addresses == addresses) return;
-    cluster::Device changed = record->device;
-    changed.addresses = std::move(addresses);
-    store::Txn txn;
-    txn.term = term_;
-    txn.ops.push_back({store::Op::Type::put, cluster::member_key(id), encode(changed), record->revision});
-    txn.ops.push_back(
-        {store::Op::Type::put, cluster::device_key(changed.name), encode(changed), std::nullopt});
-    log::notice("a server is reachable elsewhere",
-                {{"server", changed.name}, {"at", changed.addresses.empty() ? "" : changed.addresses[0]}});
-    // What fails is learned again with the next hello.
-    device_.store->durable().commit(std::move(txn), [](Result<store::Committed>) {});
-  }
-
   void watch_addresses() {
     auto watch = AddressWatch::make(device_.loop, AddressWatch::Of::addresses_and_routes, settle_ms, [this] {
       if (auto told = peers_->set_addresses(addresses()); !told)
         log::warning("other servers are not told of a new address, going on", {{"error", told.error()}});
-      if (term_ != 0) keep_own_record();
+      whereabouts_->lead(device_.leadership->term(), addresses());
     });
     if (watch) {
       address_watch_ = std::move(*watch);
@@ -283,13 +263,13 @@ class PeersPart final : public Part {
   std::unique_ptr<tls::Engine> engine_;
   std::unique_ptr<peer::Peers> peers_;
   std::unique_ptr<MemberRecords> records_;
+  std::unique_ptr<MemberAddresses> whereabouts_;
   std::unique_ptr<Denied> denied_;
   std::unique_ptr<ClusterLink> link_;
   std::unique_ptr<http::Server> forwarded_;
   std::unique_ptr<AddressWatch> address_watch_;
   std::unique_ptr<Leadership::Follower> work_;
   std::map<peer::MemberId, peer::Member> strangers_;  // members that the records here do not name yet
-  uint64_t term_ = 0;                                 // leads in it
   std::shared_ptr<char> alive_ = std::make_shared<char>();
 };
 

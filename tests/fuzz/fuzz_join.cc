@@ -12,6 +12,7 @@
 #include "cluster/renewal.h"
 #include "cluster/signing.h"
 #include "cluster/trust.h"
+#include "cluster/whereabouts.h"
 
 using namespace limpet;
 using namespace limpet::cluster;
@@ -63,6 +64,7 @@ extern "C" int LLVMFuzzerTestOneInput(const uint8_t* data, size_t size) {
   check(bytes, decode_renew_request);
   check(bytes, decode_renew_answer);
   check(bytes, decode_device);
+  check(bytes, decode_whereabouts);
   (void)read(decode_denied(bytes));
   check(bytes, decode_trust_report);
   check(bytes, decode_authorities);

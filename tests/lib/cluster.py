@@ -106,6 +106,15 @@ class Cluster:
         eventually(lambda: sum(m["role"] == "voter" for m in self.status()["members"]) == count, seconds,
                    f"{count} voters")
 
+    def move(self, device, address):
+        """Another address on the segment, in place of the one that it has."""
+        for words in (["ip", "address", "del", f"{device.address}/24", "dev", "eth0"],
+                      ["ip", "address", "add", f"{address}/24", "dev", "eth0"],
+                      ["ip", "route", "replace", "default", "via", f"{NETWORK}.254"]):
+            _sh(*device.prefix, *words)
+        device.address = address
+        device.url = f"https://{address}:6443"
+
     # ---- trouble ----
 
     def cut(self, device, way="both"):
