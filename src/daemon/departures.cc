@@ -44,6 +44,7 @@ struct Departures::Leaving {
   std::string name;
   bool revoke = false;
   cluster::Device device;
+  store::Revision revision = 0;  // of its record
   std::unique_ptr<client::Pending> call;
   std::optional<loop::Timer> limit;
   std::string problem;  // with the Node
@@ -76,20 +77,32 @@ void Departures::found(const LeavingPtr& leaving, const store::Item& item) {
   if (device->state == cluster::DeviceState::revoked && !leaving->revoke)
     return leaving->fail(409, "Conflict", leaving->name + " is revoked, which removing would take back");
   if (const std::string why = lacks_votes(*device); !why.empty()) return leaving->fail(409, "Conflict", why);
-  device->state = leaving->revoke ? cluster::DeviceState::revoked : cluster::DeviceState::removed;
-  auto keys = keys_.on_leave(*device, leaving->revoke);
+  leaving->device = std::move(*device);
+  leaving->revision = item.mod_revision;
+  if (leaving->device.member == 0) return mark(leaving);
+  // After a restore they are in no store yet.
+  keys_.put_in_store([this, here = std::weak_ptr<char>(alive_), leaving](Result<> there) {
+    if (here.expired()) return;
+    if (!there) return leaving->exchange->respond(refusal_of(there.error()));
+    mark(leaving);
+  });
+}
+
+void Departures::mark(const LeavingPtr& leaving) {
+  cluster::Device& device = leaving->device;
+  device.state = leaving->revoke ? cluster::DeviceState::revoked : cluster::DeviceState::removed;
+  auto keys = keys_.on_leave(device, leaving->revoke);
   if (!keys) return leaving->exchange->respond(refusal_of(keys.error()));
   store::Txn txn;
   txn.term = device_.leadership->term();
   txn.ops = std::move(*keys);
-  txn.ops.push_back(put(cluster::device_key(device->name), encode(*device), item.mod_revision));
-  if (device_.members->find(device->member) != nullptr) {
-    txn.ops.push_back(put(cluster::member_key(device->member), encode(*device)));
+  txn.ops.push_back(put(cluster::device_key(device.name), encode(device), leaving->revision));
+  if (device_.members->find(device.member) != nullptr) {
+    txn.ops.push_back(put(cluster::member_key(device.member), encode(device)));
   } else {
-    txn.ops.push_back(put(cluster::denied_key(sha256_hex(device->spki)),
-                          cluster::denied_record(*device, device_.clock.wall())));
+    txn.ops.push_back(put(cluster::denied_key(sha256_hex(device.spki)),
+                          cluster::denied_record(device, device_.clock.wall())));
   }
-  leaving->device = std::move(*device);
   device_.store->durable().commit(
       std::move(txn), [this, here = std::weak_ptr<char>(alive_), leaving](Result<store::Committed> done) {
         if (here.expired()) return;
@@ -102,6 +115,9 @@ void Departures::found(const LeavingPtr& leaving, const store::Item& item) {
 std::string Departures::lacks_votes(const cluster::Device& device) const {
   const raft::Status status = device_.store->consensus().status();
   const auto& voters = status.membership.voters;
+  // Restored: what is recorded of this device is from before.
+  if (device.name == device_.node_name && device_.members->all().empty())
+    return lacks_heir(device, status.membership);
   if (std::find(voters.begin(), voters.end(), device.member) == voters.end()) return "";
   if (voters.size() == 1) return lacks_heir(device, status.membership);
   const auto there = static_cast<size_t>(std::count_if(voters.begin(), voters.end(), [&](raft::MemberId id) {

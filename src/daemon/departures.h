@@ -37,6 +37,7 @@ class Departures {
   struct Leaving;
   using LeavingPtr = std::shared_ptr<Leaving>;
   void found(const LeavingPtr& leaving, const store::Item& item);
+  void mark(const LeavingPtr& leaving);
   void marked(const LeavingPtr& leaving);
   void node_gone(const LeavingPtr& leaving, const Result<client::Reply>& reply);
   void over(const LeavingPtr& leaving, const std::string& more);

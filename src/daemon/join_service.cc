@@ -218,10 +218,12 @@ Result<cluster::Cluster> JoinService::cluster(const cluster::DataKey& key) const
 Result<cluster::Known> JoinService::known(const Attempt& attempt) const {
   cluster::Known out;
   out.spki = attempt.spki;
-  if (attempt.holder) {
+  // Nobody joined yet, and it is not written; or it is that of before a restore.
+  const bool unwritten = !attempt.holder || device_.members->all().empty();
+  if (attempt.request.name == device_.node_name && unwritten) {
+    out.holder = own_record();
+  } else if (attempt.holder) {
     TRY(out.holder, cluster::decode_device(*attempt.holder->value));
-  } else if (attempt.request.name == device_.node_name) {
-    out.holder = own_record();  // nobody joined yet, and it is not written
   }
   if (attempt.denied) {
     TRY(out.denied, cluster::decode_denied(*attempt.denied->value));

@@ -280,18 +280,24 @@ void KeyKeeper::authority(http::ExchangePtr e) {
   });
 }
 
-// A device that nobody joined has its keys in its files alone; they go into the store first.
-void KeyKeeper::begin(int64_t patience_s, Answer done) {
-  if (follower_.opened()) return replace(patience_s, done);
-  ring_.prepare([this, patience_s, done](Result<KeyRing::Prepared> keys) {
+// A device that nobody joined, or that was restored, has its keys in its files alone.
+void KeyKeeper::put_in_store(Answer done) {
+  if (follower_.opened()) return done({});
+  ring_.prepare([this, done](Result<KeyRing::Prepared> keys) {
     if (!keys) return done(std::unexpected(keys.error()));
     if (keys->ops.empty())
       return done(fail(Errc::unavailable, "this server has not read the cluster's keys yet: try again"));
-    commit(std::move(keys->ops), [this, patience_s, done](Result<> stored) {
-      if (!stored) return done(stored);
-      if (follower_.opened()) return replace(patience_s, done);
-      when_opened_.push_back([this, patience_s, done] { replace(patience_s, done); });
+    commit(std::move(keys->ops), [this, done](Result<> stored) {
+      if (!stored || follower_.opened()) return done(stored);
+      when_opened_.push_back([done] { done({}); });
     });
+  });
+}
+
+void KeyKeeper::begin(int64_t patience_s, Answer done) {
+  put_in_store([this, patience_s, done](Result<> there) {
+    if (!there) return done(there);
+    replace(patience_s, done);
   });
 }
 
@@ -334,6 +340,10 @@ Result<std::vector<store::Op>> KeyKeeper::on_leave(const cluster::Device& device
   for (const auto& [id, record] : device_.members->all()) {
     if (record.device.state == cluster::DeviceState::active && record.device.name != device.name)
       staying.push_back({record.device.name, record.device.spki});
+  }
+  if (staying.empty()) {  // restored, and nobody joined since
+    TRY(pki::Certificate own, pki::parse_certificate(device_.identity.peer_pem));
+    staying.push_back({device_.node_name, std::move(own.spki)});
   }
   TRY(const store::Op authority,
       sealed(cluster::authority_path, encode(authorities), keys->authority_revision));

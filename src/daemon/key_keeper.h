@@ -38,9 +38,12 @@ class KeyKeeper {
   void authority(http::ExchangePtr exchange);
   void take_report(http::ExchangePtr exchange);
 
-  // What the keys need when that server leaves, for the transaction in which it does: its wraps go. When it
-  // was revoked, nothing that it knows is of use: the data key is another one, and authority and signing key
-  // are being replaced.
+  using Answer = std::function<void(Result<>)>;
+  // Done once they are there and open; of the leader.
+  void put_in_store(Answer done);
+  // What the keys need when that server leaves, once they are in the store, for the transaction in which it
+  // does: its wraps go. When it was revoked, nothing that it knows is of use: the data key is another one,
+  // and authority and signing key are being replaced.
   Result<std::vector<store::Op>> on_leave(const cluster::Device& device, bool revoke) const;
   void look();
   // Null: there are none, or they cannot be opened here (yet).
@@ -49,7 +52,6 @@ class KeyKeeper {
   void told(cluster::TrustOf trust);
 
  private:
-  using Answer = std::function<void(Result<>)>;
   bool unsettled() const;
   Result<cluster::TrustReport> own_report() const;
   void report();

@@ -215,6 +215,40 @@ TEST_CASE("the name of the founder is held, also before anybody joined") {
   CHECK(w.member_of("founder") == w.store->consensus().self());
 }
 
+TEST_CASE("a restored server keeps its name, whatever is recorded of who had it") {
+  for (const auto state : {cluster::DeviceState::active, cluster::DeviceState::removed}) {
+    World w;
+    cluster::Device before;
+    before.name = "founder";
+    before.role = cluster::Role::server;
+    before.member = 99;
+    before.addresses = {"192.0.2.99:6444"};
+    before.spki = w.key.spki();
+    before.state = state;
+    w.put(cluster::device_key("founder"), encode(before));
+    const Answer answer = w.ask(w.request("founder", 9));
+    CHECK(answer.status == 409);
+    CHECK_MESSAGE(answer.message.starts_with("the name founder is held by a server at 192.0.2.1:6444"),
+                  answer.message);
+  }
+}
+
+TEST_CASE("of two devices that take the last use of a token in the same moment one is let in") {
+  World w;
+  w.grant(1);
+  const auto first = w.begin(w.request("edge-7", 7));
+  w.key = pki::PrivateKey::generate(w.random).value();
+  const auto second = w.begin(w.request("edge-8", 8));
+  const Answer answers[] = {w.end(first), w.end(second)};
+  const bool first_won = answers[0].status == 200;
+  CHECK(answers[first_won ? 0 : 1].status == 200);
+  const Answer& refused = answers[first_won ? 1 : 0];
+  CHECK(refused.status == 401);
+  CHECK_MESSAGE(refused.message.find("is used up") != std::string::npos, refused.message);
+  CHECK(w.joined == 1);
+  CHECK((w.member_of("edge-7") == 0) != (w.member_of("edge-8") == 0));
+}
+
 TEST_CASE("a key that was revoked is not let in under any name, and stays revoked") {
   World w;
   w.put(w.denied_record(), denied_json("revoked"));
