@@ -20,6 +20,8 @@
 #include "daemon/stream_service.h"
 #include "http/server.h"
 #include "loop/stream.h"
+#include "peer/address.h"
+#include "peer/rate_log.h"
 #include "tls/tls.h"
 
 namespace limpet::daemon {
@@ -172,7 +174,7 @@ class ListenersPart final : public Part {
                                  auto held = held_.hold(std::move(*s), peer.client_certificate_der);
                                  https_->serve(std::move(held), std::move(peer));
                                } else {
-                                 log::debug("connection refused", {{"peer", address}, {"error", s.error()}});
+                                 note(address, s.error());
                                }
                                handshakes_.erase(slot);
                                if (handshakes_.empty()) crowd_is_gone();
@@ -182,6 +184,19 @@ class ListenersPart final : public Part {
 
   void cut_denied() {
     if (device_.denied) held_.recheck([this](const std::string& key) { return device_.denied->has(key); });
+  }
+
+  // Of what fails here one thing is of interest to people: a client that was given the hash or the
+  // certificate of another authority. It alone sees that, and says no more than that it refuses.
+  void note(const std::string& address, const Error& error) {
+    if (error.code != Errc::permission_denied)
+      return log::debug("connection refused", {{"peer", address}, {"error", error}});
+    const auto left_out = distrust_.admit(peer::host_of(address), device_.loop.now_ms());
+    if (!left_out) return;
+    log::notice(
+        "a client does not trust this server: its join token or kubeconfig is of another cluster, or from "
+        "before the authority was replaced",
+        {{"client", address}, {"error", error}, {"more", static_cast<int64_t>(*left_out)}});
   }
 
   // What many at once needed is freed in pieces between what stays, and the allocator keeps it: on a small
@@ -210,6 +225,7 @@ class ListenersPart final : public Part {
   std::unique_ptr<http::Server> https_, socket_;
   std::unique_ptr<loop::Listener> tcp_, unix_;
   std::list<std::unique_ptr<tls::Handshake>> handshakes_;
+  peer::RateLog distrust_;
   size_t crowd_ = 0;  // most handshakes at once since there were none
   loop::Work trim_;
 };

@@ -141,7 +141,12 @@ std::string Session::problem_of(const mbedtls_x509_crt& certificate, int depth, 
 int Session::verify(void* context, mbedtls_x509_crt* certificate, int depth, uint32_t* flags) {
   auto* self = static_cast<Session*>(context);
   self->verified_ = true;
-  if (self->config->trust == Trust::pin) return 0;  // see verify_pinned
+  // See verify_pinned; here, so that the other side hears of it.
+  if (self->config->trust == Trust::pin) {
+    if (depth != 0 || self->pinned_in(*certificate) != nullptr) return 0;
+    self->problem_ = self->off_pin();
+    return MBEDTLS_ERR_X509_FATAL_ERROR;
+  }
   *flags &= ~static_cast<uint32_t>(MBEDTLS_X509_BADCERT_EXPIRED | MBEDTLS_X509_BADCERT_FUTURE |
                                    MBEDTLS_X509_BADCERT_CN_MISMATCH);
   // The leaf is named rather than the authority above it, when both have something.
@@ -202,17 +207,24 @@ Result<> Session::after_handshake() {
   return {};
 }
 
+// The certificate with the pinned public key, null when the chain that the peer sent has none.
+const mbedtls_x509_crt* Session::pinned_in(const mbedtls_x509_crt& chain) const {
+  for (const mbedtls_x509_crt* c = &chain; c != nullptr; c = c->next) {
+    if (sha256_hex(view_of(c->pk_raw.p, c->pk_raw.len)) == config->pin) return c;
+  }
+  return nullptr;
+}
+
+std::string Session::off_pin() const {
+  return "certificate of " + peer_ +
+         " does not descend from the CA with the hash given: it is of another cluster, or something stands "
+         "between";
+}
+
 // The pinned public key must stand in the chain that the peer sent, and the leaf must descend from it.
 Result<> Session::verify_pinned(const mbedtls_x509_crt& chain) {
-  const mbedtls_x509_crt* anchor = nullptr;
-  for (const mbedtls_x509_crt* c = &chain; c != nullptr && anchor == nullptr; c = c->next) {
-    if (sha256_hex(view_of(c->pk_raw.p, c->pk_raw.len)) == config->pin) anchor = c;
-  }
-  if (anchor == nullptr) {
-    return fail(Errc::unauthenticated, "certificate of " + peer_ +
-                                           " does not descend from the CA with the hash given: it is of "
-                                           "another cluster, or something stands between");
-  }
+  const mbedtls_x509_crt* anchor = pinned_in(chain);
+  if (anchor == nullptr) return fail(Errc::unauthenticated, off_pin());
   mbedtls_x509_crt root;
   mbedtls_x509_crt leaf;
   mbedtls_x509_crt_init(&root);

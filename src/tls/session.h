@@ -54,6 +54,8 @@ class Session {
   static int verify(void* context, mbedtls_x509_crt* certificate, int depth, uint32_t* flags);
   std::string problem_of(const mbedtls_x509_crt& certificate, int depth, uint32_t flags) const;
   Result<> after_handshake();
+  std::string off_pin() const;
+  const mbedtls_x509_crt* pinned_in(const mbedtls_x509_crt& chain) const;
   Result<> verify_pinned(const mbedtls_x509_crt& chain);
   Error why(int rc);
   std::string who(const mbedtls_x509_crt& leaf) const;

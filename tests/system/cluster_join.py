@@ -60,6 +60,8 @@ def bad_tokens_are_refused_with_the_reason():
     time.sleep(2)
     expect_match("expired", refused(short).replace("\n        ", " "))
     expect_equal(four.names("/api/v1/nodes"), ["edge-4"], "the device's own cluster goes on")
+    # Only the device sees a wrong hash, and tells the server no more than that it does not trust it.
+    expect_equal(open(one.log_file).read().count("a client does not trust this server: its join token"), 1)
     # The first of them: one line an address and minute.
     expect_match("a device was not let in.*why=.*not known", open(cluster.leader([one, two, three]).log_file).read())
 

@@ -94,6 +94,10 @@ TEST_CASE("trust: another CA, a pin, the system's bundle, nobody, anyone") {
   CHECK(attempt(**server, pinned, "10.0.0.5") ==
         "certificate of 10.0.0.5 does not descend from the CA with the hash given: it is of another cluster, "
         "or something stands between");
+  // The server hears that it was refused, so that its log can say so.
+  auto client = tls::ClientContext::make(bench.engine, pinned);
+  const auto out = bench.connect(**server, **client, "10.0.0.5");
+  CHECK_MESSAGE(out.server_error.find("the other side refused") != std::string::npos, out.server_error);
   // The pinned CA is in the chain, but the leaf is another one's.
   tls::ServerOptions liar = bench.server_options();
   liar.certificate_pem += other.authority.certificate_pem;
