@@ -343,6 +343,64 @@ TEST_CASE("a peer that is refused again and again is logged once a minute, and c
   CHECK(LogLines::count("a peer was refused") == 2);
 }
 
+TEST_CASE("what somebody recorded of a connection and sends again is no connection") {
+  Site site;
+  Device a(site, 1, "a");
+  a.peers->set_members({{2, "b", {}}});
+  // Stands between, and writes down what the dialler says.
+  std::string recorded;
+  std::unique_ptr<loop::Stream> near, far;
+  loop::Connect onward;
+  const auto copy = [](loop::Stream& from, loop::Stream& to, std::string* record) {
+    from.set_events({.on_read =
+                         [&to, record](std::string_view bytes) {
+                           if (record) record->append(bytes);
+                           to.write(std::string(bytes));
+                         },
+                     .on_eof = [&to] { to.shutdown(); },
+                     .on_error = {},
+                     .on_drain = {}});
+    from.read_start();
+  };
+  const auto between =
+      std::move(loop::Listener::tcp(site.loop, "127.0.0.1", 0, [&](std::unique_ptr<loop::Stream> tcp) {
+                  near = std::move(tcp);
+                  onward.tcp(site.loop, "127.0.0.1", a.peers->port(), limit_ms, [&](auto stream) {
+                    REQUIRE(stream);
+                    far = std::move(*stream);
+                    copy(*near, *far, &recorded);
+                    copy(*far, *near, nullptr);
+                  });
+                }).value());
+  Raw first(site, between->port(), site.credentials("b"), "a");
+  first.write(good + frame(FrameType::raft, "vote for me"));
+  REQUIRE(first.answer());
+  REQUIRE(site.until([&] { return a.got.size() == 1; }));
+
+  LogLines lines;
+  for (uint64_t times = 1; times <= 2; ++times) {
+    loop::Connect connect;
+    std::unique_ptr<loop::Stream> again;
+    bool closed = false;
+    connect.tcp(site.loop, "127.0.0.1", a.peers->port(), limit_ms, [&](auto stream) {
+      REQUIRE(stream);
+      again = std::move(*stream);
+      again->set_events({.on_read = {},
+                         .on_eof = [&] { closed = true; },
+                         .on_error = [&](const Error&) { closed = true; },
+                         .on_drain = {}});
+      again->read_start();
+      again->write(recorded);
+    });
+    REQUIRE(site.until([&] { return closed; }));
+    CHECK(a.refused(Reason::handshake) == times);
+  }
+  CHECK(a.got.size() == 1);
+  CHECK(a.to(2).incoming_connects == 1);
+  CHECK(LogLines::count("a peer was refused") == 1);
+  CHECK(LogLines::count("reason=handshake") == 1);
+}
+
 TEST_CASE("a connection that ends in the middle of its hello is counted, not judged") {
   Site site;
   Device a(site, 1, "a");
