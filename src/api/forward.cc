@@ -38,16 +38,13 @@ class Forward final : public Session {
   }
 
   // What is under way to a leader of before: a watch of what was in its memory is over; an answer may still
-  // come, and is waited for a little.
+  // come, and is waited for a little. So it is where nobody is known to lead: a server that was cut off would
+  // wait for as long as TCP tries again, which after an outage is once more as long as that was.
   void leadership_changed() override {
     if (phase_ == Phase::waiting) return attempt();
-    if (cluster().term() == term_) return;
-    if (phase_ == Phase::answering && watch()) return broken("");
-    if (!timer_.active()) {
-      timer_.start(call_->core.options.leader_wait_ms, [this] {
-        broken("another server leads now, and the one that was asked does not answer");
-      });
-    }
+    if (current()) return timer_.stop();
+    if (replaced() && phase_ == Phase::answering && watch()) return broken("");
+    if (!timer_.active()) timer_.start(call_->core.options.leader_wait_ms, [this] { waited(); });
   }
 
  private:
@@ -55,6 +52,9 @@ class Forward final : public Session {
 
   ClusterAccess& cluster() { return *call_->core.cluster; }
   bool watch() const { return call_->info.verb == "watch"; }
+  // By another one since the request was sent.
+  bool replaced() { return cluster().term() != term_; }
+  bool current() { return !replaced() && cluster().leader_known(); }
 
   void attempt() {
     timer_.stop();
@@ -72,6 +72,13 @@ class Forward final : public Session {
     events.on_body = guarded([this](std::string_view bytes) { body(bytes); });
     events.on_end = guarded([this](Result<> end) { ended(std::move(end)); });
     forwarding_ = cluster().forward(forwarded_request(*call_), std::move(events));
+  }
+
+  void waited() {
+    if (replaced()) return broken("another server leads now, and the one that was asked does not answer");
+    // One that has begun to answer was heard.
+    if (phase_ == Phase::asked)
+      broken("no server is known to lead now, and the one that was asked does not answer");
   }
 
   void wait(const std::string& why) {

@@ -191,6 +191,40 @@ TEST_CASE("a leader that was replaced and does not answer is not waited for long
   CHECK(read.answer->status == 503);
 }
 
+TEST_CASE("a leader that is lost and does not answer is not waited for long") {
+  Cluster c;
+  c.b->line = Line::silent;
+  Open write = c.b->open(post(kMaps, config_map("x"))), read = c.b->open({.target = kEvents});
+  c.turns(10);
+  c.b->stand(false, 5, false);
+  SUBCASE("nobody leads") {
+    REQUIRE(c.until([&] { return write.answer->over && read.answer->over; }));
+    CHECK(write.answer->status == 504);
+    CHECK(write.answer->headers.get("Retry-After").empty());
+    CHECK(write.answer->message().find("no server is known to lead now") != std::string::npos);
+    CHECK(read.answer->status == 503);
+  }
+  SUBCASE("it is heard again in time") {
+    c.turns(10);
+    c.b->stand(false, 5, true);
+    c.turns(300);
+    CHECK(!write.answer->over);
+    CHECK(!read.answer->over);
+  }
+}
+
+TEST_CASE("an answer that has begun is not cut off as its leader is lost for a moment") {
+  Cluster c;
+  Open o = c.b->open({.target = kEvents + "?watch=1"});
+  REQUIRE(c.until([&] { return o.answer->status == 200; }));
+  c.b->stand(false, 5, false);
+  c.turns(300);
+  CHECK(!o.answer->over);
+  c.b->stand(false, 5, true);
+  c.b->ask(post(kEvents, event("e")));
+  REQUIRE(c.until([&] { return o.lines().size() == 1; }));
+}
+
 TEST_CASE("an answer that takes too long is given up, and its outcome unknown") {
   Cluster c([](Options& o) { o.request_timeout_ms = 1000; });
   c.b->line = Line::silent;
