@@ -3,6 +3,7 @@
 //   erofs      fail as on a file system that the kernel has made read-only
 //   eio        syncs fail
 //   stall MS   writes and syncs take that long
+//   hang       nothing that changes a file ends as long as this is said
 // Anything else, and no file: nothing.
 #include <dlfcn.h>
 #include <errno.h>
@@ -35,21 +36,31 @@ static int fd_below(int fd) {
   return below(path);
 }
 
+static void sleep_ms(long ms) {
+  const struct timespec t = {ms / 1000, ms % 1000 * 1000000};
+  nanosleep(&t, 0);
+}
+
+static void read_control(char* text, size_t size) {
+  const char* control = getenv("DISK_SHIM_CONTROL");
+  memset(text, 0, size);
+  const int fd = control ? (int)REAL(int, "open", const char*, int, ...)(control, O_RDONLY | O_CLOEXEC) : -1;
+  if (fd < 0) return;
+  if (read(fd, text, size - 1) < 0) text[0] = 0;
+  close(fd);
+}
+
 // 0: go on; else the errno.
 static int verdict(enum what what) {
-  const char* control = getenv("DISK_SHIM_CONTROL");
-  char text[64] = {0};
-  const int fd = control ? (int)REAL(int, "open", const char*, int, ...)(control, O_RDONLY | O_CLOEXEC) : -1;
-  if (fd < 0) return 0;
-  if (read(fd, text, sizeof text - 1) < 0) text[0] = 0;
-  close(fd);
+  char text[64];
+  read_control(text, sizeof text);
+  while (strncmp(text, "hang", 4) == 0) {
+    sleep_ms(10);
+    read_control(text, sizeof text);
+  }
   if (strncmp(text, "erofs", 5) == 0) return EROFS;
   if (strncmp(text, "eio", 3) == 0) return what == SYNC ? EIO : 0;
-  if (strncmp(text, "stall ", 6) == 0 && what != CHANGE) {
-    const long ms = atol(text + 6);
-    const struct timespec t = {ms / 1000, ms % 1000 * 1000000};
-    nanosleep(&t, 0);
-  }
+  if (strncmp(text, "stall ", 6) == 0 && what != CHANGE) sleep_ms(atol(text + 6));
   return 0;
 }
 

@@ -5,7 +5,7 @@
     load.stop()
     load.check(cluster.devices)     # nothing acknowledged is lost, 503 was never a write, watches have no gap
 
-A write that is answered 201 is acknowledged. 503 (and 507, of a full disk) says that it was certainly not done: the same name is tried again
+With `kubectl` a `kubectl get -w` is kept open on each device beside the watches, and has to show every object once. A write that is answered 201 is acknowledged. 503 (and 507, of a full disk) says that it was certainly not done: the same name is tried again
 and must be free. 504 and a broken connection say nothing.
 """
 import http.client
@@ -16,6 +16,7 @@ import threading
 import time
 
 from case import Failure, eventually, expect
+from kubectl_watch import KubectlWatch
 
 PATH = "/api/v1/namespaces/default/configmaps"
 PAUSE = 0.02
@@ -61,7 +62,8 @@ class Writer(threading.Thread):
                 if not connection.sock:
                     connection.connect()
                 sent = True
-                body = json.dumps({"apiVersion": "v1", "kind": "ConfigMap", "metadata": {"name": name}})
+                body = json.dumps({"apiVersion": "v1", "kind": "ConfigMap",
+                                   "metadata": {"name": name, "labels": {"load": self.owner.label}}})
                 connection.request("POST", PATH, body, {"Content-Type": "application/json"})
                 answer = connection.getresponse()
                 text = answer.read()
@@ -80,6 +82,7 @@ class Writer(threading.Thread):
             now = time.monotonic()
             self.longest_gap = max(self.longest_gap, now - self.last_ok)
             self.last_ok = now
+            self.owner.accepted(now)
             self.acknowledged[name] = int(json.loads(text)["metadata"]["resourceVersion"])
             return None
         if answer.status == 503:
@@ -118,7 +121,7 @@ class Watcher(threading.Thread):
 
     def _watch(self):
         connection = _socket(self.device, 2)
-        connection.request("GET", f"{PATH}?watch=true&resourceVersion={self.version}")
+        connection.request("GET", f"{PATH}?watch=true&labelSelector=load%3D{self.owner.label}&resourceVersion={self.version}")
         answer = connection.getresponse()
         if answer.status != 200:
             text = answer.read()
@@ -144,25 +147,42 @@ class Watcher(threading.Thread):
 
 
 class Load:
-    def __init__(self, devices, label="w", watch=True):
+    """`watched`: the devices with watches, where not all have some."""
+
+    def __init__(self, devices, label="w", kubectl=False, watched=None):
         self.label = label
         self.over, self.done_watching = threading.Event(), threading.Event()
         self.writers = [Writer(d, self) for d in devices]
+        self.watched = devices if watched is None else watched
         version = devices[0].api("GET", PATH)["metadata"]["resourceVersion"]
-        self.watchers = [Watcher(d, self, version) for d in devices] if watch else []
+        self.watchers = [Watcher(d, self, version) for d in self.watched]
+        self.kubectl = [KubectlWatch(d, f"load={label}") for d in self.watched] if kubectl else []
+        self.last_accepted = time.monotonic()
+        self.longest_pause = 0.0  # between writes through any device
 
     def start(self):
         for thread in self.watchers + self.writers:
             thread.start()
         return self
 
+    def accepted(self, now):
+        self.longest_pause = max(self.longest_pause, now - self.last_accepted)
+        self.last_accepted = now
+
     def acknowledged(self):
         return {name: rv for w in self.writers for name, rv in w.acknowledged.items()}
 
-    def progress(self, seconds=30):
-        """Until a write is acknowledged that was not before."""
-        before = len(self.acknowledged())
-        eventually(lambda: len(self.acknowledged()) > before, seconds, "a further write is acknowledged")
+    def progress(self, seconds=30, through=None):
+        """Until a write is acknowledged that was not before, by any device or by each of some."""
+        count = lambda: [len(w.acknowledged) for w in self.writers if through is None or w.device in through]
+        before = count()
+        further = any if through is None else all
+        eventually(lambda: further(now > then for now, then in zip(count(), before)), seconds, "a further write is acknowledged")
+
+    def watch_again(self):
+        """`kubectl get -w` where the one before ended with its daemon."""
+        alive = {k.device for k in self.kubectl if k.survives()}
+        self.kubectl += [KubectlWatch(d, f"load={self.label}") for d in self.watched if d not in alive]
 
     def stop(self):
         self.over.set()
@@ -172,8 +192,8 @@ class Load:
 
     def summary(self):
         return (f"{len(self.acknowledged())} acknowledged, {sum(w.refused for w in self.writers)} refused, "
-                f"{sum(len(w.unknown) for w in self.writers)} unknown, longest gap "
-                f"{max(w.longest_gap for w in self.writers):.1f} s")
+                f"{sum(len(w.unknown) for w in self.writers)} unknown, longest gap {self.longest_pause:.1f} s, through one "
+                f"device {max(w.longest_gap for w in self.writers):.1f} s")
 
     def check(self, devices, seconds=60):
         print(self.summary(), flush=True)
@@ -186,6 +206,7 @@ class Load:
             other = [n for n in acknowledged if there[n] != acknowledged[n]]
             expect(not other, f"{device.name} has other versions of {other[:5]}")
         self._check_watches(acknowledged, seconds)
+        self._check_kubectl(acknowledged, seconds)
         problems = [p for t in self.writers + self.watchers for p in t.problems]
         expect(not problems, "; ".join(problems[:5]))
 
@@ -206,3 +227,15 @@ class Load:
                 raise Failure(f"{w.device.name}: the watch doubles {len(added) - len(set(added))} events")
             missing = [n for n in acknowledged if n not in set(added)]
             expect(not missing, f"{w.device.name}: the watch misses {len(missing)}: {missing[:5]}")
+
+    def _check_kubectl(self, acknowledged, seconds):
+        last = max(acknowledged, key=acknowledged.get)
+        open_ones = [k for k in self.kubectl if k.survives()]
+        try:
+            eventually(lambda: all(last in k.shown or k.process.poll() is not None for k in open_ones), seconds,
+                       "every kubectl shows the last write")
+        finally:
+            for k in self.kubectl:
+                k.close()
+        for k in self.kubectl:
+            k.check(acknowledged)

@@ -1,24 +1,21 @@
 #!/usr/bin/env python3
 # timeout: 420
-"""Five servers vote: two may be lost at once, with three nothing is written any more; a full disk of a follower and of the
-leader; a server removed while others are away."""
+"""Five servers vote: everything that can happen to one of them, to the leader or a follower in turn (to both in each of
+CLUSTER_ROUNDS, if it is set); two may be lost at once, with three nothing is written any more; a server is removed while
+others are away."""
 import os
-import subprocess
 import sys
 
 sys.path.insert(0, os.environ["LIMPET_SOURCE"] + "/tests/lib")
 from case import case, eventually, expect, expect_equal, expect_match, run
 from cluster import Cluster
+from faults import FAULTS, give_disks, strike
 from limpet import config_map
 from load import PATH, Load
 
-DISK = "24m"
-
+ROUNDS = int(os.environ.get("CLUSTER_ROUNDS", "0"))
 cluster = Cluster(5)
-# Disks that can be filled without harm to the machine.
-for each in cluster.devices:
-    os.makedirs(each.data_dir, exist_ok=True)
-    subprocess.run(each.prefix + ["mount", "-t", "tmpfs", "-o", f"size={DISK},mode=700", "disk", each.data_dir], check=True)
+give_disks(cluster)
 cluster.start()
 cluster.wait_voters(5, 90)
 
@@ -63,27 +60,16 @@ def two_may_be_lost():
     expect(not refused & set(third.names(PATH)), "what was refused was not written")
 
 
-def fill(device):
-    """All of its disk but a few pages."""
-    path = os.path.join(device.data_dir, "filler")
-    subprocess.run(device.prefix + ["dd", "if=/dev/zero", f"of={path}", "bs=64k"], check=False, stderr=subprocess.DEVNULL)
-    return lambda: subprocess.run(device.prefix + ["rm", path], check=True)
+def table_case(name, role):
+    def one():
+        strike(cluster, name, ["leader", "follower"] if ROUNDS else [role], ROUNDS or 1)
+
+    one.__name__ = name
+    case(one)
 
 
-@case
-def a_full_disk_of_one_holds_nobody_up():
-    for pick in (lambda: cluster.followers()[0], cluster.leader):
-        device = pick()
-        load = Load(others(device), f"full-{device.name}").start()
-        load.progress()
-        empty = fill(device)
-        for _ in range(3):
-            load.progress(60)
-        empty()
-        load.progress()
-        load.stop()
-        eventually(lambda: cluster.status(cluster.leader())["health"]["ok"], 60, "all are well again")
-        load.check(cluster.devices)
+for number, fault in enumerate(FAULTS):
+    table_case(fault, ["leader", "follower"][number % 2])
 
 
 @case

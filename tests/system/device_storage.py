@@ -5,37 +5,28 @@ is lost, a stall holds up writes only, and once the disk is well the next start 
 import os
 import re
 import socket
-import subprocess
 import sys
 import threading
 import time
 
 sys.path.insert(0, os.environ["LIMPET_SOURCE"] + "/tests/lib")
+from bad_disk import BadDisk
 from case import Failure, case, eventually, expect, expect_equal, expect_match, run, skip
 from limpet import SCRATCH, config_map, container_status, pod, pod_device
 
-SHIM = os.path.join(SCRATCH, "disk_shim.so")
-CONTROL = os.path.join(SCRATCH, "disk")
-subprocess.run(["cc", "-shared", "-fPIC", "-O1", "-D_GNU_SOURCE", os.environ["LIMPET_SOURCE"] + "/tests/lib/disk_shim.c",
-                "-o", SHIM, "-ldl"], check=True)
 device = pod_device()
 device.create(pod("keeps"))
 device.wait_ready_pod("keeps", 60)
 CONFIG_MAPS = "/api/v1/namespaces/default/configmaps"
 EVENTS = "/api/v1/namespaces/default/events"
-SHIMMED = {"LD_PRELOAD": SHIM, "DISK_SHIM_DIRECTORY": device.data_dir, "DISK_SHIM_CONTROL": CONTROL}
-
-
-def disk(state):
-    with open(CONTROL + ".new", "w", encoding="ascii") as file:
-        file.write(state)
-    os.rename(CONTROL + ".new", CONTROL)
+disk = BadDisk(device)
 
 
 def boot(**more):
-    disk("ok")
+    disk.say("ok")
     device.stop()
-    device.start_daemon(environment={**SHIMMED, **more})
+    device.launcher = disk.launcher
+    device.start_daemon(environment=more)
 
 
 def log_since(start):
@@ -62,7 +53,7 @@ def ends_with_a_reason(state, reason):
     boot()
     done = [device.api("POST", CONFIG_MAPS, config_map(f"{state}-before"))["metadata"]["name"]]
     before = os.path.getsize(device.log_file)
-    disk(state)
+    disk.say(state)
     done += write_until_refused(state)
     expect_equal(device.process.wait(20), 1, "the daemon's end")
     device.process = None
@@ -71,7 +62,7 @@ def ends_with_a_reason(state, reason):
     expect(pids, "the container is gone")
     for _ in range(3):  # as a service manager does it, again and again
         before = os.path.getsize(device.log_file)
-        device.start_daemon(wait=False, environment=SHIMMED)
+        device.start_daemon(wait=False)
         if state == "erofs":
             expect_equal(device.process.wait(20), 1, "a start on it")
             expect_match("Read-only file system", log_since(before))
@@ -82,7 +73,8 @@ def ends_with_a_reason(state, reason):
                 device.kill()
         device.process = None
     expect_equal(device.container_pids(), pids, "the container's processes")
-    disk("ok")
+    disk.say("ok")
+    device.launcher = []
     device.start_daemon()
     there = device.names(CONFIG_MAPS)
     expect_equal([n for n in done if n not in there], [], "acknowledged and lost")
@@ -155,7 +147,7 @@ def stall():
         device.api("POST", EVENTS, event("volatile-0"))
         eventually(lambda: "volatile-0" in events.seen, 20, "the watch on events")
         began = time.monotonic()
-        disk("stall 2000")
+        disk.say("stall 2000")
         took = []
 
         def write():
@@ -178,7 +170,7 @@ def stall():
                 raise Failure("the write never ends")
             time.sleep(0.1)
         ended = time.monotonic()
-        disk("ok")
+        disk.say("ok")
         writer.join()
         expect(took and took[0] >= 6, f"the disk did not stall: {took}")
         expect(slowest < took[0] / 2, f"a read took {slowest:.2f} s, the write {took[0]:.2f} s")
@@ -197,6 +189,7 @@ def stall():
         device.stop()
         socket.socket(socket.AF_UNIX, socket.SOCK_DGRAM).sendto(b"end", address)
         listener.join()
+    device.launcher = []
     device.start_daemon()
 
 
