@@ -19,6 +19,14 @@ SUPERBLOCK = 1024  # where ext4 has it
 Entry = collections.namedtuple("Entry", "sector sectors flags data end")
 
 
+def torn(start, data, rng):
+    """What there may be of a write under way: it may reach the disk up to any sector. Not that of ext4's superblock, two
+    sectors with one checksum: one torn there is not mounted by any system, whoever wrote what into the files."""
+    if len(data) > SECTOR and not start <= SUPERBLOCK < start + len(data) and rng.random() < 0.25:
+        return data[:rng.randrange(1, len(data) // SECTOR) * SECTOR]
+    return data
+
+
 class BlockLog:
     def __init__(self, path):
         self.file = open(path, "rb")
@@ -61,22 +69,13 @@ class BlockLog:
                 if entry.flags & FUA:
                     self._write(disk, entry, self._data(entry))
                 elif rng.random() < keep:
-                    self._write(disk, entry, self._torn(entry, rng))
+                    self._write(disk, entry, torn(entry.sector * self.size, self._data(entry), rng))
 
     def _data(self, entry):
         if entry.flags & DISCARD:
             return b""
         self.file.seek(entry.data)
         return self.file.read(entry.sectors * self.size)
-
-    def _torn(self, entry, rng):
-        """A write under way may reach the disk up to any sector. Not that of ext4's superblock, two sectors with one
-        checksum: one torn there is not mounted by any system, whoever wrote what into the files."""
-        data = self._data(entry)
-        start = entry.sector * self.size
-        if len(data) > SECTOR and not start <= SUPERBLOCK < start + len(data) and rng.random() < 0.25:
-            data = data[:rng.randrange(1, len(data) // SECTOR) * SECTOR]
-        return data
 
     def _write(self, disk, entry, data):
         disk.seek(entry.sector * self.size)

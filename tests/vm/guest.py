@@ -29,15 +29,18 @@ BOOT_SECONDS = 600      # 15 when nothing else runs
 SHUTDOWN_SECONDS = 400
 API_PORT = 6443     # of the test's network namespace, as in the guest
 POD_PORT = 30080    # the host port of configs/examples/hello.yaml
+FORWARDS = {port: f"10.0.2.15:{port}" for port in (API_PORT, POD_PORT)}
 CONSOLE = ("console=ttyS0 quiet panic=-1 mitigations=off random.trust_cpu=on systemd.show_status=no "
            "module_blacklist=ata_piix,ata_generic,button,evdev,serio_raw,psmouse,i2c_piix4,qemu_fw_cfg")
 
 
 class Guest:
-    def __init__(self, name="guest", memory_mb=128, network=True, init="/sbin/init", environment="", devices=()):
+    def __init__(self, name="guest", memory_mb=128, network=True, init="/sbin/init", environment="", devices=(),
+                 forwards=FORWARDS):
         """`environment`: words NAME=VALUE for the first process, through the kernel's command line. `devices`: further
-        words for QEMU."""
+        words for QEMU. `forwards`: port of the test's network namespace: address and port in the guest's."""
         self.name, self.memory_mb, self.network, self.devices = name, memory_mb, network, list(devices)
+        self.forwards = forwards
         self.kernel_line = f"{CONSOLE} init={init} {environment}"
         self.home = os.path.join(SCRATCH, name)
         os.makedirs(self.home, exist_ok=True)
@@ -64,7 +67,7 @@ class Guest:
                  "-chardev", f"socket,id=port,path={port},server=on,wait=off",
                  "-device", "virtserialport,chardev=port,name=limpet"]
         if self.network:
-            forwards = "".join(f",hostfwd=tcp:127.0.0.1:{p}-10.0.2.15:{p}" for p in (API_PORT, POD_PORT))
+            forwards = "".join(f",hostfwd=tcp:127.0.0.1:{port}-{to}" for port, to in self.forwards.items())
             words += ["-netdev", "user,id=net,restrict=on" + forwards, "-device", "virtio-net-pci,netdev=net"]
         return ["nice", "-n", "10"] + words + self.devices
 

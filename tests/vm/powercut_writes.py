@@ -7,19 +7,14 @@ back by itself, and the very same rig loses writes when the store is told not to
 VM_CYCLES power cuts (default 3), SEED for the moments. The guest is limpetd alone on Debian's kernel, without systemd
 (tests/vm/root/usr/local/lib/limpet-guest/bare-init); the load comes over its API from outside, whose machine stays up.
 """
-import base64
-import http.client
-import json
 import os
 import random
-import ssl
 import sys
 import threading
 import time
 
-import yaml
-
 sys.path.insert(0, os.path.dirname(os.path.realpath(__file__)))
+from api_client import Client
 from guest import API_PORT, Guest, NoDevice
 from case import Failure, case, eventually, expect, run
 
@@ -30,32 +25,6 @@ KEPT = 40  # config maps of one writer; beyond them the oldest is deleted, so th
 MAPS = "/api/v1/namespaces/default/configmaps"
 print("SEED", SEED)
 random.seed(SEED)
-
-
-class Client:
-    """One TLS connection with the admin's certificate."""
-
-    def __init__(self, guest):
-        with open(guest.kubeconfig, encoding="utf-8") as file:
-            config = yaml.safe_load(file)
-        cluster, user = config["clusters"][0]["cluster"], config["users"][0]["user"]
-        files = []
-        for name, text in (("cert", user["client-certificate-data"]), ("key", user["client-key-data"])):
-            files.append(os.path.join(guest.home, name))
-            with open(files[-1], "wb") as file:
-                file.write(base64.b64decode(text))
-        context = ssl.create_default_context(cadata=base64.b64decode(cluster["certificate-authority-data"]).decode())
-        context.load_cert_chain(*files)
-        self.connection = http.client.HTTPSConnection("127.0.0.1", API_PORT, timeout=60, context=context)
-
-    def ask(self, method, path, body=None, kind="application/json"):
-        """Status and parsed answer. What breaks on the way is an OSError."""
-        try:
-            self.connection.request(method, path, json.dumps(body) if body else None, {"Content-Type": kind})
-            answer = self.connection.getresponse()
-            return answer.status, json.loads(answer.read())
-        except (http.client.HTTPException, ValueError) as error:
-            raise OSError(str(error)) from None
 
 
 class Writer(threading.Thread):
@@ -71,7 +40,7 @@ class Writer(threading.Thread):
     def run(self):
         while not self.cut.is_set():
             try:
-                client = Client(self.guest)
+                client = Client(self.guest.kubeconfig, API_PORT)
                 while True:
                     self.step(client)
             except OSError:
@@ -116,7 +85,7 @@ class Rig:
     def wait_ready(self):
         self.guest.eventually("[ -S /run/limpet/limpet.sock ] && limpet status && cat /etc/limpet/admin.kubeconfig", 200)
         self.guest.fetch_kubeconfig()
-        eventually(lambda: Client(self.guest).ask("GET", "/api/v1/namespaces/default")[0] == 200, 200,
+        eventually(lambda: Client(self.guest.kubeconfig, API_PORT).ask("GET", "/api/v1/namespaces/default")[0] == 200, 200,
                    "the API answers", every=0.5)
 
     def cut(self):
@@ -140,7 +109,7 @@ class Rig:
         return self.look()
 
     def look(self):
-        status, answer = Client(self.guest).ask("GET", MAPS)
+        status, answer = Client(self.guest.kubeconfig, API_PORT).ask("GET", MAPS)
         expect(status == 200, f"list: {status} {answer}")
         found = {item["metadata"]["name"]: int(item["data"]["step"]) for item in answer["items"] if "step" in item["data"]}
         wrong = []
