@@ -2,14 +2,16 @@
 
     disks = CachedDisks({"one": "/path/of/image", ...}, seed)      a process of its own
     disks.uri("one")                    for QEMU's -drive
-    disks.cut(["one"])                  the power goes: Loss(writes dropped, writes kept in part or whole, flushed before)
+    disks.cut(["one"], after=0)         the power goes: a Loss of each
     disks.fail(["one"])                 what waits since the cut, and what comes, is answered with an error
     disks.restore(["one"])              the power is back
     disks.close()
 
 What was flushed is in the image. What was not is in memory: a cut keeps some of those writes and drops the others,
 torn at sectors, by dice. From the cut to fail() nothing is answered at all, so that a process that is killed meanwhile
-never sees the error that no machine without power sees. Protocol: https://github.com/NetworkBlockDevice/nbd,
+never sees the error that no machine without power sees. `after`: the cut comes with the so-manieth write or flush of
+any of them, before that is done, if there are so many within two seconds; moments at which something is under way are
+few, and are those that count. Protocol: https://github.com/NetworkBlockDevice/nbd,
 doc/proto.md; fixed newstyle negotiation, simple replies, one export a socket.
 """
 import collections
@@ -36,8 +38,24 @@ EIO, EINVAL = 5, 22
 ON, HELD, FAILING = range(3)
 LONGEST = 32 << 20  # bytes of one request
 
-Loss = collections.namedtuple("Loss", "dropped kept flushes")
+PATIENCE_SECONDS = 2
+
+Loss = collections.namedtuple("Loss", "dropped kept flushes")  # writes not flushed, of which some are kept; flushes before
 Write = collections.namedtuple("Write", "start data sure")
+
+
+class _Fuse:
+    """Blows with the so-manieth write or flush."""
+
+    def __init__(self, count):
+        self.lock, self.count, self.blown = threading.Lock(), count, threading.Event()
+
+    def burn(self):
+        with self.lock:
+            self.count -= 1
+            if self.count <= 0:
+                self.blown.set()
+            return self.blown.is_set()
 
 
 class _Disk:
@@ -45,7 +63,7 @@ class _Disk:
 
     def __init__(self, image):
         self.lock = threading.Condition()
-        self.state, self.flushes = ON, 0
+        self.state, self.flushes, self.fuse = ON, 0, None
         self.image = open(image, "r+b", buffering=0)
         self.size = os.fstat(self.image.fileno()).st_size
         self.current = bytearray(self.image.read())
@@ -54,6 +72,8 @@ class _Disk:
     def request(self, kind, flags, start, length, data):
         """Error number and what was read."""
         with self.lock:
+            if self.fuse and self.state == ON and kind in (WRITE, FLUSH) and self.fuse.burn():
+                self.state = HELD
             while self.state == HELD:
                 self.lock.wait()
             if self.state == FAILING:
@@ -94,7 +114,7 @@ class _Disk:
         for write in self.cache:
             self.image.seek(write.start)
             self.current[write.start:write.start + len(write.data)] = self.image.read(len(write.data))
-        self.cache, self.state = [], HELD
+        self.cache, self.fuse = [], None
         return loss
 
 
@@ -166,7 +186,7 @@ def _accept(disk, listener):
 
 
 def _serve(seed, images):
-    """The process: orders [state, names] come as lines of JSON and are answered with one, the losses of a cut."""
+    """The process: orders [state, names, after] come as lines of JSON and are answered with one, the losses of a cut."""
     rng = random.Random(seed)
     disks = {name: _Disk(image) for name, image in images.items()}
     for name, disk in disks.items():
@@ -176,8 +196,13 @@ def _serve(seed, images):
         threading.Thread(target=_accept, args=(disk, listener), daemon=True).start()
     print(json.dumps("ready"), flush=True)
     for line in sys.stdin:
-        state, names = json.loads(line)
+        state, names, after = json.loads(line)
         chosen = [disks[name] for name in names]
+        if after:
+            fuse = _Fuse(after)
+            for disk in chosen:
+                disk.fuse = fuse
+            fuse.blown.wait(PATIENCE_SECONDS)
         for disk in chosen:  # all of them first: one moment for all
             disk.lock.acquire()
         losses = [disk.lose(rng) for disk in chosen] if state == HELD else []
@@ -209,13 +234,13 @@ class CachedDisks:
             raise RuntimeError(f"the process of the disks ended with {self.process.wait()}")
         return json.loads(line)
 
-    def _order(self, state, names):
-        self.process.stdin.write(json.dumps([state, [str(name) for name in names]]) + "\n")
+    def _order(self, state, names, after=0):
+        self.process.stdin.write(json.dumps([state, [str(name) for name in names], after]) + "\n")
         self.process.stdin.flush()
         return self._answer()
 
-    def cut(self, names):
-        return [Loss(*loss) for loss in self._order(HELD, names)]
+    def cut(self, names, after=0):
+        return [Loss(*loss) for loss in self._order(HELD, names, after)]
 
     def fail(self, names):
         self._order(FAILING, names)
