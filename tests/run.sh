@@ -13,9 +13,10 @@
 #   lint       a build with clang, every warning an error
 #   debian13   the unit suite in a Debian 13 root (g++ 14, mbedTLS 3.6, llhttp)
 #   fresh      packaging/quickstart.sh --once and the suites of CI, without vm, in new Debian 12 and 13 roots: an hour
-#   vm         tests/vm/*: a Debian 13 guest of 128 MB under QEMU with systemd and cgroup v2; needs no KVM. Short here and
-#              in CI, long by numbers in the environment: VM_CYCLES power cuts under a write load (default 3), CRASH_IMAGES
-#              states of a disk after a power cut (60), VM_MINUTES of a device with ten pods (1)
+#   vm         tests/vm/*: a Debian 13 guest of 128 MB (for a cluster 256) under QEMU, with systemd and cgroup v2; needs no
+#              KVM. Short here and in CI, long by numbers in the environment: VM_CYCLES power cuts under a write load, of a
+#              device and of a cluster of three (default 3), CRASH_IMAGES states of a disk after a power cut (60),
+#              VM_MINUTES of a device with ten pods (1)
 #
 # Without a suite: those of CI (unit sim asan system fuzz lint vm). -k runs only tests whose name contains FILTER.
 # Prints PASS, FAIL or SKIP (with the reason) per test, the tail of a failure's output, and last
