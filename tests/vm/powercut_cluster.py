@@ -154,6 +154,7 @@ class Rig:
         self.revision, self.lock = 0, threading.Lock()
         self.down = []
         self.cuts, self.leaders, self.dropped, self.kept = collections.Counter(), 0, 0, 0
+        self.clients = {}
         self.going, self.over = threading.Event(), False
         self.writers = [Writer(self, member, member * 10 + n) for member in MEMBERS for n in range(WRITERS)]
 
@@ -200,13 +201,20 @@ class Rig:
         return json.loads(text)
 
     def ask(self, member, path):
-        client = Client(self.guest.kubeconfig, self.port(member))
+        """On one connection for each member: a handshake is dear on an emulated processor."""
         try:
-            status, answer = client.ask("GET", path)
-        finally:
-            client.close()
+            self.clients[member] = self.clients.get(member) or Client(self.guest.kubeconfig, self.port(member))
+            status, answer = self.clients[member].ask("GET", path)
+        except OSError:
+            self.forget(member)
+            raise
         expect(status == 200, f"member {member}: GET {path}: {status} {answer}")
         return answer
+
+    def forget(self, member):
+        client = self.clients.pop(member, None)
+        if client:
+            client.close()
 
     def wait_ready(self, members):
         """A read that a majority has to stand for."""
