@@ -76,7 +76,8 @@ Raft::Raft(Options options, Start start)
 
 void Raft::tick() {
   // What is agreed on and not taken is as stuck as what is not stored: a full disk may hold up either.
-  stalled_ticks_ = under_way_.empty() && handed_out_ <= applied_ ? 0 : stalled_ticks_ + 1;
+  const bool taken = handed_out_ <= applied_ || PLANTED("full_disk_keeps_leading");
+  stalled_ticks_ = under_way_.empty() && taken ? 0 : stalled_ticks_ + 1;
   tick_reads();
   if (leader()) {
     tick_leader();

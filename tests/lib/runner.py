@@ -17,6 +17,7 @@ import subprocess
 import sys
 import tempfile
 import threading
+import typing
 import xml.etree.ElementTree as ElementTree
 
 SKIP_CODE = 77
@@ -231,6 +232,7 @@ def run_system(options, report):
 
 SIM_PART = 250  # seeds of one process
 SIM_CRASHES = 100  # of one planted bug, then it has crashed
+SIM_MOST = 10000  # a planted bug that needs more seeds has a run of its own
 SIM_TRACES = 3  # seeds that are run twice
 
 
@@ -244,27 +246,37 @@ def run_seeds(options, report, first, count):
         report.add("FAIL", f"seeds {first} to {first + count - 1}", describe(code, 3600), output)
 
 
-def run_planted(options, report, name, seeds):
+class Found(typing.NamedTuple):
+    """What became of looking for a planted bug."""
+    seeds: int | None  # tried until a rule was broken; None: none was
+    what: str          # the rule, or why there is none
+    output: str
+
+
+def find_planted(build, name, first, seeds):
     """Seeds until the bug is found: the proof that the simulator can fail. Only a rule that it says was broken counts:
     a crash is the bug's own doing, and the seeds after it are tried."""
-    command = [os.path.join(options.build, "tests", "sim", "sim_planted"), "--plant", name, "--until-found"]
-    first, end, crashed, tries = options.sim_first, options.sim_first + seeds, "", 0
-    while first < end and tries < SIM_CRASHES:
+    command = [os.path.join(build, "tests", "sim", "sim_planted"), "--plant", name, "--until-found"]
+    at, end, crashed, tries = first, first + seeds, "", 0
+    while at < end and tries < SIM_CRASHES:
         tries += 1
-        code, output = run_process(command + ["--from", str(first), "--seeds", str(end - first)], 3600)
-        found = re.search(r"^FAIL seed .*", output, re.MULTILINE)
+        code, output = run_process(command + ["--from", str(at), "--seeds", str(end - at)], 3600)
+        found = re.search(r"^FAIL seed (\d+).*", output, re.MULTILINE)
         if code == 1 and found:
-            report.add("PASS", f"planted {name}", "found: " + found[0][:100])
-            return
-        at = re.search(r"^CRASHED seed (\d+)$", output, re.MULTILINE)
-        if code == 0 or not at:
+            return Found(int(found[1]) - first + 1, "found: " + found[0][:100], output)
+        crash = re.search(r"^CRASHED seed (\d+)$", output, re.MULTILINE)
+        if code == 0 or not crash:
             break
         crashed = crashed or output
-        first = int(at[1]) + 1
+        at = int(crash[1]) + 1
     if crashed:
-        report.add("FAIL", f"planted {name}", f"crashed and not found ({tries} of at most {seeds} seeds)", crashed)
-    else:
-        report.add("FAIL", f"planted {name}", f"not found in {seeds} seeds" if code == 0 else describe(code, 3600), output)
+        return Found(None, f"crashed and not found ({tries} of at most {seeds} seeds)", crashed)
+    return Found(None, f"not found in {seeds} seeds" if code == 0 else describe(code, 3600), output)
+
+
+def run_planted(options, report, name, seeds):
+    found = find_planted(options.build, name, options.sim_first, seeds)
+    report.add("PASS" if found.seeds else "FAIL", f"planted {name}", found.what, found.output)
 
 
 def run_trace(options, report, seed):
@@ -289,10 +301,22 @@ def run_trace(options, report, seed):
         report.add("PASS", name, f"{len(once)} lines, the same twice")
 
 
+class Planted(typing.NamedTuple):
+    name: str
+    seeds: int       # within which it must be found
+    of_others: bool  # it really happened to somebody
+
+
 def planted_bugs():
+    bugs, of_others = [], None
     with open(os.path.join(SOURCE, "tests", "sim", "planted.txt"), encoding="utf-8") as file:
-        rows = [[field.strip() for field in line.split("|")] for line in file if not line.startswith("#")]
-    return [(row[0], int(row[1])) for row in rows]
+        for line in file:
+            if line.startswith("## "):
+                of_others = line.startswith("## Happened to others")
+            elif not line.startswith("#"):
+                name, seeds, _, _ = (field.strip() for field in line.split("|"))
+                bugs.append(Planted(name, int(seeds), of_others))
+    return bugs
 
 
 def run_sim(options, report):
@@ -302,9 +326,8 @@ def run_sim(options, report):
     planted = planted_bugs()
     if os.environ.get("SIM_PLANTED") != "all":
         begin = options.sim_first % len(planted)
-        # Those that need the most seeds have a run of their own.
-        planted = [p for p in planted[begin:] + planted[:begin] if p[1] <= 10000][:10]
-    jobs = [(run_planted, name, seeds) for name, seeds in planted if options.filter in "planted " + name]
+        planted = [p for p in planted[begin:] + planted[:begin] if p.seeds <= SIM_MOST][:10]
+    jobs = [(run_planted, p.name, p.seeds) for p in planted if options.filter in "planted " + p.name]
     if options.filter in "trace":
         jobs += [(run_trace, options.sim_first + n) for n in range(SIM_TRACES)]
     if options.filter in "seeds":

@@ -31,6 +31,32 @@ void Checker::has_vote(MemberId id, Index commit, const std::map<Index, Membersh
   throw Breach(strf("member %llu leads and has no vote", (ull)id));
 }
 
+void Checker::counts(MemberId id, const Membership& counted, const Membership& last_in_log) {
+  if (counted == last_in_log) return;
+  throw Breach(strf("member %llu counts the votes of %s, its log says %s", (ull)id,
+                    to_string(counted).c_str(), to_string(last_in_log).c_str()));
+}
+
+void Checker::follows(const Membership& before, const Membership& after) {
+  // Each decision of the one is among others one of the other.
+  if (!before.joint() && (after.joint() ? after.outgoing : after.voters) == before.voters) return;
+  if (before.joint() && !after.joint() && after.voters == before.voters) return;
+  std::vector<MemberId> all = before.all();
+  const std::vector<MemberId> others = after.all();
+  all.insert(all.end(), others.begin(), others.end());
+  std::sort(all.begin(), all.end());
+  all.erase(std::unique(all.begin(), all.end()), all.end());
+  for (uint64_t some = 0; some < uint64_t{1} << all.size(); ++some) {
+    const auto among_them = [&](MemberId id) {
+      return (some >> (std::lower_bound(all.begin(), all.end(), id) - all.begin()) & 1) != 0;
+    };
+    if (!quorum(before, among_them)) continue;
+    if (quorum(after, [&](MemberId id) { return !among_them(id); }))
+      throw Breach(strf("after %s comes %s, and each may decide without the other", to_string(before).c_str(),
+                        to_string(after).c_str()));
+  }
+}
+
 void Checker::sends(const Status& leader, const Options& options, const Contents& disk) {
   for (const PeerStatus& peer : leader.peers) {
     if (peer.next <= peer.match) {

@@ -16,6 +16,10 @@ class Checker {
   // (thesis 4.2.2). `memberships` are those of its log.
   void has_vote(raft::MemberId id, raft::Index commit,
                 const std::map<raft::Index, raft::Membership>& memberships);
+  // The last membership in a log is the one that counts, agreed on or not (paper section 6).
+  void counts(raft::MemberId id, const raft::Membership& counted, const raft::Membership& last_in_log);
+  // Two that follow each other in a log have no majorities apart (paper figure 10).
+  void follows(const raft::Membership& before, const raft::Membership& after);
   // A leader sends nothing that was acknowledged to it, and to nobody more than a window of what was not.
   // `disk` is the leader's own.
   void sends(const raft::Status& leader, const raft::Options& options, const Contents& disk);

@@ -2,6 +2,7 @@
 
 #include <algorithm>
 
+#include "base/planted.h"
 #include "base/varint.h"
 
 namespace sim {
@@ -125,6 +126,12 @@ void apply(const std::vector<Entry>& entries, bool log, Contents& c) {
 
 void Change::on(Contents& c) const {
   const store::Transaction& t = transaction;
+  if (part == Part::index) {
+    c.applied = {t.apply.back().index, t.apply.back().term};
+    if (!t.log) begin_log(c.applied, c);
+    return;
+  }
+  const SnapshotPoint before = c.applied;
   if (t.hard_state) c.hard_state = *t.hard_state;
   if (t.unstage) forget_staged(c);
   if (t.stage && t.install) throw Breach("a part of one snapshot beside the installing of another");
@@ -142,6 +149,7 @@ void Change::on(Contents& c) const {
       throw Breach("entries that are not applied are not kept");
     begin_log(c.applied, c);
   }
+  if (part == Part::state) c.applied = before;
   while (compact_to > c.log_start && c.log_start < c.applied.index && !c.log.empty()) {
     c.log_start_term = c.log.front().term;
     ++c.log_start;
@@ -181,11 +189,19 @@ void Disk::work() {
   });
 }
 
+void Disk::executed(const Change& change) {
+  if (!PLANTED("applied_index_apart") || change.transaction.apply.empty()) return unsynced_.push_back(change);
+  for (const auto part : {Change::Part::state, Change::Part::index}) {
+    unsynced_.push_back(change);
+    unsynced_.back().part = part;
+  }
+}
+
 void Disk::finish(bool sync) {
   const std::deque<Job> group = std::exchange(group_, {});
   const bool full = full_until_ > clock_.now();
   for (const Job& job : group) {
-    if (!full) unsynced_.push_back(job.change);
+    if (!full) executed(job.change);
   }
   if (sync && !full) {
     for (const Change& change : unsynced_) change.on(stable_);
@@ -204,7 +220,7 @@ void Disk::crash() {
   ++life_;
   // What is being written may be in the file already, though nobody was told.
   for (const Job& job : group_) {
-    if (full_until_ <= clock_.now()) unsynced_.push_back(job.change);
+    if (full_until_ <= clock_.now()) executed(job.change);
   }
   const uint64_t kept = clock_.below(unsynced_.size() + 1);
   for (uint64_t i = 0; i < kept; ++i) unsynced_[i].on(stable_);

@@ -56,6 +56,8 @@ struct Contents {
 struct Change {
   store::Transaction transaction;
   raft::Index compact_to = 0;  // 0: nothing
+  // Of a planted bug: the state and the index that says what is in it in a transaction each.
+  enum class Part : uint8_t { whole, state, index } part = Part::whole;
 
   void on(Contents& contents) const;
 };
@@ -88,6 +90,7 @@ class Disk {
     store::Replica::Done done;
   };
   void work();
+  void executed(const Change& change);
   void finish(bool sync);
 
   Clockwork& clock_;

@@ -28,7 +28,10 @@ bool Member::start() {
   if (auto ok = check(start); !ok) throw Breach(ok.error().message);
   Options options = shape_.options;
   options.seed = clock_.random().u64();
+  const bool installs = start.staged && start.staged->complete;
   replica_ = std::make_unique<store::Replica>(options, std::move(start), *this);
+  if (!installs) checker_.counts(id(), raft().membership(), memberships_.rbegin()->second);
+  followed_ = silent_ticks_ = 0;
   outside_.trace(id(), strf("starts: term %llu applied %llu last %llu", (unsigned long long)c.hard_state.term,
                             (unsigned long long)c.applied.index, (unsigned long long)c.last()));
   clock_.after(clock_.between(1, shape_.tick), alive([this] { tick(); }));
@@ -51,12 +54,27 @@ void Member::tick() {
   clock_.after(shape_.tick, alive([this] { tick(); }));
   if (paused() || clock_stops_until_ > clock_.now()) return;
   raft().tick();
+  note_silence();
   pump();
+}
+
+// Whoever hears nothing of its leader for twice as long as an election may take to begin knows of none.
+void Member::note_silence() {
+  const Standing& standing = raft().standing();
+  if (standing.leader == 0 || standing.leader == id() || standing.leader != followed_) {
+    followed_ = standing.leader;
+    silent_ticks_ = 0;
+  } else if (++silent_ticks_ > 2 * shape_.options.election_ticks) {
+    throw Breach(strf("member %llu follows %llu, of which it heard nothing for %llu ticks",
+                      (unsigned long long)id(), (unsigned long long)followed_,
+                      (unsigned long long)silent_ticks_));
+  }
 }
 
 void Member::jump(uint64_t ticks) {
   for (uint64_t i = 0; i < ticks; ++i) {
     raft().tick();
+    note_silence();
     pump();
   }
 }
@@ -67,6 +85,7 @@ void Member::receive(Message message) {
     const Time wait = paused_until_ - clock_.now();
     return clock_.after(wait, alive([this, m = std::move(message)]() mutable { receive(std::move(m)); }));
   }
+  if (message.from == followed_) silent_ticks_ = 0;
   raft().receive(std::move(message));
   pump();
 }
@@ -84,8 +103,10 @@ void Member::pump() {
 // ---- what the shell asks for ----
 
 void Member::trace(const Batch& batch) {
-  outside_.trace(id(), to_string(batch));
+  if (outside_.traces()) outside_.trace(id(), to_string(batch));
   note_log(batch);
+  // Between the two the core may know of more than it has handed out.
+  if (batch.sequence != 0) checker_.counts(id(), raft().membership(), memberships_.rbegin()->second);
   if (raft().standing().role == Role::leader && !batch.messages.empty())
     checker_.sends(raft().status(), shape_.options, disk_.live());
 }
@@ -94,6 +115,7 @@ void Member::complaint(const std::string& what) { throw Breach("a complaint: " +
 
 void Member::standing(const Standing& standing) {
   if (standing.role != Role::leader) return;
+  outside_.moment(id());
   checker_.leads(id(), standing.term, log_);
   checker_.has_vote(id(), raft().status().commit, memberships_);
 }
@@ -116,6 +138,7 @@ void Member::write(const store::Transaction& t, store::Replica::Done done) {
   if (t.stage && clock_.chance(20)) {
     return clock_.after(1, alive([done = std::move(done)] { done(fail(Errc::exhausted, "no room")); }));
   }
+  if (t.install || (t.stage && t.stage->last)) outside_.moment(id());
   // From here on somebody else may ask for what nothing was written for.
   if (t.base) {
     for (const Entry& entry : skipped_)
@@ -168,6 +191,10 @@ void Member::installed(const SnapshotMeta& meta) {
 
 void Member::note_log(const Batch& batch) {
   if (batch.install) {
+    const auto held = log_.find(batch.install->point.index);
+    if (held != log_.end() && held->second == batch.install->point.term)
+      throw Breach(strf("member %llu puts a snapshot in the place of a log that goes on behind it",
+                        (unsigned long long)id()));
     log_.clear();
     log_[batch.install->point.index] = batch.install->point.term;
     memberships_ = {{batch.install->point.index, batch.install->membership}};
@@ -178,13 +205,17 @@ void Member::note_log(const Batch& batch) {
   for (const Entry& entry : batch.append) {
     if (!log_.contains(entry.index - 1)) throw Breach("a log with a hole");
     note_entry(entry);
+    if (entry.kind == EntryKind::membership) outside_.moment(id());
   }
 }
 
 void Member::note_entry(const Entry& entry) {
   log_[entry.index] = entry.term;
-  if (entry.kind == EntryKind::membership)
-    memberships_.insert_or_assign(entry.index, *decode_membership(*entry.bytes));
+  if (entry.kind != EntryKind::membership) return;
+  const Membership membership = *decode_membership(*entry.bytes);
+  const auto before = memberships_.lower_bound(entry.index);
+  if (before != memberships_.begin()) checker_.follows(std::prev(before)->second, membership);
+  memberships_.insert_or_assign(entry.index, membership);
 }
 
 void Member::read_entries(const EntriesWanted& wanted) {

@@ -15,10 +15,14 @@ class Outside {
  public:
   virtual ~Outside() = default;
   virtual void send(raft::Message message) = 0;
+  virtual bool traces() const = 0;  // else nothing of it need be put into words
   virtual void trace(raft::MemberId id, const std::string& what) = 0;
   virtual void read_done(raft::MemberId id, uint64_t read, raft::Index index) = 0;
   virtual void applied(raft::MemberId id, const std::vector<raft::Entry>& entries) = 0;
   virtual void withdrawn(raft::MemberId id, raft::Index first) = 0;
+  // This member has just done what trouble does the most harm to: begun to lead, taken a membership into its
+  // log, stored the last of a snapshot, installed one.
+  virtual void moment(raft::MemberId id) = 0;
 };
 
 class Member final : public store::Replica::Host {
@@ -82,6 +86,7 @@ class Member final : public store::Replica::Host {
   void note_log(const raft::Batch& batch);
   void note_entry(const raft::Entry& entry);
   void note_stored(const std::vector<raft::Entry>& entries);
+  void note_silence();
   void compact();
   // A callback that is dropped when the member has crashed meanwhile.
   template <class What>
@@ -100,6 +105,8 @@ class Member final : public store::Replica::Host {
   uint64_t life_ = 0;
   Time paused_until_ = 0, clock_stops_until_ = 0;
   bool pump_waits_ = false;
+  raft::MemberId followed_ = 0;                          // whom it takes for the leader
+  uint64_t silent_ticks_ = 0;                            // of its own clock, since it heard of that one
   std::map<raft::Index, raft::Term> log_;                // the terms of the log as the core has it
   std::map<raft::Index, raft::Membership> memberships_;  // in it, and the one before
   std::vector<Snapshot> snapshots_;                      // what peers are being sent

@@ -2,6 +2,7 @@
 // majority keeps theirs, or nobody could be asked to go on.
 #pragma once
 
+#include <algorithm>
 #include <map>
 #include <vector>
 
@@ -19,6 +20,16 @@ class Roster {
   // Somebody applied it. Who was gone and left out must not be in it.
   void agreed(raft::Index index, const raft::Membership& membership);
   const raft::Membership& agreed() const { return agreed_; }
+
+  // Whether `holds` is so of a membership that somebody may count by.
+  template <class Holds>
+  bool any(const Holds& holds) const {
+    const auto either = [&](const raft::Membership& m) {
+      return holds(m) || (m.joint() && holds(raft::leave(m)));
+    };
+    return either(agreed_) ||
+           std::any_of(asked_.begin(), asked_.end(), [&](const Asked& a) { return either(a.membership); });
+  }
 
   bool may_lose(raft::MemberId id) const;
   void lose(raft::MemberId id);  // its disk, and with it its id, for ever

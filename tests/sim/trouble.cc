@@ -8,30 +8,61 @@ using namespace limpet;
 using namespace limpet::raft;
 using ull = unsigned long long;
 
+namespace {
+constexpr size_t kMaxDevices = 20;  // of one run; a virtual minute should not become an hour
+constexpr Time kForGood = 3600 * kSecond;
+}  // namespace
+
 void World::trouble() {
   if (calm_) return;
   clock_.after(clock_.between(1, 2 * weather_.trouble_every), [this] { trouble(); });
-  switch (clock_.below(10)) {
-    case 0:
-      return weather_.crash ? crash_one() : void();
-    case 1:
-      return weather_.cut ? cut_some() : void();
-    case 2:
-      return weather_.pause ? pause_one() : void();
-    case 3:
-      return weather_.stall ? stall_one() : void();
-    case 4:
-      return weather_.full ? fill_one() : void();
-    case 5:
-      return weather_.reconfigure ? reconfigure() : void();
-    case 6:
-      return weather_.wipe ? wipe_one() : void();
-    case 7:
-      return weather_.rot ? rot_one() : void();
-    case 8:
-      return weather_.jump ? jump_one() : void();
-    default:
-      return weather_.transfer ? transfer() : void();
+  Node* node = pick();
+  const auto what = weather_.pick(
+      clock_, {Trouble::crash, Trouble::cut, Trouble::pause, Trouble::stall, Trouble::full,
+               Trouble::reconfigure, Trouble::transfer, Trouble::wipe, Trouble::rot, Trouble::jump});
+  if (node && what) strike(*what, *node);
+}
+
+// Not at once: it is in the middle of it, and what it wrote and sent should come to different places.
+void World::moment(MemberId id) {
+  if (calm_ || !clock_.chance(weather_.aimed)) return;
+  clock_.after(clock_.below(clock_.chance(500) ? 10 * kMs : 300 * kMs), [this, id] {
+    Node& node = nodes_.at(id);
+    if (calm_ || !node.member->running()) return;
+    const auto what =
+        weather_.pick(clock_, {Trouble::crash, Trouble::cut, Trouble::pause, Trouble::stall, Trouble::full,
+                               Trouble::reconfigure, Trouble::transfer, Trouble::wipe});
+    if (!what) return;
+    const bool leads = node.member->raft().standing().role == Role::leader;
+    if (*what == Trouble::reconfigure && leads) return reconfigure(&node);
+    if (*what == Trouble::transfer && leads) return transfer(&node);
+    if (*what == Trouble::cut) return cut({id});
+    strike(*what, node);
+  });
+}
+
+void World::strike(Trouble what, Node& node) {
+  switch (what) {
+    case Trouble::crash:
+      return crash(node);
+    case Trouble::cut:
+      return cut({});
+    case Trouble::pause:
+      return pause(node);
+    case Trouble::stall:
+      return stall(node);
+    case Trouble::full:
+      return fill(node);
+    case Trouble::reconfigure:
+      return reconfigure(leading());
+    case Trouble::transfer:
+      return transfer(leading());
+    case Trouble::wipe:
+      return wipe(node);
+    case Trouble::rot:
+      return rot(node);
+    case Trouble::jump:
+      return jump(node);
   }
 }
 
@@ -43,67 +74,64 @@ void World::stop(Node& node) {
 }
 
 void World::start_later(Node& node) {
-  const Time down = clock_.chance(500) ? clock_.between(1, 100) * kMs : clock_.between(1, 10) * kSecond;
+  const Time down = clock_.chance(500) ? clock_.between(1, 100) * kMs : while_it_lasts();
   clock_.after(down, [this, &node] {
     if (!calm_) start(node);
   });
 }
 
-void World::crash_one() {
-  Node* node = pick();
-  if (!node) return;
-  stop(*node);
-  start_later(*node);
+void World::crash(Node& node) {
+  stop(node);
+  start_later(node);
 }
 
-void World::cut_some() {
+// These and perhaps some more from the others.
+void World::cut(std::set<MemberId> side) {
   ++ledger_.faults;
   std::set<std::pair<MemberId, MemberId>> cut;
-  const bool one_way = clock_.chance(300);
-  std::set<MemberId> side;
+  const bool one_way = clock_.chance(300), outwards = clock_.chance(500);
+  const uint64_t more = side.empty() ? 400 : 200;
   for (const auto& [id, node] : nodes_) {
-    if (clock_.chance(400)) side.insert(id);
+    if (clock_.chance(more)) side.insert(id);
   }
   for (const auto& [a, node_a] : nodes_) {
     for (const auto& [b, node_b] : nodes_) {
       if (!side.contains(a) || side.contains(b)) continue;
-      cut.insert({a, b});
-      if (!one_way) cut.insert({b, a});
+      if (!one_way || outwards) cut.insert({a, b});
+      if (!one_way || !outwards) cut.insert({b, a});
     }
   }
   say(strf("cuts %zu paths", cut.size()));
   cuts_.insert(cut.begin(), cut.end());
-  clock_.after(clock_.between(100, 10000) * kMs, [this, cut] {
+  clock_.after(while_it_lasts(), [this, cut] {
     say("mends them");
     for (const auto& path : cut) cuts_.erase(path);
   });
 }
 
-void World::pause_one() {
-  Node* node = pick();
-  if (!node) return;
-  ++ledger_.faults;
-  const Time length = clock_.between(100, 6000) * kMs;
-  say(strf("pauses %llu for %llu ms", (ull)node->member->id(), (ull)(length / kMs)));
-  node->member->pause_until(clock_.now() + length);
+bool World::connected(MemberId from, MemberId to) const {
+  return !cuts_.contains({from, to}) && !mute_.contains(from) && !deaf_.contains(to);
 }
 
-void World::stall_one() {
-  Node* node = pick();
-  if (!node) return;
+void World::pause(Node& node) {
   ++ledger_.faults;
-  const Time length = clock_.between(100, 8000) * kMs;
-  say(strf("the disk of %llu stalls for %llu ms", (ull)node->member->id(), (ull)(length / kMs)));
-  node->member->disk().stall_until(clock_.now() + length);
+  const Time length = while_it_lasts();
+  say(strf("pauses %llu for %llu ms", (ull)node.member->id(), (ull)(length / kMs)));
+  node.member->pause_until(clock_.now() + length);
 }
 
-void World::fill_one() {
-  Node* node = pick();
-  if (!node) return;
+void World::stall(Node& node) {
   ++ledger_.faults;
-  const Time length = clock_.between(100, 8000) * kMs;
-  say(strf("the disk of %llu is full for %llu ms", (ull)node->member->id(), (ull)(length / kMs)));
-  node->member->disk().full_until(clock_.now() + length);
+  const Time length = while_it_lasts();
+  say(strf("the disk of %llu stalls for %llu ms", (ull)node.member->id(), (ull)(length / kMs)));
+  node.member->disk().stall_until(clock_.now() + length);
+}
+
+void World::fill(Node& node) {
+  ++ledger_.faults;
+  const Time length = while_it_lasts();
+  say(strf("the disk of %llu is full for %llu ms", (ull)node.member->id(), (ull)(length / kMs)));
+  node.member->disk().full_until(clock_.now() + length);
 }
 
 // Other voters altogether, perhaps.
@@ -114,11 +142,10 @@ void World::shuffle(Membership& wanted) {
   if (wanted.voters.empty()) std::swap(wanted.voters, wanted.learners);
 }
 
-void World::reconfigure() {
-  Node* leader = leading();
+void World::reconfigure(Node* leader) {
   if (!leader) return;
   Membership wanted = roster_.without_gone(leader->member->raft().membership());
-  if (wanted.all().size() < 6 && clock_.chance(400)) {
+  if (wanted.all().size() < 6 && nodes_.size() < kMaxDevices && clock_.chance(400)) {
     Node& added = add_member({});
     start(added);
     wanted.learners.push_back(added.member->id());  // ids rise: it stays sorted
@@ -131,7 +158,7 @@ void World::reconfigure() {
   };
   if (clock_.chance(200)) shuffle(wanted);
   if (clock_.chance(500)) move(wanted.learners, &wanted.voters);
-  if (wanted.voters.size() > 1 && clock_.chance(300))
+  if (wanted.voters.size() > 1 && clock_.chance(400))
     move(wanted.voters, clock_.chance(500) ? &wanted.learners : nullptr);
   ask(*leader, wanted);
 }
@@ -144,8 +171,7 @@ void World::ask(Node& leader, const Membership& wanted) {
   if (index) roster_.asked(*index, enter(before, wanted));
 }
 
-void World::transfer() {
-  Node* leader = leading();
+void World::transfer(Node* leader) {
   if (!leader) return;
   const auto all = leader->member->raft().membership().all();
   const MemberId to = all[clock_.below(all.size())];
@@ -154,40 +180,37 @@ void World::transfer() {
 }
 
 // Its clock stands still, or runs after what it missed.
-void World::jump_one() {
-  Node* node = pick();
-  if (!node || node->member->paused()) return;
+void World::jump(Node& node) {
+  if (node.member->paused()) return;
   ++ledger_.faults;
-  const MemberId id = node->member->id();
+  const MemberId id = node.member->id();
   if (clock_.chance(500)) {
     const Time length = clock_.between(100, 20000) * kMs;
     say(strf("the clock of %llu stands still for %llu ms", (ull)id, (ull)(length / kMs)));
-    return node->member->stop_clock_until(clock_.now() + length);
+    return node.member->stop_clock_until(clock_.now() + length);
   }
   const uint64_t ticks = clock_.between(2, uint64_t{1} << clock_.between(2, 10));
   say(strf("the clock of %llu jumps by %llu ticks", (ull)id, (ull)ticks));
-  node->member->jump(ticks);
+  node.member->jump(ticks);
 }
 
 // ---- devices that lose what they had ----
 
-void World::wipe_one() {
-  Node* node = pick();
-  if (!node || !roster_.may_lose(node->member->id())) return;
-  say(strf("the disk of %llu is lost", (ull)node->member->id()));
-  stop(*node);
-  roster_.lose(node->member->id());
-  replace(*node);
+void World::wipe(Node& node) {
+  if (!roster_.may_lose(node.member->id())) return;
+  say(strf("the disk of %llu is lost", (ull)node.member->id()));
+  stop(node);
+  roster_.lose(node.member->id());
+  replace(node);
 }
 
-void World::rot_one() {
-  Node* node = pick();
-  if (!node || !roster_.may_lose(node->member->id())) return;
-  say(strf("a bit rots on the disk of %llu", (ull)node->member->id()));
-  stop(*node);
-  roster_.lose(node->member->id());
-  node->member->disk().rot();
-  start_later(*node);
+void World::rot(Node& node) {
+  if (!roster_.may_lose(node.member->id())) return;
+  say(strf("a bit rots on the disk of %llu", (ull)node.member->id()));
+  stop(node);
+  roster_.lose(node.member->id());
+  node.member->disk().rot();
+  start_later(node);
 }
 
 // The device comes back as somebody new, with nothing.
@@ -218,6 +241,32 @@ void World::admit(MemberId gone, MemberId fresh, bool votes) {
     }
     admit(gone, fresh, votes);
   });
+}
+
+// ---- what is not healed ----
+
+// The others must do without it, whatever it is: a majority is all that may be asked for. Mostly it is who
+// leads.
+void World::leave_one_broken() {
+  Node* node = clock_.chance(600) ? leading() : pick();
+  const auto how =
+      weather_.pick(clock_, {Trouble::crash, Trouble::cut, Trouble::pause, Trouble::stall, Trouble::full});
+  if (!node || !how || !roster_.may_lose(node->member->id())) return;
+  say(strf("%llu is not healed", (ull)node->member->id()));
+  node->broken = true;
+  break_for_good(*node, *how);
+}
+
+void World::break_for_good(Node& node, Trouble how) {
+  const MemberId id = node.member->id();
+  if (how == Trouble::crash) stop(node);
+  if (how == Trouble::pause) node.member->pause_until(clock_.now() + kForGood);
+  if (how == Trouble::stall) node.member->disk().stall_until(clock_.now() + kForGood);
+  if (how == Trouble::full) node.member->disk().full_until(clock_.now() + kForGood);
+  if (how != Trouble::cut) return;
+  const uint64_t side = clock_.below(3);
+  if (side != 0) deaf_.insert(id);
+  if (side != 1) mute_.insert(id);
 }
 
 }  // namespace sim

@@ -16,56 +16,6 @@ constexpr Time kHealWithin = 60 * kSecond, kLastLoad = 20 * kSecond;
 constexpr uint64_t kKeys = 5;
 }  // namespace
 
-Weather Weather::draw(Clockwork& clock) {
-  Weather w;
-  w.members = clock.between(1, 5);
-  const auto often = [&](uint64_t most) { return clock.chance(500) ? clock.below(most) : 0; };
-  w.lose = often(300);
-  w.duplicate = often(300);
-  w.delay_high = clock.between(2, 60) * kMs;
-  w.delay_more = often(200);
-  w.trouble_every = clock.between(100, 3000) * kMs;
-  w.crash = clock.chance(700);
-  w.cut = clock.chance(700);
-  w.pause = clock.chance(500);
-  w.stall = clock.chance(500);
-  w.full = clock.chance(300);
-  w.reconfigure = clock.chance(600);
-  w.transfer = clock.chance(500);
-  w.wipe = clock.chance(300);
-  w.rot = clock.chance(200);
-  w.jump = clock.chance(400);
-  w.slow_disks = clock.chance(300);
-  w.clients = clock.between(1, 6);
-  w.think = clock.between(20, 300) * kMs;
-  w.keep_entries = clock.chance(500) ? clock.between(1, 6) : clock.between(6, 60);
-  w.lasts = clock.between(10, 60) * kSecond;
-  return w;
-}
-
-std::string Weather::text() const {
-  std::string out = strf(
-      "%llu members, %llu clients every %llu ms, of 1000 messages %llu lost %llu twice %llu late, "
-      "trouble every %llu ms:",
-      (ull)members, (ull)clients, (ull)(think / kMs), (ull)lose, (ull)duplicate, (ull)delay_more,
-      (ull)(trouble_every / kMs));
-  for (const auto& [what, is] :
-       std::initializer_list<std::pair<const char*, bool>>{{"crash", crash},
-                                                           {"cut", cut},
-                                                           {"pause", pause},
-                                                           {"stall", stall},
-                                                           {"full", full},
-                                                           {"reconfigure", reconfigure},
-                                                           {"transfer", transfer},
-                                                           {"wipe", wipe},
-                                                           {"rot", rot},
-                                                           {"jump", jump},
-                                                           {"slow-disks", slow_disks}}) {
-    if (is) out += std::string(" ") + what;
-  }
-  return out;
-}
-
 void Ledger::add(const Ledger& o) {
   operations += o.operations, reads += o.reads, acknowledged += o.acknowledged, faults += o.faults;
   memberships += o.memberships, snapshots += o.snapshots, terms += o.terms, messages += o.messages,
@@ -106,7 +56,7 @@ World::Node& World::add_member(Membership membership) {
   shape.options.self = next_id_++;
   shape.options.heartbeat_ticks = 2;
   shape.options.election_ticks = 8;
-  shape.options.max_message_bytes = clock_.between(40, 400);
+  shape.options.max_message_bytes = weather_.small_messages ? 40 : clock_.between(40, 400);
   shape.options.max_window_messages = clock_.between(1, 8);
   shape.options.max_cache_bytes = clock_.between(0, 1000);
   shape.options.max_apply_bytes = clock_.between(40, 1000);
@@ -132,12 +82,13 @@ World::Node* World::pick() {
 }
 
 World::Node* World::leading() {
+  std::vector<Node*> out;
   for (auto& [id, node] : nodes_) {
     if (node.member->running() && !node.member->paused() &&
         node.member->raft().standing().role == Role::leader)
-      return &node;
+      out.push_back(&node);
   }
-  return nullptr;
+  return out.empty() ? nullptr : out[clock_.below(out.size())];
 }
 
 // Again, perhaps; never one that is gone. A file that is refused is as good as none.
@@ -180,20 +131,22 @@ void World::send(Message original) {
   ++ledger_.messages;
   if (roster_.gone(message.from)) throw Breach("a member speaks that is gone: " + to_string(message));
   if (std::holds_alternative<SnapshotChunk>(message.body)) ++ledger_.snapshots;
-  const int copies = !calm_ && clock_.chance(weather_.duplicate) ? 2 : 1;
+  const bool badly = !calm_ && (weather_.treated >> message.body.index() & 1) != 0;
+  const int copies = badly && clock_.chance(weather_.duplicate) ? 2 : 1;
   for (int i = 0; i < copies; ++i) {
-    if (!calm_ && clock_.chance(weather_.lose)) {
+    if ((badly && clock_.chance(weather_.lose)) ||
+        (!weather_.cut_under_way && !connected(message.from, message.to))) {
       ++ledger_.faults;
       lost(message);
       continue;
     }
     Time delay = clock_.between(weather_.delay_low, weather_.delay_high);
-    if (!calm_ && clock_.chance(weather_.delay_more)) {
-      delay = clock_.below(2 * kSecond);
+    if (badly && clock_.chance(weather_.late)) {
+      delay = clock_.below(weather_.late_most);
       ++ledger_.faults;
     }
     clock_.after(delay, [this, message] {
-      if (!connected(message.from, message.to)) return;
+      if (weather_.cut_under_way && !connected(message.from, message.to)) return;
       const auto it = nodes_.find(message.to);
       if (it != nodes_.end()) it->second.member->receive(message);
     });
@@ -208,16 +161,13 @@ void World::client(uint64_t number) {
     client(number);
     Node* node = pick();
     // Mostly they know who leads.
-    if (node && clock_.chance(600)) {
+    if (node && clock_.chance(calm_ ? 600 : weather_.ask_leader)) {
       const auto it = nodes_.find(node->member->raft().standing().leader);
       if (it != nodes_.end() && it->second.member->running()) node = &it->second;
     }
     if (!node || node->member->paused()) return;
-    if (clock_.chance(500)) {
-      write(*node);
-    } else {
-      read(*node);
-    }
+    if (clock_.chance(calm_ ? 500 : weather_.reads)) return read(*node);
+    for (uint64_t left = clock_.between(1, weather_.burst); left > 0; --left) write(*node);
   });
 }
 
@@ -241,7 +191,7 @@ void World::read(Node& node) {
   const std::string key(1, static_cast<char>('a' + clock_.below(kKeys)));
   const Time begin = clock_.now();
   const auto id = node.member->raft().read();
-  if (id) node.reads[*id] = {key, begin, 0};
+  if (id) node.reads[*id] = {key, begin, checker_.agreed()};
   node.member->with([](Raft&) { return 0; });
 }
 
@@ -252,6 +202,12 @@ void World::read_done(MemberId id, uint64_t read, Index index) {
   if (index == 0) {
     node.reads.erase(it);
   } else {
+    // Stronger than what a client could notice.
+    if (index < it->second.agreed) {
+      throw Breach(
+          strf("member %llu may answer a read with what was so at %llu, and %llu was applied before it began",
+               (ull)id, (ull)index, (ull)it->second.agreed));
+    }
     it->second.index = index;
     serve(node);
   }
@@ -276,6 +232,7 @@ void World::serve(Node& node) {
 void World::applied(MemberId id, const std::vector<Entry>& entries) {
   Node& node = nodes_.at(id);
   for (const Entry& entry : entries) {
+    check_stored_by_majority(entry);
     if (entry.kind == EntryKind::membership) {
       ++ledger_.memberships;
       roster_.agreed(entry.index, *decode_membership(*entry.bytes));
@@ -292,6 +249,23 @@ void World::applied(MemberId id, const std::vector<Entry>& entries) {
     node.proposals.erase(it);
   }
   serve(node);
+}
+
+// Whoever lost its disk had acknowledged it before, or not: nobody knows. A group of one that stores what an
+// entry does and not the entry has rules of its own.
+void World::check_stored_by_majority(const Entry& entry) {
+  if (entry.index <= majority_has_) return;
+  majority_has_ = entry.index;
+  const auto has = [&](MemberId id) {
+    const Contents& c = nodes_.at(id).member->disk().stable();
+    return roster_.gone(id) || c.applied.index >= entry.index || c.term(entry.index) == entry.term;
+  };
+  const auto enough = [&](const Membership& m) {
+    return (m.all().size() == 1 && !m.joint()) || quorum(m, has);
+  };
+  if (!roster_.any(enough))
+    throw Breach(strf("entry %llu of term %llu is applied, and no majority has it on disk", (ull)entry.index,
+                      (ull)entry.term));
 }
 
 void World::withdrawn(MemberId id, Index first) {
@@ -314,24 +288,28 @@ void World::heal() {
     node->member->heal();
     start(*node);
   }
+  if (weather_.one_stays_broken) leave_one_broken();
 }
 
-// A leader whose whole membership has applied all that it has, some of it written since the group was healed.
+// A leader whose whole membership, but for who stays broken, has applied all that it has, some of it written
+// since the group was healed.
 bool World::useful() {
   if (acknowledged_calm_ == 0) return false;
   for (const auto& [id, node] : nodes_) {
+    if (node.broken) continue;
     // Every read must be settled; one on a member that was left out may wait for its index in vain.
     for (const auto& [read, what] : node.reads) {
       if (what.index == 0) return false;
     }
   }
   for (auto& [id, node] : nodes_) {
-    if (!node.member->running()) continue;
+    if (node.broken || !node.member->running()) continue;
     const Status status = node.member->raft().status();
     if (status.standing.role != Role::leader || status.membership.joint()) continue;
     if (status.applied != status.last || checker_.agreed() > status.last) continue;
     bool all = true;
     for (const MemberId other : status.membership.all()) {
+      if (nodes_.at(other).broken) continue;
       const Member& member = *nodes_.at(other).member;
       all = all && member.running() && member.applied_index() >= checker_.agreed() &&
             member.raft().standing().leader == id;
@@ -344,7 +322,8 @@ bool World::useful() {
 void World::check_all_agree() {
   // Once more each way, now that all is calm: what was acknowledged before is read after.
   for (auto& [id, node] : nodes_) {
-    if (!node.member->running() || node.member->raft().standing().role != Role::leader) continue;
+    if (node.broken || !node.member->running() || node.member->raft().standing().role != Role::leader)
+      continue;
     const Contents& c = node.member->disk().live();
     for (const auto& [key, value] : c.machine.values) {
       history_.read(key, value, clock_.now(), clock_.now());

@@ -10,27 +10,9 @@
 #include "history.h"
 #include "member.h"
 #include "roster.h"
+#include "weather.h"
 
 namespace sim {
-
-// How much of what; drawn from the seed, printed with a failure.
-struct Weather {
-  uint64_t members = 3;
-  uint64_t lose = 0, duplicate = 0;  // of a thousand messages
-  Time delay_low = 1 * kMs, delay_high = 5 * kMs;
-  uint64_t delay_more = 0;           // of a thousand messages: up to two seconds
-  Time trouble_every = 2 * kSecond;  // on average
-  bool crash = false, cut = false, pause = false, stall = false, full = false, reconfigure = false,
-       transfer = false, wipe = false, rot = false, jump = false;
-  bool slow_disks = false;
-  uint64_t clients = 3;
-  Time think = 100 * kMs;  // between a client's operations, on average
-  Time lasts = 60 * kSecond;
-  raft::Index keep_entries = 20;
-
-  static Weather draw(Clockwork& clock);
-  std::string text() const;
-};
 
 struct Ledger {
   uint64_t operations = 0, reads = 0, acknowledged = 0, faults = 0, memberships = 0, snapshots = 0, terms = 0,
@@ -48,10 +30,12 @@ class World final : public Outside {
   const Weather& weather() const { return weather_; }
 
   void send(raft::Message original) override;
+  bool traces() const override { return trace_; }
   void trace(raft::MemberId id, const std::string& what) override;
   void read_done(raft::MemberId id, uint64_t read, raft::Index index) override;
   void applied(raft::MemberId id, const std::vector<raft::Entry>& entries) override;
   void withdrawn(raft::MemberId id, raft::Index first) override;
+  void moment(raft::MemberId id) override;
 
  private:
   struct Proposal {
@@ -61,13 +45,15 @@ class World final : public Outside {
   struct Read {
     std::string key;
     Time begin;
-    raft::Index index = 0;  // 0: not confirmed
+    raft::Index agreed = 0;  // on when it was asked for
+    raft::Index index = 0;   // 0: not confirmed
   };
   struct Node {
     std::unique_ptr<Member> member;
     std::map<raft::Index, Proposal> proposals;
     std::map<uint64_t, Read> reads;
     bool replaced = false;  // the device is somebody else now
+    bool broken = false;    // and stays so when all others are healed
   };
 
   Node& add_member(raft::Membership membership);
@@ -85,27 +71,33 @@ class World final : public Outside {
 
   // trouble
   void trouble();
+  void strike(Trouble what, Node& node);
   void stop(Node& node);
   void start_later(Node& node);
-  void crash_one();
-  void cut_some();
-  void pause_one();
-  void stall_one();
-  void fill_one();
-  void reconfigure();
+  void crash(Node& node);
+  void cut(std::set<raft::MemberId> side);
+  void pause(Node& node);
+  void stall(Node& node);
+  void fill(Node& node);
+  void reconfigure(Node* leader);
   void shuffle(raft::Membership& wanted);
   void ask(Node& leader, const raft::Membership& wanted);
-  void transfer();
-  void jump_one();
-  void wipe_one();
-  void rot_one();
+  void transfer(Node* leader);
+  void jump(Node& node);
+  void wipe(Node& node);
+  void rot(Node& node);
   void replace(Node& node);
   void admit(raft::MemberId gone, raft::MemberId fresh, bool votes);
-  bool connected(raft::MemberId from, raft::MemberId to) const { return !cuts_.contains({from, to}); }
+  bool connected(raft::MemberId from, raft::MemberId to) const;
+  Time while_it_lasts() { return clock_.between(100 * kMs, weather_.trouble_most); }
 
+  // afterwards
   void heal();
+  void leave_one_broken();
+  void break_for_good(Node& node, Trouble how);
   bool useful();
   void check_all_agree();
+  void check_stored_by_majority(const raft::Entry& entry);
 
   Clockwork clock_;
   Checker checker_;
@@ -116,6 +108,8 @@ class World final : public Outside {
   std::map<raft::MemberId, Node> nodes_;
   Roster roster_;
   std::set<std::pair<raft::MemberId, raft::MemberId>> cuts_;
+  std::set<raft::MemberId> deaf_, mute_;  // for good
+  raft::Index majority_has_ = 1;          // what was looked after
   raft::MemberId next_id_ = 1;
   uint64_t next_value_ = 1;
   uint64_t acknowledged_calm_ = 0;
