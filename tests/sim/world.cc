@@ -81,6 +81,15 @@ World::Node* World::pick() {
   return out.empty() ? nullptr : out[clock_.below(out.size())];
 }
 
+// Who looks for a device that is of use finds one that was not left out.
+World::Node* World::pick_member() {
+  std::vector<Node*> out;
+  for (const raft::MemberId id : roster_.agreed().all()) {
+    if (Node& node = nodes_.at(id); node.member->running()) out.push_back(&node);
+  }
+  return out.empty() ? nullptr : out[clock_.below(out.size())];
+}
+
 World::Node* World::leading() {
   std::vector<Node*> out;
   for (auto& [id, node] : nodes_) {
@@ -159,7 +168,7 @@ void World::client(uint64_t number) {
   if (calm_ && clock_.now() > weather_.lasts + kLastLoad) return;
   clock_.after(clock_.between(1, 2 * weather_.think), [this, number] {
     client(number);
-    Node* node = pick();
+    Node* node = calm_ ? pick_member() : pick();
     // Mostly they know who leads.
     if (node && clock_.chance(calm_ ? 600 : weather_.ask_leader)) {
       const auto it = nodes_.find(node->member->raft().standing().leader);

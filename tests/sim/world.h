@@ -57,8 +57,9 @@ class World final : public Outside {
   };
 
   Node& add_member(raft::Membership membership);
-  Node* pick();     // of those that run
-  Node* leading();  // or thinks so
+  Node* pick();         // of those that run
+  Node* pick_member();  // of those that belong to the group, too
+  Node* leading();      // or thinks so
   void start(Node& node);
   void say(const std::string& what);
   void lost(const raft::Message& message);
