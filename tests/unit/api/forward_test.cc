@@ -117,7 +117,7 @@ TEST_CASE("what a leader says of its answer reaches the client, what it says of 
   // A field that is accepted and not acted on yet, and a commit that was certainly not made.
   const std::string warned =
       R"({"apiVersion":"v1","kind":"Pod","metadata":{"name":"warned"},"spec":{"containers":)"
-      R"([{"name":"a","image":"i"}],"automountServiceAccountToken":true}})";
+      R"([{"name":"a","image":"i"}],"runtimeClassName":"kata"}})";
   const std::string pods = "/api/v1/namespaces/default/pods";
   const Answer direct = c.a->ask(post(pods + "?dryRun=All", warned)),
                through = c.b->ask(post(pods + "?dryRun=All", warned));
