@@ -73,19 +73,22 @@ void RenewalService::serve(http::ExchangePtr exchange) {
   auto certificate = shown(exchange->request());
   if (!certificate) return exchange->respond(refusal_of(certificate.error()));
   asking->certificate = std::move(*certificate);
-  const OpenedKeys* keys = keys_.opened();
-  if (!keys) {
-    return exchange->respond(
-        refusal_of({Errc::unavailable, "this server has not read the cluster's keys yet: try again", 0}));
-  }
-  auto who = cluster::check_shown(asking->certificate, cluster::trusted_pem(keys->authorities),
-                                  device_.clock.wall());
+  auto who =
+      cluster::check_shown(asking->certificate, cluster::trusted_pem(authorities()), device_.clock.wall());
   if (!who) return exchange->respond(refused(who.error()));
   asking->shown = std::move(*who);
   exchange->on_gone([weak = std::weak_ptr<Asking>(asking)] {
     if (const auto a = weak.lock()) a->gone = true;
   });
   look_up(asking);
+}
+
+// A server that was restored has them in its files alone until somebody joins.
+cluster::Authorities RenewalService::authorities() const {
+  if (const OpenedKeys* keys = keys_.opened()) return keys->authorities;
+  cluster::Authorities out;
+  out.current = {device_.identity.ca_pem, device_.identity.ca_key_pem};
+  return out;
 }
 
 void RenewalService::look_up(const AskingPtr& asking) {
@@ -118,11 +121,7 @@ void RenewalService::look_up(const AskingPtr& asking) {
 }
 
 void RenewalService::decide(const AskingPtr& asking) {
-  const OpenedKeys* keys = keys_.opened();
-  if (!keys) {
-    return asking->exchange->respond(
-        refusal_of({Errc::unavailable, "this server cannot open the cluster's keys any more: try again", 0}));
-  }
+  const cluster::Authorities now = authorities();
   if (auto same = cluster::check_holder(asking->certificate, asking->holder, asking->denied); !same) {
     log::notice("an agent gets no certificate",
                 {{"device", asking->shown.name}, {"why", same.error().message}});
@@ -130,9 +129,9 @@ void RenewalService::decide(const AskingPtr& asking) {
   }
   keys_.told({asking->shown.name, asking->request.trusted, asking->shown.issuer});
   cluster::RenewAnswer answer;
-  answer.ca_pem = cluster::trusted_pem(keys->authorities);
+  answer.ca_pem = cluster::trusted_pem(now);
   if (!asking->request.csr_pem.empty()) {
-    auto pem = certificate(*asking, keys->authorities);
+    auto pem = certificate(*asking, now);
     if (!pem) {
       log::notice("an agent gets no certificate",
                   {{"device", asking->shown.name}, {"why", pem.error().message}});
@@ -150,8 +149,9 @@ void RenewalService::decide(const AskingPtr& asking) {
 Result<std::string> RenewalService::certificate(const Asking& asking,
                                                 const cluster::Authorities& authorities) {
   CHECK_OK(take_turn(asking.shown.name));
-  TRY(pki::PrivateKey key, pki::PrivateKey::from_pem(authorities.current.key_pem, device_.random));
-  const pki::Authority authority{authorities.current.certificate_pem, std::move(key)};
+  auto key = pki::PrivateKey::from_pem(authorities.current.key_pem, device_.random);
+  if (!key) return fail(Errc::unavailable, "this server cannot sign certificates: " + key.error().message);
+  const pki::Authority authority{authorities.current.certificate_pem, std::move(*key)};
   return cluster::renew(*asking.holder, asking.request.csr_pem, authority,
                         {device_.clock.wall(), SystemClock::machine()}, device_.random);
 }

@@ -33,6 +33,7 @@ class RenewalService {
  private:
   struct Asking;
   using AskingPtr = std::shared_ptr<Asking>;
+  cluster::Authorities authorities() const;
   void look_up(const AskingPtr& asking);
   void decide(const AskingPtr& asking);
   Result<std::string> certificate(const Asking& asking, const cluster::Authorities& authorities);

@@ -55,7 +55,8 @@ struct World {
   pki::PrivateKey key = pki::PrivateKey::generate(random).value();
   cluster::Device agent;
 
-  World() {
+  // restored: its store has no keys of the cluster.
+  explicit World(bool restored = false) {
     store::Options o;
     o.path = dir.path + "/store";
     store = store::Store::open(loop, o, clock).value();
@@ -81,9 +82,10 @@ struct World {
     agent.name = "field-1";
     agent.role = cluster::Role::agent;
     agent.spki = key.spki();
+    if (restored) first->clear();
     first->push_back({store::Op::Type::put, cluster::device_key("field-1"), encode(agent), std::nullopt});
     commit(std::move(*first));
-    REQUIRE(until([&] { return keys->opened() != nullptr; }));
+    REQUIRE(until([&] { return restored || keys->opened() != nullptr; }));
   }
   ~World() {
     service.reset();
@@ -314,6 +316,23 @@ TEST_CASE("who is refused a certificate, and why") {
     CHECK_MESSAGE(got.body.find(row.text) != std::string::npos, got.body);
     CHECK(got.body.find("BEGIN CERTIFICATE") == std::string::npos);
   }
+}
+
+TEST_CASE(
+    "a server that was restored renews with the authority of its files; one whose key is gone says so") {
+  World w(true);
+  CHECK(w.keys->opened() == nullptr);
+  const Answer got = w.ask(w.shown(), w.body(w.csr(w.key)));
+  REQUIRE_MESSAGE(got.status == 200, got.body);
+  const auto answer = cluster::decode_renew_answer(got.body).value();
+  CHECK(answer.ca_pem == w.device.identity.ca_pem);
+  CHECK(pki::verify_signed_by(pki::parse_certificate(answer.certificate_pem).value(),
+                              pki::parse_certificate(answer.ca_pem).value(), w.clock.wall()));
+  const std::string shown = w.shown();
+  w.device.identity.ca_key_pem.clear();
+  const Answer none = w.ask(shown, w.body(w.csr(w.key)));
+  CHECK(none.status == 503);
+  CHECK(none.body.find("this server cannot sign certificates") != std::string::npos);
 }
 
 TEST_CASE("a server that has the denial refuses before it hands the request on") {
