@@ -1,5 +1,5 @@
 #!/usr/bin/env python3
-# timeout: 600
+# timeout: 900
 """Three servers under a steady load of writes and watches, with kubectl on each: everything that can happen to one happens
 to the leader and to a follower. Nothing acknowledged is lost, a refusal was never a write, watches have no gap, and
 nobody is elected without need. Longer by CLUSTER_ROUNDS."""

@@ -1,5 +1,5 @@
 #!/usr/bin/env python3
-# timeout: 420
+# timeout: 900
 """Five servers vote: everything that can happen to one of them, to the leader or a follower in turn (to both in each of
 CLUSTER_ROUNDS, if it is set); two may be lost at once, with three nothing is written any more; a server is removed while
 others are away."""

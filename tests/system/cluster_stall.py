@@ -21,7 +21,7 @@ GROWS = 16 << 10  # KiB that a daemon may grow by, while twice as much is writte
 HANDS_OVER = 10.0  # s; about two on a machine that is not busy
 
 cluster = Cluster(3)
-give_disks(cluster, megabytes=96)
+give_disks(cluster, megabytes=256)  # history is kept by number, not by size
 cluster.start()
 cluster.wait_voters(3)
 
@@ -45,7 +45,7 @@ class Large(threading.Thread):
                 self.written += LARGE if answer["kind"] == "ConfigMap" else 0
             except OSError:
                 pass
-            time.sleep(0.1)
+            time.sleep(0.4)
 
     def end(self):
         self.over.set()
