@@ -41,7 +41,7 @@ struct DiskVfs {
     if (d.fails(Disk::Call::write)) return SQLITE_IOERR_WRITE;
     File& s = file(f);
     const uint64_t end = static_cast<uint64_t>(at) + static_cast<uint64_t>(n);
-    if (end > s.size && d.full(end - s.size)) return SQLITE_FULL;
+    if (end > s.size && d.full(*handle(f)->path, end - s.size)) return SQLITE_FULL;
     const int rc = real(f)->pMethods->xWrite(real(f), in, n, at);
     if (rc != SQLITE_OK) return rc;
     s.size = std::max(s.size, end);
@@ -169,7 +169,10 @@ void Disk::limit(uint64_t bytes, std::string reserve_path) {
   limit_ = bytes;
 }
 
-bool Disk::full(uint64_t growth) {
+bool Disk::full(const std::string& file, uint64_t growth) {
+  for (const std::string& from : filled_) {
+    if (file.starts_with(from)) return true;
+  }
   if (limit_ == 0) return false;
   uint64_t used = growth;
   for (const auto& [path, f] : files_) used += f.size;
@@ -187,8 +190,22 @@ void Disk::step() {
   if (every_ > 0 && ++steps_ % every_ == 0) observer_();
 }
 
-void Disk::image(Random& random, const std::string& dir) const {
+void Disk::fill(const std::string& from, bool full) {
+  if (full) {
+    filled_.insert(from);
+  } else {
+    filled_.erase(from);
+  }
+}
+
+void Disk::forget(const std::string& from) {
+  fill(from, false);
+  std::erase_if(files_, [&](const auto& file) { return file.first.starts_with(from); });
+}
+
+void Disk::image(Random& random, const std::string& dir, const std::string& from) const {
   for (const auto& [path, f] : files_) {
+    if (!path.starts_with(from)) continue;
     std::string content = f.durable;
     for (const Pending& p : f.pending) {
       const uint64_t fate = random.below(3);

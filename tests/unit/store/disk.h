@@ -10,6 +10,7 @@
 #include <atomic>
 #include <functional>
 #include <map>
+#include <set>
 #include <string>
 #include <vector>
 
@@ -38,8 +39,12 @@ class Disk {
   // After each `every`-th write, sync or truncation, `f` is called (on the thread that made it) and may make
   // an image.
   void observe(int every, std::function<void()> f);
-  // Writes what a power cut now might leave into another directory (files by their own names).
-  void image(Random& random, const std::string& dir) const;
+  // Writes what a power cut now might leave into another directory (files by their own names): of all files,
+  // or of those whose path begins so.
+  void image(Random& random, const std::string& dir, const std::string& from = "") const;
+  // Files whose path begins so do not grow for now, or are not known any more.
+  void fill(const std::string& from, bool full);
+  void forget(const std::string& from);
 
  private:
   friend struct DiskVfs;
@@ -54,7 +59,7 @@ class Disk {
     uint64_t size = 0;
   };
   bool fails(Call call);
-  bool full(uint64_t growth);
+  bool full(const std::string& file, uint64_t growth);
   void step();
 
   sqlite3_vfs* real_;
@@ -67,6 +72,7 @@ class Disk {
   std::atomic<bool> armed_{false};
   std::atomic<uint64_t> limit_{0};
   std::string reserve_;
+  std::set<std::string> filled_;
   bool lie_ = false;
   int every_ = 0;
   int steps_ = 0;

@@ -1,0 +1,92 @@
+// The simulator of whole stores: sim_store [--seeds N] [--from SEED] [--seed SEED] [--trace]
+// [--failpoints N]
+//
+// As sim_raft: each seed is one run, the same seed the same run; exit code 1 when one failed, or when fewer
+// than N failpoints were met by all of them together. A crash tells its seed before.
+#include <unistd.h>
+
+#include <csignal>
+#include <cstdio>
+#include <cstdlib>
+#include <cstring>
+
+#include "base/log.h"
+#include "whole.h"
+
+namespace {
+
+volatile uint64_t g_seed = 0;
+
+extern "C" void tell_seed(int number) {
+  char line[64];
+  const int length = std::snprintf(line, sizeof line, "CRASHED seed %llu\n", (unsigned long long)g_seed);
+  if (write(STDOUT_FILENO, line, static_cast<size_t>(length)) < 0) _exit(3);
+  raise(number);
+}
+
+void tell_seed_of_crashes() {
+  struct sigaction action = {};
+  action.sa_handler = tell_seed;
+  action.sa_flags = static_cast<int>(SA_RESETHAND);
+  for (const int number : {SIGABRT, SIGSEGV, SIGBUS, SIGFPE, SIGILL}) sigaction(number, &action, nullptr);
+}
+
+bool run_one(uint64_t seed, bool trace, limpet::store::test::Disk& disk) {
+  g_seed = seed;
+  sim::Whole whole(seed, trace, disk);
+  try {
+    whole.run();
+    return true;
+  } catch (const sim::Breach& breach) {
+    std::printf("FAIL seed %llu: %s\n  %s\n", (unsigned long long)seed, breach.what(),
+                whole.weather().c_str());
+    return false;
+  }
+}
+
+}  // namespace
+
+int main(int argc, char** argv) {
+  uint64_t from = 1, seeds = 20, need = 0;
+  bool trace = false;
+  for (int i = 1; i < argc; ++i) {
+    const auto is = [&](const char* name) { return std::strcmp(argv[i], name) == 0; };
+    if (is("--trace")) {
+      trace = true;
+    } else if (i + 1 == argc) {
+      std::fprintf(stderr, "sim_store: %s needs a value\n", argv[i]);
+      return 2;
+    } else if (is("--seeds")) {
+      seeds = std::strtoull(argv[++i], nullptr, 0);
+    } else if (is("--from") || is("--seed")) {
+      if (is("--seed")) seeds = 1;
+      from = std::strtoull(argv[++i], nullptr, 0);
+    } else if (is("--failpoints")) {
+      need = std::strtoull(argv[++i], nullptr, 0);
+    } else {
+      std::fprintf(stderr, "sim_store: unknown option %s\n", argv[i]);
+      return 2;
+    }
+  }
+  limpet::log::set_sink([](limpet::log::Level, std::string_view) {});
+  tell_seed_of_crashes();
+  std::setvbuf(stdout, nullptr, _IOLBF, 0);
+  limpet::store::test::Disk disk;
+  uint64_t failed = 0;
+  for (uint64_t n = 0; n < seeds; ++n) failed += run_one(from + n, trace, disk) ? 0 : 1;
+  std::printf(
+      "%llu seeds, %llu failed: %llu operations, %llu writes acknowledged, %llu events seen, %llu snapshot "
+      "chunks, %.2f virtual hours\n",
+      (unsigned long long)seeds, (unsigned long long)failed, (unsigned long long)sim::Whole::operations,
+      (unsigned long long)sim::Whole::commits, (unsigned long long)sim::Whole::seen,
+      (unsigned long long)sim::Whole::snapshots, static_cast<double>(sim::Whole::passed) / 3.6e9);
+  for (const auto& [kind, n] : sim::Whole::faults)
+    std::printf("  %llu %s\n", (unsigned long long)n, kind.c_str());
+  for (const auto& [name, n] : sim::Process::firings)
+    std::printf("  %llu %s\n", (unsigned long long)n, name.c_str());
+  const bool enough = sim::Process::firings.size() >= need;
+  if (!enough)
+    std::printf("FAIL %zu failpoints were met, not %llu\n", sim::Process::firings.size(),
+                (unsigned long long)need);
+  return failed == 0 && enough ? 0 : 1;
+}
