@@ -57,9 +57,9 @@ void Raft::reply_staged() {
   send(standing_.leader, reply);
 }
 
-// The log came first.
+// The log came first. A part that is under way goes on from what is staged: it is let go once that is there.
 void Raft::drop_overtaken() {
-  if (!staged_ || staged_->meta.point.index > commit_ || PLANTED("overtaken_snapshot")) return;
+  if (!staged_ || staging_ || staged_->meta.point.index > commit_ || PLANTED("overtaken_snapshot")) return;
   staged_.reset();
   unstage_ = true;
 }

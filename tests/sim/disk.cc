@@ -69,8 +69,13 @@ uint64_t Contents::checksum() const {
 
 namespace {
 
+// Where the parts before it are not, there is no place for it.
 void stage(const SnapshotChunk& chunk, Contents& c) {
-  if (chunk.cursor.empty()) c.staged_bytes.clear();
+  if (chunk.cursor.empty()) {
+    c.staged_bytes.clear();
+  } else if (!c.staged) {
+    throw Breach("a part of a snapshot is stored behind nothing");
+  }
   c.staged_bytes += *chunk.bytes;
   c.staged = Staged{chunk.meta, chunk.next, chunk.last};
 }

@@ -134,3 +134,26 @@ TEST_CASE("a part of a snapshot that comes while another is about to be installe
   CHECK(batch.install.has_value());
   CHECK_FALSE(batch.stage.has_value());
 }
+
+TEST_CASE(
+    "a staged snapshot that the log overtakes while its next part waits for the disk goes after that part") {
+  Start start = start_with(5, 1, 1);
+  start.staged = Staged{{{10, 1}, kMembers}, "half", false};
+  Raft core({.self = 1, .seed = 1}, start);
+  core.receive({2, 1, 1, Heartbeat{6, 0}});
+  const Batch busy = core.take();
+  REQUIRE(busy.apply.size() == 1);
+  core.receive({2, 1, 1, SnapshotChunk{{{10, 1}, kMembers}, "half", "more", false, share("x")}});
+  // Another leader's log goes on where this one ends.
+  Append append{.prev_index = 6, .prev_term = 1, .commit = 12};
+  for (Index i = 7; i <= 12; ++i) append.entries.push_back({i, 2, EntryKind::normal, share("y")});
+  core.receive({3, 1, 2, append});
+  core.applied(6);
+  // What the part is put behind must not go in the same transaction.
+  const Batch next = core.take();
+  REQUIRE(next.stage);
+  CHECK_FALSE(next.unstage);
+  core.persisted(next.sequence);
+  core.chunk_stored(true);
+  CHECK(core.take().unstage);
+}
