@@ -221,10 +221,14 @@ void Durable::propose_some() {
       proposal.done(std::unexpected(index.error()));
       continue;
     }
-    // One that stands there is of a term in which this member led before: it was overwritten.
+    // One that stands there is of a term in which this member led before: it was overwritten here, by what
+    // may be lost yet, while another member has it.
     auto before = waiting_.extract(*index);
     waiting_[*index] = {replica_.core().standing().term, std::move(proposal)};
-    if (before) before.mapped().proposal.done(overtaken());
+    if (before) {
+      before.mapped().proposal.done(
+          fail(Errc::timeout, "whether this was written is unknown: another server led meanwhile"));
+    }
   }
 }
 

@@ -24,6 +24,41 @@ bool says(const Answer& answer, Errc code, const std::string& words) {
          answer->error().message.find(words) != std::string::npos;
 }
 
+// The two others of a group of three, played: they vote and store, as far as they are to.
+class Played {
+ public:
+  explicit Played(Harness& h) : h_(h) {
+    consensus().on_message([this](raft::MemberId, std::string bytes) {
+      const auto message = raft::decode_message(bytes);
+      REQUIRE(message);
+      h_.loop().post([this, m = *message] { answer(m); });
+    });
+    const raft::Membership three{{2, 3, consensus().self()}, {}, {}};
+    REQUIRE(consensus().reconfigure(three));
+    REQUIRE(h_.turn_until([&] { return status().membership == three && status().commit == status().last; }));
+  }
+  void say(raft::MemberId from, raft::Term term, raft::Body body) {
+    REQUIRE(
+        consensus().receive(raft::encode(raft::Message{from, consensus().self(), term, std::move(body)})));
+  }
+  Consensus& consensus() { return h_.store().consensus(); }
+  raft::Status status() { return consensus().status(); }
+
+  bool store = true, vote = true;
+
+ private:
+  void answer(const raft::Message& m) {
+    if (const auto* v = std::get_if<raft::Vote>(&m.body); v && vote)
+      say(m.to, m.term, raft::VoteReply{v->pre, true});
+    if (!store) return;
+    if (const auto* b = std::get_if<raft::Heartbeat>(&m.body))
+      say(m.to, m.term, raft::HeartbeatReply{b->round});
+    if (const auto* a = std::get_if<raft::Append>(&m.body))
+      say(m.to, m.term, raft::AppendReply{.match = a->prev_index + a->entries.size()});
+  }
+  Harness& h_;
+};
+
 size_t other_than(const Cluster& c, size_t n) { return (n + 1) % c.size(); }
 
 }  // namespace
@@ -280,4 +315,44 @@ TEST_CASE("alone a barrier is done when the call returns and costs nothing") {
   CHECK(done == 1000);
   h.turn();
   CHECK(h.store().stats().fsyncs == syncs);
+}
+
+// What was overwritten here may be in the log of a member that leads later, until what took its place is
+// agreed on.
+TEST_CASE("what was overwritten by what is not agreed on is unknown, and not certainly undone") {
+  TempDir dir;
+  Options o;
+  o.path = dir / "l.db";
+  o.tick_ms = 5;
+  o.unknown_ticks = 100000;
+  Harness h(o);
+  h.must_open();
+  Played others(h);
+  others.store = others.vote = false;
+  const raft::Status before = others.status();
+  Answer answers[3], last;
+  for (int i = 0; i < 3; ++i) {
+    h.durable().commit({{put(strf("w%d", i), "x")}},
+                       [&answers, i](Result<Committed> r) { answers[i] = std::move(r); });
+    REQUIRE(h.turn_until([&] { return others.status().last == before.last + 1 + static_cast<size_t>(i); }));
+  }
+  // A leader of the next term has one entry, which this member alone is told of.
+  const raft::Term term = before.standing.term + 1;
+  const raft::Entry entry{before.last + 1, term, raft::EntryKind::normal, share("")};
+  others.say(2, term, raft::Append{before.last, before.standing.term, before.commit, {entry}});
+  REQUIRE(others.status().last == before.last + 1);
+  // It leads again, and what it proposes gets the number of the third one.
+  others.vote = true;
+  REQUIRE(h.turn_until([&] { return others.consensus().leading().has_value(); }));
+  h.durable().commit({{put("last", "x")}}, [&last](Result<Committed> r) { last = std::move(r); });
+  REQUIRE(h.turn_until([&] { return others.status().last == before.last + 3; }));
+  CHECK(says(answers[2], Errc::timeout, "unknown"));
+  CHECK_FALSE(answers[0]);
+  // Now it is agreed on: the others are certainly undone.
+  others.store = true;
+  REQUIRE(h.turn_until([&] { return last.has_value() && answers[0] && answers[1]; }));
+  CHECK(*last);
+  CHECK(says(answers[0], Errc::unavailable, "another server leads"));
+  CHECK(says(answers[1], Errc::unavailable, "another server leads"));
+  CHECK(h.value("w2") == "<none>");
 }
