@@ -6,7 +6,8 @@
 #   unit       doctest executables, one result per test case
 #   asan       the same built by clang, under AddressSanitizer and UndefinedBehaviorSanitizer
 #   sim        the consensus core in a simulated world: SIM_SEEDS fresh seeds (default 2000), all that ever failed, ten planted
-#              bugs (SIM_PLANTED=all: all); a failing seed is replayed by build/tests/sim/sim_raft --seed SEED --trace
+#              bugs (SIM_PLANTED=all: all), whole stores (a tenth as many seeds); a failing seed is replayed by
+#              build/tests/sim/sim_raft --seed SEED --trace, or sim_store
 #   system     tests/system/*: real daemons in namespaces, real kubectl, registry, crun or runc; KUBECTL=FILE in the
 #              environment runs them with that kubectl (1.20 of Debian 12 is served, too)
 #   fuzz       each fuzz target for FUZZ_SECONDS (default 10) over its corpus, with clang; for a night FUZZ_SECONDS=3600
@@ -81,7 +82,7 @@ for suite in "${suites[@]}"; do
       { configure build && compile build; } && run unit build || broken unit
       ;;
     sim)
-      { configure build && compile build tests/sim/sim_raft tests/sim/sim_planted; } && run sim build || broken sim
+      { configure build && compile build tests/sim/sim_raft tests/sim/sim_planted tests/sim/sim_store; } && run sim build || broken sim
       ;;
     asan)
       configure_clang && compile build/clang && run unit build/clang --label asan || broken asan

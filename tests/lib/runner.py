@@ -231,6 +231,8 @@ def run_system(options, report):
 # ---- sim --------------------------------------------------------------------------------------------------------
 
 SIM_PART = 250  # seeds of one process
+SIM_STORE_PART = 100  # of whole stores
+SIM_FAILPOINTS = 40  # that so many of those must meet
 SIM_CRASHES = 100  # of one planted bug, then it has crashed
 SIM_MOST = 10000  # a planted bug that needs more seeds has a run of its own
 SIM_TRACES = 3  # seeds that are run twice
@@ -244,6 +246,18 @@ def run_seeds(options, report, first, count):
         report.add("PASS", f"seeds {first} to {first + count - 1}", last.split(": ")[-1])
     else:
         report.add("FAIL", f"seeds {first} to {first + count - 1}", describe(code, 3600), output)
+
+
+def run_stores(options, report, first, count):
+    command = [os.path.join(options.build, "tests", "sim", "sim_store"), "--from", str(first), "--seeds", str(count)]
+    if count == SIM_STORE_PART:
+        command += ["--failpoints", str(SIM_FAILPOINTS)]
+    code, output = run_process(command, 3600)
+    summary = re.search(r"^\d+ seeds, .*", output, re.MULTILINE)
+    if code == 0:
+        report.add("PASS", f"stores {first} to {first + count - 1}", summary[0].split(": ")[-1] if summary else "")
+    else:
+        report.add("FAIL", f"stores {first} to {first + count - 1}", describe(code, 3600), output)
 
 
 class Found(typing.NamedTuple):
@@ -279,11 +293,11 @@ def run_planted(options, report, name, seeds):
     report.add("PASS" if found.seeds else "FAIL", f"planted {name}", found.what, found.output)
 
 
-def run_trace(options, report, seed):
+def run_trace(options, report, program, seed):
     """The same seed is the same run, to the byte and in another process; another seed is another one."""
-    command = [os.path.join(options.build, "tests", "sim", "sim_raft"), "--trace", "--seed"]
+    command = [os.path.join(options.build, "tests", "sim", program), "--trace", "--seed"]
     traces = [run_process(command + [str(n)], 600) for n in (seed, seed, seed + 1)]
-    name = f"trace of seed {seed}"
+    name = f"trace of {program} seed {seed}"
     if any(code != 0 for code, _ in traces):
         code, output = next(t for t in traces if t[0] != 0)
         report.add("FAIL", name, describe(code, 600), output)
@@ -329,12 +343,16 @@ def run_sim(options, report):
         planted = [p for p in planted[begin:] + planted[:begin] if p.seeds <= SIM_MOST][:10]
     jobs = [(run_planted, p.name, p.seeds) for p in planted if options.filter in "planted " + p.name]
     if options.filter in "trace":
-        jobs += [(run_trace, options.sim_first + n) for n in range(SIM_TRACES)]
+        jobs += [(run_trace, "sim_raft", options.sim_first + n) for n in range(SIM_TRACES)]
+        jobs += [(run_trace, "sim_store", options.sim_first)]
     if options.filter in "seeds":
         with open(os.path.join(SOURCE, "tests", "sim", "seeds.txt"), encoding="utf-8") as file:
             jobs += [(run_seeds, int(line.split()[0]), 1) for line in file if not line.startswith("#")]
         total = int(os.environ.get("SIM_SEEDS", "2000"))
         jobs += [(run_seeds, options.sim_first + n, min(SIM_PART, total - n)) for n in range(0, total, SIM_PART)]
+    if options.filter in "stores":
+        total = int(os.environ.get("SIM_SEEDS", "2000")) // 10
+        jobs += [(run_stores, options.sim_first + n, min(SIM_STORE_PART, total - n)) for n in range(0, total, SIM_STORE_PART)]
     with concurrent.futures.ThreadPoolExecutor(options.jobs) as pool:
         for done in [pool.submit(job[0], options, report, *job[1:]) for job in jobs]:
             done.result()

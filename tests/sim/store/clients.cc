@@ -9,6 +9,7 @@ using ull = unsigned long long;
 
 void Whole::client() {
   clock_.after(clock_.between(1, 200) * kMs, [this] {
+    if (tired_) return;
     client();
     Device* d = some();
     if (Device* l = leader(); l && clock_.chance(700)) d = l;

@@ -122,11 +122,15 @@ void Whole::ended(Device& d) {
 void Whole::replace(Device& d) {
   if (std::exchange(d.gone, true)) return;
   if (d.process->alive()) d.process->die();
+  join_later();
+}
+
+void Whole::join_later() {
   clock_.after(clock_.between(10, 5000) * kMs, [this] {
     for (const auto& other : devices_) {
       if (other->runs() && !other->gone) return start(add(other->store->consensus().cluster()));
     }
-    breach("nobody is left to join");
+    join_later();  // nobody is there to say of which cluster
   });
 }
 

@@ -1,9 +1,10 @@
 // What goes wrong, who looks after the group meanwhile, and the healing at the end.
-#include "whole.h"
+#include <unistd.h>
 
 #include <filesystem>
 
 #include "base/result.h"
+#include "whole.h"
 
 namespace sim {
 
@@ -12,7 +13,7 @@ using ull = unsigned long long;
 namespace fs = std::filesystem;
 
 namespace {
-constexpr Time kLasts = 20 * kSecond, kHealWithin = 60 * kSecond;
+constexpr Time kLasts = 20 * kSecond, kHealWithin = 60 * kSecond, kLastLoad = 20 * kSecond;
 constexpr size_t kViewers = 3;
 constexpr const char* kKinds[] = {"kill", "failpoint", "cut", "pause",    "stall",
                                   "full", "lose",      "rot", "transfer", "wall-clock"};
@@ -108,8 +109,12 @@ Whole::~Whole() {
   fs::remove_all(place_);
 }
 
+// Where the files lie is not part of what happens.
 void Whole::say(const std::string& what) {
-  if (trace_) std::printf("%10.3f %s\n", static_cast<double>(clock_.now()) / kMs, what.c_str());
+  if (!trace_) return;
+  std::string line = what;
+  for (size_t at; (at = line.find(place_)) != std::string::npos;) line.erase(at, place_.size());
+  std::printf("%10.3f %s\n", static_cast<double>(clock_.now()) / kMs, line.c_str());
 }
 
 // Nothing is thrown through the store.
@@ -135,6 +140,10 @@ void Whole::run() {
   while (step(kLasts)) {
   }
   heal();
+  clock_.after(kLastLoad, [this] {
+    tired_ = true;
+    if (acknowledged_calm_ == 0) breach("no write was acknowledged in twenty seconds after all was healed");
+  });
   while (!useful()) {
     if (!step(kLasts + kHealWithin)) throw Breach("what was healed is of no use within a minute");
   }
@@ -260,6 +269,8 @@ void Whole::heal() {
   for (size_t n = 0; n < devices_.size(); ++n) {
     Device& d = *devices_[n];
     disk_.fill(d.dir, false);
+    // Who is left out says nothing new to those who watch there.
+    if (roster_.gone(d.id) && !d.gone) replace(d);
     if (d.process) d.process->heal();
     if (!d.gone && !d.runs() && !d.store) start(d);
   }

@@ -73,6 +73,7 @@ class Whole {
   void exits(Device& d);
   void stops(Device& d, const limpet::Error& error);
   void replace(Device& d);
+  void join_later();
   void send(const Device& from, raft::MemberId to, std::string bytes);
   Device* by_id(raft::MemberId id);
   Device* some();
@@ -122,7 +123,7 @@ class Whole {
   Time trouble_every_;
   std::set<std::string> kinds_;  // of trouble
   std::set<std::pair<raft::MemberId, raft::MemberId>> cuts_;
-  bool calm_ = false;
+  bool calm_ = false, tired_ = false;  // healed; and nobody writes any more
   size_t dirs_ = 0;
   Roster roster_;
   std::map<raft::Term, raft::MemberId> leaders_;
