@@ -158,6 +158,8 @@ struct World {
   }
 };
 
+std::vector<std::string> lines;  // of the log
+
 bool has(const std::string& text, const std::string& part) { return text.find(part) != std::string::npos; }
 
 }  // namespace
@@ -332,8 +334,8 @@ TEST_CASE("a device that is out of its cluster says what to do") {
         "authority was replaced while the device was away, or these are servers of another cluster: let it "
         "join "
         "again (on a server: limpet token create --role agent, here: limpet join URL TOKEN)");
-  std::vector<std::string> lines;
-  log::set_sink([&](log::Level, std::string_view line) { lines.emplace_back(line); });
+  lines.clear();
+  log::set_sink([](log::Level, std::string_view line) { lines.emplace_back(line); });
   w.agent->shut_out();
   log::set_sink(nullptr);
   REQUIRE(lines.size() == 1);
