@@ -233,8 +233,8 @@ TEST_CASE("a frame that may not be is an error, for good, and takes no memory") 
                "a frame of type 16 has no place on a connection of kind raft"},
            Row{Kind::agent, head(5, 1), Errc::unsupported,
                "a frame of type 1 has no place on a connection of kind agent"},
-           Row{Kind::agent, head(5, 20), Errc::unsupported,
-               "a frame of type 20 has no place on a connection of kind agent"},
+           Row{Kind::agent, head(5, 21), Errc::unsupported,
+               "a frame of type 21 has no place on a connection of kind agent"},
            Row{Kind::api, head(5, 1), Errc::unsupported,
                "a frame of type 1 has no place on a connection of kind api"},
        }) {
