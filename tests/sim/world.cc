@@ -136,7 +136,7 @@ void World::lost(const Message& message) {
 
 void World::send(Message original) {
   // As bytes, as between devices.
-  const Message message = decode_message(encode(original)).value();
+  const Message message = decode_message(encode(original), original.from, original.to).value();
   ++ledger_.messages;
   if (roster_.gone(message.from)) throw Breach("a member speaks that is gone: " + to_string(message));
   if (std::holds_alternative<SnapshotChunk>(message.body)) ++ledger_.snapshots;

@@ -149,7 +149,7 @@ void Whole::rot(const std::string& file) {
 // ---- the network ----
 
 void Whole::send(const Device& from, raft::MemberId to, std::string bytes) {
-  const auto message = raft::decode_message(bytes);
+  const auto message = raft::decode_message(bytes, from.id, to);
   if (!message) return breach("a message that is none");
   if (trace_) say(strf("%zu: ", from.number) + raft::to_string(*message));
   if (std::holds_alternative<raft::SnapshotChunk>(message->body)) ++snapshots;

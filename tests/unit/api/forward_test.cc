@@ -126,7 +126,7 @@ TEST_CASE("what a leader says of its answer reaches the client, what it says of 
   REQUIRE(!direct.headers.all("Warning").empty());
   CHECK(through.headers.all("Warning") == direct.headers.all("Warning"));
   CHECK(through.headers.get("Cache-Control") == direct.headers.get("Cache-Control"));
-  c.a->store->failure = Errc::unavailable;
+  c.a->failure = Errc::unavailable;
   const Answer refused = c.b->ask(post(kMaps, config_map("x")));
   CHECK(refused.status == 503);
   CHECK(refused.headers.get("Retry-After") == "1");

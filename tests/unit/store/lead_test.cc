@@ -28,8 +28,8 @@ bool says(const Answer& answer, Errc code, const std::string& words) {
 class Played {
  public:
   explicit Played(Harness& h) : h_(h) {
-    consensus().on_message([this](raft::MemberId, std::string bytes) {
-      const auto message = raft::decode_message(bytes);
+    consensus().on_message([this](raft::MemberId to, std::string bytes) {
+      const auto message = raft::decode_message(bytes, consensus().self(), to);
       REQUIRE(message);
       h_.loop().post([this, m = *message] { answer(m); });
     });
@@ -38,8 +38,8 @@ class Played {
     REQUIRE(h_.turn_until([&] { return status().membership == three && status().commit == status().last; }));
   }
   void say(raft::MemberId from, raft::Term term, raft::Body body) {
-    REQUIRE(
-        consensus().receive(raft::encode(raft::Message{from, consensus().self(), term, std::move(body)})));
+    REQUIRE(consensus().receive(raft::encode(raft::Message{from, consensus().self(), term, std::move(body)}),
+                                from));
   }
   Consensus& consensus() { return h_.store().consensus(); }
   raft::Status status() { return consensus().status(); }
