@@ -34,23 +34,29 @@ def give_disks(cluster, megabytes=24):
 @contextlib.contextmanager
 def killed(cluster, device):
     device.kill()
-    yield
-    device.start_daemon()
+    try:
+        yield
+    finally:
+        device.start_daemon()
 
 
 @contextlib.contextmanager
 def stopped(cluster, device):
     device.process.send_signal(signal.SIGSTOP)
-    yield
-    device.process.send_signal(signal.SIGCONT)
+    try:
+        yield
+    finally:
+        device.process.send_signal(signal.SIGCONT)
 
 
 def cut(way):
     @contextlib.contextmanager
     def fault(cluster, device):
         cluster.cut(device, way)
-        yield
-        cluster.heal()
+        try:
+            yield
+        finally:
+            cluster.heal()
 
     return fault
 
@@ -60,8 +66,10 @@ def disk_full(cluster, device):
     """All of it but a few pages."""
     filler = os.path.join(device.data_dir, "filler")
     subprocess.run(device.prefix + ["dd", "if=/dev/zero", f"of={filler}", "bs=64k"], check=False, stderr=subprocess.DEVNULL)
-    yield
-    subprocess.run(device.prefix + ["rm", filler], check=True)
+    try:
+        yield
+    finally:
+        subprocess.run(device.prefix + ["rm", filler], check=True)
 
 
 @contextlib.contextmanager
@@ -98,13 +106,17 @@ def strike(cluster, name, roles, rounds=1):
 
 def _strike(cluster, name, role, device, load):
     others = [d for d in cluster.devices if d is not device]
+    # A leader whose disk is full may lead on for a while, and refuse what adds to it.
+    hands_over = role == "leader" and name != "disk_full"
     term = cluster.status(cluster.leader())["term"]
     with FAULTS[name](cluster, device):
-        # A leader whose disk is full may lead on, and refuse what adds to it.
-        if role == "leader" and name != "disk_full":
+        if hands_over:
             eventually(lambda: cluster.leader(others) is not device, 20, "another one leads")
         load.progress(through=others)
-        through_kubectl(others)
+        if name == "disk_full":
+            eventually(lambda: through_kubectl(others) is None, 40, "kubectl meets a leader with room")
+        else:
+            through_kubectl(others)
         time.sleep(LASTS)
         load.progress(through=others)
     cluster.leader()
