@@ -87,6 +87,8 @@ void Cluster::dispatch(const Words& words) {
     }
   } else if (verb == "drop") {
     drop(words.at(1));
+  } else if (verb == "append") {
+    append(words);
   } else if (verb == "disk") {
     node(words.at(1)).slow = words.at(2) == "slow";
   } else if (verb == "sync") {
@@ -129,6 +131,8 @@ void Cluster::ask(const Words& words) {
     refused(n.core->propose(share(words.at(2))));
   } else if (verb == "read") {
     refused(n.core->read());
+  } else if (verb == "unreachable") {
+    n.core->unreachable(number(words.at(2)));
   } else if (verb == "transfer") {
     refused(n.core->transfer(number(words.at(2))));
   } else if (verb == "reconfigure") {
@@ -137,6 +141,29 @@ void Cluster::ask(const Words& words) {
     throw std::runtime_error("no command: " + verb);
   }
   pump(number(words[1]));
+}
+
+void Cluster::append(const Words& words) {
+  Message m;
+  const auto numbers_of = [](const std::string& word, const std::string& between) {
+    const size_t at = word.find(between);
+    if (at == std::string::npos) throw std::runtime_error("no " + between + " in " + word);
+    return std::pair(number(word.substr(0, at)), number(word.substr(at + between.size())));
+  };
+  std::tie(m.from, m.to) = numbers_of(words.at(1), "->");
+  m.term = number(words.at(2));
+  Append body;
+  std::tie(body.prev_index, body.prev_term) = numbers_of(words.at(3), "@");
+  body.commit = number(words.at(4));
+  for (size_t i = 5; i < words.size(); ++i) {
+    const size_t equals = words[i].find('=');
+    Entry entry;
+    std::tie(entry.index, entry.term) = numbers_of(words[i].substr(0, equals), "@");
+    entry.bytes = share(equals == std::string::npos ? "" : words[i].substr(equals + 1));
+    body.entries.push_back(std::move(entry));
+  }
+  m.body = std::move(body);
+  wire_.push_back(std::move(m));
 }
 
 void Cluster::inspect(const Words& words) {

@@ -6,6 +6,8 @@
 //   tick N K                   K ticks of N
 //   deliver [A->B [K]]         messages, in order, until there are none or K of them (* stands for everybody)
 //   drop A->B    again A->B    those that wait: loses them, sends them twice
+//   append A->B TERM PREV@TERM COMMIT [INDEX@TERM[=TEXT]...]   an Append that A may send, or may have sent
+//   unreachable N M            N's connection to M was lost
 //   propose N TEXT    read N    transfer N TO    reconfigure N 1,2 [learners 3]
 //   disk N slow|fast           slow: nothing is stable before "sync N"
 //   sync N    crash N (loses what is not stable)    start N
@@ -40,6 +42,7 @@ class Cluster {
   using Words = std::vector<std::string>;
   void dispatch(const Words& words);
   void ask(const Words& words);
+  void append(const Words& words);
   void inspect(const Words& words);
   void group(const Words& words);
   void start(raft::MemberId id);
