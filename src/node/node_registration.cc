@@ -314,8 +314,9 @@ void NodeRegistration::follow() {
   h.on_update = [this](const std::string&, const SharedBytes&, const SharedBytes& node) { seen(*node); };
   // Whoever removes a Node may be about to remove the device: it is given the time to hear of that.
   h.on_delete = [this](const std::string&, const SharedBytes&) {
-    dirty_ = call_ != nullptr;
-    if (!dirty_) retry_.start(kMissingMs, [this] { look(); });
+    dirty_ = false;
+    missing_until_ms_ = loop_.now_ms() + kMissingMs;
+    retry_.start(kMissingMs, [this] { look(); });
   };
   watch_ = std::make_unique<client::Informer>(
       loop_, client_, random_,
@@ -361,7 +362,7 @@ void NodeRegistration::tell_refused() const {
 
 void NodeRegistration::later() {
   backoff_ms_ = std::clamp<int64_t>(backoff_ms_ * 2, 500, 30'000);
-  retry_.start(backoff_ms_, [this] { look(); });
+  retry_.start(std::max(backoff_ms_, missing_until_ms_ - loop_.now_ms()), [this] { look(); });
   if (told_) std::exchange(told_, nullptr)();
 }
 

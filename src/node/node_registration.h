@@ -88,6 +88,7 @@ class NodeRegistration {
   std::function<void()> told_;
   std::unique_ptr<client::Pending> call_;
   loop::Timer retry_;
+  int64_t missing_until_ms_ = 0;  // it was removed; by the loop's clock
   int64_t backoff_ms_ = 0, confirmed_ms_ = -1, written_ms_ = -1;
 };
 

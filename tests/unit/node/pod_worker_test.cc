@@ -346,7 +346,8 @@ TEST_CASE(
   };
   REQUIRE(w.until([&] { return ready() == "True"; }));
   w.settle();
-  // As the controller of nodes does.
+  // As the controller of nodes does, some time later.
+  w.advance_s(2);
   w.api.change("web", [](json::Ref pod) {
     for (json::Ref c : pod["status"]["conditions"]) {
       if (c["type"].str() == "Ready") c.set("status", "False");
