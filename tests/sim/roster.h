@@ -17,18 +17,16 @@ class Roster {
  public:
   // A leader took this one into its log.
   void asked(raft::Index index, const raft::Membership& membership);
-  // Somebody applied it. Who was gone and left out must not be in it.
+  // Somebody applied it, or has it as applied on its disk. Who was gone and left out must not be in it.
   void agreed(raft::Index index, const raft::Membership& membership);
   const raft::Membership& agreed() const { return agreed_; }
 
-  // Whether `holds` is so of a membership that somebody may count by.
+  // Whether `holds` is so of a membership that a leader may count by: the agreed one, the one that follows
+  // from it, or one that was asked for.
   template <class Holds>
   bool any(const Holds& holds) const {
-    const auto either = [&](const raft::Membership& m) {
-      return holds(m) || (m.joint() && holds(raft::leave(m)));
-    };
-    return either(agreed_) ||
-           std::any_of(asked_.begin(), asked_.end(), [&](const Asked& a) { return either(a.membership); });
+    return holds(agreed_) || (agreed_.joint() && holds(raft::leave(agreed_))) ||
+           std::any_of(asked_.begin(), asked_.end(), [&](const Asked& a) { return holds(a.membership); });
   }
 
   bool may_lose(raft::MemberId id) const;

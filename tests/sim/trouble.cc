@@ -31,7 +31,7 @@ void World::moment(MemberId id) {
     if (calm_ || !node.member->running()) return;
     const auto what =
         weather_.pick(clock_, {Trouble::crash, Trouble::cut, Trouble::pause, Trouble::stall, Trouble::full,
-                               Trouble::reconfigure, Trouble::transfer, Trouble::wipe});
+                               Trouble::reconfigure, Trouble::transfer, Trouble::wipe, Trouble::jump});
     if (!what) return;
     const bool leads = node.member->raft().standing().role == Role::leader;
     if (*what == Trouble::reconfigure && leads) return reconfigure(&node);
@@ -185,7 +185,7 @@ void World::jump(Node& node) {
   ++ledger_.faults;
   const MemberId id = node.member->id();
   if (clock_.chance(500)) {
-    const Time length = clock_.between(100, 20000) * kMs;
+    const Time length = 2 * while_it_lasts();
     say(strf("the clock of %llu stands still for %llu ms", (ull)id, (ull)(length / kMs)));
     return node.member->stop_clock_until(clock_.now() + length);
   }

@@ -1,5 +1,6 @@
 #include "weather.h"
 
+#include <algorithm>
 #include <optional>
 
 #include "base/result.h"
@@ -28,13 +29,13 @@ constexpr std::array<Kind, kTroubles> kKinds = {{{"crash", 700},
 
 // Which messages the network treats badly: mostly all, else some kinds, and those all the worse.
 void draw_network(Clockwork& clock, Weather& w) {
-  const bool all = clock.chance(600);
+  const bool all = clock.chance(500);
   const auto often = [&](uint64_t most) {
     return clock.chance(500) ? clock.below(all ? most : 2 * most) : 0;
   };
   w.lose = often(300);
   w.duplicate = often(300);
-  w.late = often(200);
+  w.late = often(300);
   w.delay_high = clock.between(2, 60) * kMs;
   w.late_most = clock.between(500, 5000) * kMs;
   if (!all) {
@@ -43,6 +44,8 @@ void draw_network(Clockwork& clock, Weather& w) {
       if (clock.chance(300)) w.treated |= uint64_t{1} << kind;
     }
   }
+  // One way may be slow and the other one not.
+  if (clock.chance(400)) w.late_to = clock.random().u64();
   w.cut_under_way = clock.chance(500);
 }
 
@@ -77,6 +80,8 @@ Weather Weather::draw(Clockwork& clock) {
   w.small_messages = clock.chance(250);
   w.keep_entries = clock.chance(500) ? clock.between(1, 6) : clock.between(6, 60);
   w.lasts = clock.between(10, 60) * kSecond;
+  w.heartbeat_ticks = clock.chance(600) ? 2 : static_cast<uint32_t>(clock.between(1, 3));
+  w.election_ticks = std::max(8u, 4 * w.heartbeat_ticks);
   return w;
 }
 

@@ -38,7 +38,8 @@ struct Weather {
   uint64_t late = 0;                 // of a thousand messages: up to late_most
   uint64_t treated =
       ~uint64_t{0};  // the kinds of messages (a bit for each of raft::Body) that any of it happens to
-  bool cut_under_way = true;  // a cut also takes what was sent before it
+  uint64_t late_to = ~uint64_t{0};  // whose messages are late: a bit for each receiver, by the rest of its id
+  bool cut_under_way = true;        // a cut also takes what was sent before it
   Time delay_low = 1 * kMs, delay_high = 5 * kMs, late_most = 2 * kSecond;
   Time trouble_every = 2 * kSecond;           // on average
   Time trouble_most = 8 * kSecond;            // how long it lasts
@@ -54,9 +55,11 @@ struct Weather {
   uint64_t burst = 1;         // writes that follow each other at once, at most
   Time lasts = 60 * kSecond;
   raft::Index keep_entries = 20;
+  uint32_t heartbeat_ticks = 2, election_ticks = 8;
 
   static Weather draw(Clockwork& clock);
-  bool has(Trouble what) const { return weights[static_cast<size_t>(what)] != 0; }
+  bool treats(const raft::Message& message) const { return (treated >> message.body.index() & 1) != 0; }
+  bool late_for(raft::MemberId id) const { return (late_to >> id % 64 & 1) != 0; }
   // One of `among`, by weight. Nothing: none of them happens in this run.
   std::optional<Trouble> pick(Clockwork& clock, std::initializer_list<Trouble> among) const;
   std::string text() const;

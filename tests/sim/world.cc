@@ -54,8 +54,8 @@ void World::run() {
 World::Node& World::add_member(Membership membership) {
   Member::Shape shape;
   shape.options.self = next_id_++;
-  shape.options.heartbeat_ticks = 2;
-  shape.options.election_ticks = 8;
+  shape.options.heartbeat_ticks = weather_.heartbeat_ticks;
+  shape.options.election_ticks = weather_.election_ticks;
   shape.options.max_message_bytes = weather_.small_messages ? 40 : clock_.between(40, 400);
   shape.options.max_window_messages = clock_.between(1, 8);
   shape.options.max_cache_bytes = clock_.between(0, 1000);
@@ -103,7 +103,11 @@ World::Node* World::leading() {
 // Again, perhaps; never one that is gone. A file that is refused is as good as none.
 void World::start(Node& node) {
   const MemberId id = node.member->id();
-  if (node.member->running() || node.replaced || node.member->start()) return;
+  if (node.member->running() || node.replaced) return;
+  // It may have crashed before it could tell that it had applied one.
+  const Contents& c = node.member->disk().live();
+  if (node.member->disk().sound() && c.applied.index != 0) roster_.agreed(c.membership_index, c.membership);
+  if (node.member->start()) return;
   if (!roster_.gone(id)) throw Breach(strf("member %llu refuses a file that nothing happened to", (ull)id));
   replace(node);
 }
@@ -140,7 +144,7 @@ void World::send(Message original) {
   ++ledger_.messages;
   if (roster_.gone(message.from)) throw Breach("a member speaks that is gone: " + to_string(message));
   if (std::holds_alternative<SnapshotChunk>(message.body)) ++ledger_.snapshots;
-  const bool badly = !calm_ && (weather_.treated >> message.body.index() & 1) != 0;
+  const bool badly = !calm_ && weather_.treats(message);
   const int copies = badly && clock_.chance(weather_.duplicate) ? 2 : 1;
   for (int i = 0; i < copies; ++i) {
     if ((badly && clock_.chance(weather_.lose)) ||
@@ -150,7 +154,7 @@ void World::send(Message original) {
       continue;
     }
     Time delay = clock_.between(weather_.delay_low, weather_.delay_high);
-    if (badly && clock_.chance(weather_.late)) {
+    if (badly && weather_.late_for(message.to) && clock_.chance(weather_.late)) {
       delay = clock_.below(weather_.late_most);
       ++ledger_.faults;
     }
