@@ -165,10 +165,14 @@ void World::reconfigure(Node* leader) {
 
 // Refused is fine.
 void World::ask(Node& leader, const Membership& wanted) {
-  const Membership before = leader.member->raft().membership();
   say(strf("asks %llu for %s", (ull)leader.member->id(), to_string(wanted).c_str()));
-  const auto index = leader.member->with([&](Raft& raft) { return raft.reconfigure(wanted); });
-  if (index) roster_.asked(*index, enter(before, wanted));
+  Membership taken;
+  const auto index = leader.member->with([&](Raft& raft) {
+    auto out = raft.reconfigure(wanted);
+    taken = raft.membership();
+    return out;
+  });
+  if (index) roster_.asked(*index, taken);
 }
 
 void World::transfer(Node* leader) {
