@@ -231,7 +231,7 @@ def run_system(options, report):
 # ---- sim --------------------------------------------------------------------------------------------------------
 
 SIM_PART = 250  # seeds of one process
-SIM_STORE_PART = 100  # of whole stores
+SIM_STORE_PART = 200  # of whole stores
 SIM_FAILPOINTS = 40  # that so many of those must meet
 SIM_CRASHES = 100  # of one planted bug, then it has crashed
 SIM_MOST = 10000  # a planted bug that needs more seeds has a run of its own

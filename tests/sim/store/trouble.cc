@@ -87,7 +87,8 @@ Whole::Whole(uint64_t seed, bool trace, limpet::store::test::Disk& disk)
       strf("%zu servers, trouble every %llu ms, of 1000 messages %llu lost %llu twice %llu late:", wanted_,
            (ull)(trouble_every_ / kMs), (ull)lose_, (ull)twice_, (ull)late_);
   for (const char* kind : kKinds) {
-    if (clock_.chance(500)) kinds_.insert(kind), weather_ += std::string(" ") + kind;
+    const uint64_t permille = std::string_view(kind) == "failpoint" ? 800 : 500;
+    if (clock_.chance(permille)) kinds_.insert(kind), weather_ += std::string(" ") + kind;
   }
   shape_.cache_bytes = 4000;
   shape_.history_revisions = static_cast<store::Revision>(clock_.between(4, 60));
@@ -166,6 +167,7 @@ void Whole::trouble() {
   say(kind + strf(" %zu", d->number));
   if (kind == "kill") {
     if (clock_.chance(300)) {
+      d->closing = true;
       d->process->turn(
           [&] { d->store->close([this, d, p = d->process] { p->alive() ? exits(*d) : void(); }); });
     } else {

@@ -72,8 +72,10 @@ void Whole::follow(Viewer& v, Device& d) {
   sink.on_lost = [this, &v, number, process = d.process](const Error& e) {
     if (v.attached != number || !process->alive()) return;
     say(strf("viewer %zu has lost its watch: %s", v.number, e.message.c_str()));
-    if (e.code != Errc::expired && !process->fired()) breach("a watch is lost: " + e.message);
-    lost(v);
+    // Also while the file that it reads from is about to be another one.
+    const bool known = e.code == Errc::expired || e.code == Errc::unavailable;
+    if (!known && !process->fired()) breach("a watch is lost: " + e.message);
+    lost(v, e.code == Errc::expired);
   };
   auto watch = d.store->durable().watch("", v.last, std::move(sink));
   if (watch) {
@@ -85,8 +87,8 @@ void Whole::follow(Viewer& v, Device& d) {
 }
 
 // The handle ends outside of its own call.
-void Whole::lost(Viewer& v) {
-  v.lists = true;
+void Whole::lost(Viewer& v, bool expired) {
+  v.lists = v.lists || expired;
   ++v.attached;
   clock_.after(0, [this, &v] { attach(v); });
 }
@@ -146,7 +148,7 @@ void Whole::check_positions() {
       breach(strf("viewer %zu has seen %lld, its watch stands at %lld", v->number,
                   static_cast<long long>(v->last), static_cast<long long>(v->watch->position())));
     }
-    if (clock_.chance(20))
+    if (!calm_ && clock_.chance(20))
       v->at->process->turn([&] { clock_.chance(500) ? v->watch->pause() : v->watch->resume(); });
   }
 }

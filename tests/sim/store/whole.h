@@ -32,6 +32,7 @@ struct Device {
   raft::MemberId id = 0;
   bool rotten = false;  // damage may be found in its file
   bool gone = false;    // it is another device now
+  bool closing = false;
   std::shared_ptr<Process> process;
   std::unique_ptr<limpet::loop::Loop> loop;
   std::unique_ptr<store::Store> store;
@@ -94,7 +95,7 @@ class Whole {
   void follow(Viewer& v, Device& d);
   void told(Viewer& v, std::span<const store::Event> events);
   void one(Viewer& v, const store::Event& e);
-  void lost(Viewer& v);
+  void lost(Viewer& v, bool expired);
   void leave(Device& d);
   void check_state(const Viewer& v, const std::string& where);
   void check_positions();
