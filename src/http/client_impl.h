@@ -73,7 +73,7 @@ class ClientCall : public std::enable_shared_from_this<ClientCall> {
   std::string_view* input_ = nullptr;  // being parsed further up the stack
   Phase phase_ = Phase::dialing;
   bool reused_ = false;
-  uint64_t drops_ = 0;  // of the client, when it began
+  uint64_t drops_ = 0;     // of the client, when it began
   bool answered_ = false;  // a byte of the answer came
   bool paused_ = false;
   bool eof_ = false;

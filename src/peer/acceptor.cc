@@ -70,10 +70,14 @@ bool Acceptor::make_room() {
 void Acceptor::greeted(std::list<std::unique_ptr<Greeting>>::iterator at, Greeting::Outcome outcome) {
   greetings_.erase(at);
   if (outcome.refused) return refuse(std::move(outcome));
-  Caller caller{outcome.hello.kind,   outcome.hello.about,
-                outcome.hello.stream, outcome.certificate.subject.in(pki::servers_group),
-                outcome.address,      std::move(outcome.certificate),
-                false,                outcome.hello.version};
+  Caller caller{outcome.hello.kind,
+                outcome.hello.about,
+                outcome.hello.stream,
+                outcome.certificate.subject.in(pki::servers_group),
+                outcome.address,
+                std::move(outcome.certificate),
+                false,
+                outcome.hello.version};
   outcome.refused = core_.callbacks.judge(caller);
   if (LIMPET_FAILPOINT("peer.admit")) outcome.refused = {Reason::busy, "failpoint peer.admit"};
   const bool raft = caller.kind == Kind::raft;  // one a member: bounded by their number

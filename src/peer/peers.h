@@ -82,7 +82,7 @@ struct Caller {
   bool server = false;  // its certificate is a server's
   std::string address;  // "192.0.2.1:4711"
   pki::Certificate certificate;
-  bool dialled = false;  // by this device: it is not who came but who was reached
+  bool dialled = false;            // by this device: it is not who came but who was reached
   uint64_t version = kMinVersion;  // of the protocol, that both speak
 };
 

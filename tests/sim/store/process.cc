@@ -51,7 +51,7 @@ bool Process::hit(const std::string& name) {
 }  // namespace sim
 
 // Two runs of a seed are the same: ids and seeds are drawn from it, too.
-extern "C" ssize_t getrandom(void* out, size_t size, unsigned) noexcept {
+extern "C" ssize_t getrandom(void* out, size_t size, unsigned) {
   static limpet::SeededRandom outside(1);
   sim::Process* const p = sim::Process::current();
   (p ? p->clock().random() : outside).fill(out, size);

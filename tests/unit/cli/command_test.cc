@@ -506,8 +506,7 @@ TEST_CASE("status of an agent says who holds it, or that it is cut off, and what
       // Since the start; what it says came from elsewhere.
       {R"({"server":"","sinceSeconds":5,"problem":""})",
        R"({"podsWaiting":0,"problem":""})",
-       {"cut off from all servers for 5s", "no answer from ?[31m",
-        "no heartbeat was heard since the start"},
+       {"cut off from all servers for 5s", "no answer from ?[31m", "no heartbeat was heard since the start"},
        {"held by"}},
   };
   for (const Row& row : rows) {
