@@ -9,7 +9,6 @@
 The segment is a bridge in the test's own namespace. Cuts are made by nft in the namespace of the one who does not
 hear, on its input hook: dropping on output would make sendto() fail, which no network does.
 """
-import json
 import os
 import subprocess
 
@@ -145,11 +144,6 @@ class Cluster:
 
     def _deaf(self, device):
         self._rules(device, "".join(f"ip saddr {a} drop\n" for a in sorted(device.deaf_to)), table="deaf")
-
-    def link_bytes(self, device):
-        """Received and sent by the device over the segment, Ethernet heads included."""
-        stats = json.loads(_sh("ip", "-j", "-s", "link", "show", device.link))[0]["stats64"]
-        return stats["tx"]["bytes"] + stats["rx"]["bytes"], stats["tx"]["packets"] + stats["rx"]["packets"]
 
     # ---- for run() ----
 

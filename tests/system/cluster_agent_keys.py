@@ -15,7 +15,7 @@ from cluster import Cluster
 from limpet import SCRATCH, container_status, is_ready, pod
 
 DAY = 86400
-CA_IN_POD = "/var/run/secrets/kubernetes.io/serviceaccount/ca.crt"
+CA_IN_POD = "/trusted/ca.crt"
 SHIM = os.path.join(SCRATCH, "clock_shim.so")
 subprocess.run(["c++", "-shared", "-fPIC", "-O1", "-x", "c++", os.environ["LIMPET_SOURCE"] + "/tests/lib/clock_shim.c",
                 "-o", SHIM], check=True)
@@ -85,7 +85,9 @@ def agents_join():
     for device in (agent, other):
         device.start_daemon(wait=False)
         eventually(lambda name=device.name: ready(name), 60, f"{device.name} is ready")
-    one.create(pod("web", "echo hello from the field; exec sleep 100000", nodeName="field-1"))
+    one.create(pod("web", "echo hello from the field; exec sleep 100000", nodeName="field-1",
+                   container={"volumeMounts": [{"name": "trusted", "mountPath": "/trusted"}]},
+                   volumes=[{"name": "trusted", "configMap": {"name": "kube-root-ca.crt"}}]))
     one.wait_ready_pod("web", 90)
     is_reached("first")
 
