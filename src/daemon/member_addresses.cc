@@ -82,9 +82,11 @@ void MemberAddresses::settle() {
   for (const auto& [member, addresses] : news_) write(*records_.find(member), addresses);
 }
 
-// One after the other.
+// One after the other. What is not answered by the next time is given up: it may have gone to where the
+// leader was.
 void MemberAddresses::tell() {
-  if (telling_ || !device_.cluster || !device_.cluster->leader_known() || device_.cluster->leading()) return;
+  telling_.reset();
+  if (!device_.cluster || !device_.cluster->leader_known() || device_.cluster->leading()) return;
   auto next = news_.upper_bound(told_);
   if (next == news_.end()) next = news_.begin();
   told_ = next->first;

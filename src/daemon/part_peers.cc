@@ -54,6 +54,7 @@ class PeersPart final : public Part {
     forwarded_ = std::make_unique<http::Server>(device_.loop, server_options(), [this](http::ExchangePtr e) {
       if (!device_.api || !device_.cluster_service)
         return e->respond(not_serving(503, "this server is starting or stopping"));
+      if (e->request().path == MemberAddresses::path) return whereabouts_->take_report(e);
       device_.cluster_service->servers_over(device_.api->handler())(std::move(e));
     });
     work_ = device_.leadership->follow({[this](uint64_t term) { whereabouts_->lead(term, addresses()); },

@@ -86,7 +86,9 @@ bool Directory::learn(const About& about, const std::string& from) {
   if (it == entries_.end() || it->second.name != about.name) return false;
   Entry& entry = it->second;
   const std::vector<std::string> before = addresses(entry);
-  entry.told = clean(about.addresses);
+  std::vector<std::string> told = clean(about.addresses);
+  if (told != entry.told) entry.seen.clear();  // that was before it moved
+  entry.told = std::move(told);
   if (!from.empty() && about.port != 0) entry.seen = Address{from, about.port}.text();
 
   std::vector<std::string> keep = entry.told;

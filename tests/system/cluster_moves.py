@@ -6,7 +6,7 @@ import os
 import sys
 
 sys.path.insert(0, os.environ["LIMPET_SOURCE"] + "/tests/lib")
-from case import case, eventually, expect_equal, run
+from case import case, eventually, run
 from cluster import Cluster
 from limpet import config_map
 
@@ -29,7 +29,8 @@ def all_is_well(name):
     cluster.leader().create(config_map(name, a="b"))
     for device in cluster.devices:
         eventually(lambda: cluster.status(device)["health"]["ok"], 30, f"{device.name} is well")
-        expect_equal(device.api("GET", f"/api/v1/namespaces/default/configmaps/{name}")["data"], {"a": "b"})
+        eventually(lambda: device.api("GET", f"/api/v1/namespaces/default/configmaps/{name}")["data"] == {"a": "b"}, 20,
+                   f"{device.name} reads it")
 
 
 @case
