@@ -16,7 +16,8 @@ void hello(std::string_view bytes) {
   const Result<size_t> size = envelope_size(bytes);
   if (!size || *size == 0) return;
   if (const auto got = decode_hello(bytes.substr(0, *size))) {
-    const auto again = decode_hello(encode(*got));
+    auto again = decode_hello(encode(*got));
+    if (again) again->version = got->version;  // the highest that both know; encode() offers all
     if (!again || *again != *got) std::abort();
   }
   if (const auto got = decode_answer(bytes.substr(0, *size))) {
