@@ -238,7 +238,10 @@ void World::admit(MemberId gone, MemberId fresh, bool votes) {
     if (roster_.gone(fresh) || (in && !agreed.has(gone))) return;
     if (Node* leader = leading()) {
       Membership wanted = roster_.without_gone(leader->member->raft().membership());
-      auto& to = votes && wanted.has(fresh) ? wanted.voters : wanted.learners;
+      // A device that is left broken is given no vote: the others are asked to do without it.
+      const auto node = nodes_.find(fresh);
+      const bool broken = node != nodes_.end() && node->second.broken;
+      auto& to = votes && !broken && wanted.has(fresh) ? wanted.voters : wanted.learners;
       std::erase(wanted.learners, fresh);
       if (!wanted.votes(fresh)) to.insert(std::lower_bound(to.begin(), to.end(), fresh), fresh);
       ask(*leader, wanted);
