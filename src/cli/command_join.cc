@@ -99,8 +99,8 @@ Outcome<int> run_token_create(Context& context) {
   // The token alone on standard output, so that it can be caught by a script.
   (void)context.output.err(labelled(
       "",
-      strf("good until %s, %s, for one more %s; on that device: limpet join %s TOKEN%s",
-           made["expires"].str().c_str(),
+      strf("good %s%s, %s, for one more %s; on that device: limpet join %s TOKEN%s",
+           made["expires"].str().empty() ? "until it is removed" : "until ", made["expires"].str().c_str(),
            a.uses ? strf("%lld times", static_cast<long long>(*a.uses)).c_str() : "any number of times",
            made["role"].str().c_str(), made["url"].str().c_str(),
            made["role"].str() == "server" ? " --role server" : ""),

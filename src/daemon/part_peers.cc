@@ -224,10 +224,11 @@ class PeersPart final : public Part {
     settle_in();
   }
 
-  // The servers, for the agents.
+  // The servers, for the agents; not those that leave.
   void tell_roll() {
     device_.roll.clear();
     for (const auto& [id, record] : records_->all()) {
+      if (record.device.state != cluster::DeviceState::active) continue;
       device_.roll.push_back(
           {id, record.device.name, record.device.addresses, static_cast<uint16_t>(record.device.api_port)});
     }
