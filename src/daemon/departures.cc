@@ -121,7 +121,7 @@ std::string Departures::lacks_votes(const cluster::Device& device) const {
   if (std::find(voters.begin(), voters.end(), device.member) == voters.end()) return "";
   if (voters.size() == 1) return lacks_heir(device, status.membership);
   const auto there = static_cast<size_t>(std::count_if(voters.begin(), voters.end(), [&](raft::MemberId id) {
-    return id != device.member && in_contact(id);
+    return id != device.member && in_contact(device_, id);
   }));
   if (there >= raft::majority(voters.size())) return "";
   return strf(
@@ -136,7 +136,7 @@ std::string Departures::lacks_heir(const cluster::Device& device, const raft::Me
   std::string others;
   for (const auto& [id, record] : device_.members->all()) {
     if (id == device.member || record.device.state != cluster::DeviceState::active) continue;
-    if (group.has(id) && in_contact(id)) return "";
+    if (group.has(id) && in_contact(device_, id)) return "";
     others += (others.empty() ? "" : ", ") + record.device.name;
   }
   if (others.empty())
@@ -145,15 +145,6 @@ std::string Departures::lacks_heir(const cluster::Device& device, const raft::Me
            "join first, or give up both with limpet reset on it";
   return "only " + device.name + " votes, and no server that could take over is in contact (" + others +
          "): wait until one is back";
-}
-
-bool Departures::in_contact(raft::MemberId id) const {
-  if (id == device_.store->consensus().self()) return true;
-  const int64_t now = device_.loop.now_ms(), limit = silent_after_ms(device_.config);
-  const auto stats = device_.peers->stats();
-  return std::any_of(stats.peers.begin(), stats.peers.end(), [&](const peer::PeerStats& p) {
-    return p.member == id && p.last_contact_ms >= 0 && now - p.last_contact_ms < limit;
-  });
 }
 
 void Departures::marked(const LeavingPtr& leaving) {

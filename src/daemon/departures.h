@@ -43,7 +43,6 @@ class Departures {
   void over(const LeavingPtr& leaving, const std::string& more);
   std::string lacks_votes(const cluster::Device& device) const;
   std::string lacks_heir(const cluster::Device& device, const raft::Membership& group) const;
-  bool in_contact(raft::MemberId id) const;
 
   Device& device_;
   client::Client& client_;

@@ -1,8 +1,11 @@
 #include "daemon/group_keeper.h"
 
+#include <algorithm>
+
 #include "base/log.h"
 #include "daemon/departures.h"
 #include "daemon/member_records.h"
+#include "peer/peers.h"
 #include "store/store.h"
 
 namespace limpet::daemon {
@@ -13,6 +16,15 @@ constexpr int64_t every_ms = 1'000;
 int64_t silent_after_ms(const Config& config) {
   constexpr int64_t lan_ms = 3'000, metered_ms = 60'000;
   return config.cluster.profile == "metered" ? metered_ms : lan_ms;
+}
+
+bool in_contact(const Device& device, raft::MemberId member) {
+  if (member == device.store->consensus().self()) return true;
+  const int64_t now = device.loop.now_ms(), limit = silent_after_ms(device.config);
+  const peer::PeersStats stats = device.peers->stats();
+  return std::any_of(stats.peers.begin(), stats.peers.end(), [&](const peer::PeerStats& p) {
+    return p.member == member && p.last_contact_ms >= 0 && now - p.last_contact_ms < limit;
+  });
 }
 
 GroupKeeper::GroupKeeper(Device& device, uint64_t term)

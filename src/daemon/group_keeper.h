@@ -19,6 +19,8 @@ namespace limpet::daemon {
 
 // A server that raft has not heard of for so long counts as away: some heartbeats of the profile.
 int64_t silent_after_ms(const Config& config);
+// Whether this server is that member, or has heard of it since.
+bool in_contact(const Device& device, raft::MemberId member);
 
 class GroupKeeper {
  public:

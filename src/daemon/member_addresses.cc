@@ -7,7 +7,6 @@
 #include "cluster/whereabouts.h"
 #include "daemon/group_keeper.h"
 #include "daemon/local_api.h"
-#include "peer/peers.h"
 #include "store/consensus.h"
 #include "store/store.h"
 
@@ -31,15 +30,6 @@ bool MemberAddresses::is_news(raft::MemberId member, const std::vector<std::stri
   const MemberRecord* record = records_.find(member);
   if (!record || addresses.empty()) return false;
   return term_ != 0 ? record->device.addresses != addresses : lacks(*record, addresses[0]);
-}
-
-bool MemberAddresses::heard(raft::MemberId member) const {
-  if (member == device_.store->consensus().self()) return true;
-  const int64_t now = device_.loop.now_ms(), limit = silent_after_ms(device_.config);
-  const peer::PeersStats stats = device_.peers->stats();
-  return std::any_of(stats.peers.begin(), stats.peers.end(), [&](const peer::PeerStats& p) {
-    return p.member == member && p.last_contact_ms >= 0 && now - p.last_contact_ms < limit;
-  });
 }
 
 void MemberAddresses::learned(raft::MemberId member, std::vector<std::string> addresses) {
@@ -108,7 +98,7 @@ void MemberAddresses::take_report(const http::ExchangePtr& exchange) {
   }
   // Who is silent here has not said where it is; who is not said it to this server, too.
   const MemberRecord* record = records_.find(report->member);
-  if (term_ != 0 && record && lacks(*record, report->addresses[0]) && !heard(report->member))
+  if (term_ != 0 && record && lacks(*record, report->addresses[0]) && !in_contact(device_, report->member))
     write(*record, report->addresses);
   exchange->respond(local_json("{}"));
 }

@@ -39,7 +39,6 @@ class MemberAddresses {
 
  private:
   bool is_news(raft::MemberId member, const std::vector<std::string>& addresses) const;
-  bool heard(raft::MemberId member) const;
   void own_record();
   void at_once();
   void settle();

@@ -29,17 +29,9 @@ void MemberHeartbeats::beat() {
   renew(device_.node_name);
   for (const auto& [id, record] : device_.members->all()) {
     const bool active = record.device.state == cluster::DeviceState::active;
-    if (active && record.device.name != device_.node_name && heard(id)) renew(record.device.name);
+    if (active && record.device.name != device_.node_name && in_contact(device_, id))
+      renew(record.device.name);
   }
-}
-
-bool MemberHeartbeats::heard(uint64_t member) const {
-  const int64_t limit = silent_after_ms(device_.config);
-  for (const peer::PeerStats& p : device_.peers->stats().peers) {
-    if (p.member == member)
-      return p.last_contact_ms >= 0 && device_.loop.now_ms() - p.last_contact_ms < limit;
-  }
-  return false;
 }
 
 // What is not answered by the next time is given up with it.

@@ -26,7 +26,6 @@ class MemberHeartbeats {
   };
   void beat();
   void renew(const std::string& name);
-  bool heard(uint64_t member) const;
 
   Device& device_;
   const node::Heartbeat heartbeat_;

@@ -327,6 +327,19 @@ class Device:
             raise Failure(f"{method} {path}: {answer.status} {text[:600]}")
         return text if raw else json.loads(text)
 
+    def watch_code(self, path, revision):
+        """The code with which a watch from there ends; None when it goes on."""
+        connection = _SocketConnection(os.path.join(self.run_dir, "limpet.sock"))
+        try:
+            connection.request("GET", f"{path}?watch=1&resourceVersion={revision}&timeoutSeconds=3")
+            answer = connection.getresponse()
+            if answer.status != 200:
+                return answer.status
+            events = (json.loads(line) for line in answer)
+            return next((event["object"]["code"] for event in events if event["type"] == "ERROR"), None)
+        finally:
+            connection.close()
+
     def names(self, path):
         return [item["metadata"]["name"] for item in self.api("GET", path)["items"]]
 

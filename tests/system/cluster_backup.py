@@ -4,11 +4,9 @@
 import base64
 import glob
 import hashlib
-import http.client
 import json
 import os
 import shutil
-import socket
 import sys
 import threading
 import time
@@ -58,25 +56,6 @@ class Chain(threading.Thread):
         while self.going:
             self.device.api("POST", MAPS, config_map(name_of(self.made), n=str(self.made), pad="x" * 2000))
             self.made += 1
-
-
-def watch_code(device, revision):
-    """The code with which a watch from there ends; None when it goes on."""
-    connection = http.client.HTTPConnection("l")
-    connection.sock = socket.socket(socket.AF_UNIX)
-    connection.sock.connect(device.run_dir + "/limpet.sock")
-    try:
-        connection.request("GET", f"{MAPS}?watch=1&resourceVersion={revision}&timeoutSeconds=3")
-        answer = connection.getresponse()
-        if answer.status != 200:
-            return answer.status
-        for line in answer:
-            event = json.loads(line)
-            if event["type"] == "ERROR":
-                return event["object"]["code"]
-        return None
-    finally:
-        connection.close()
 
 
 def authority(device):
@@ -171,8 +150,8 @@ def life_of_a_backup():
             expect_equal(names[item["metadata"]["name"]], item)
     expect_match("fixed-7 ", new.kubectl("get configmaps"))
     new.kubectl("create configmap afterwards --from-literal=a=b")
-    expect_equal(watch_code(new, before), 410, "a watch of before")
-    expect_equal(watch_code(new, got["metadata"]["resourceVersion"]), None, "a watch of now")
+    expect_equal(new.watch_code(MAPS, before), 410, "a watch of before")
+    expect_equal(new.watch_code(MAPS, got["metadata"]["resourceVersion"]), None, "a watch of now")
 
     # And once more it is refused: there is a store now.
     new.stop()

@@ -2,11 +2,8 @@
 # timeout: 300
 """Three servers and an agent are backed up; all servers are lost; one is set up anew from the backup, the agent goes on with
 it, and the others come back under their names."""
-import http.client
-import json
 import os
 import re
-import socket
 import sys
 
 sys.path.insert(0, os.environ["LIMPET_SOURCE"] + "/tests/lib")
@@ -36,22 +33,6 @@ def is_ready():
     return any(c["type"] == "Ready" and c["status"] == "True" for c in conditions)
 
 
-def watch_code(revision):
-    """The code with which a watch from there ends; None when it goes on."""
-    connection = http.client.HTTPConnection("l")
-    connection.sock = socket.socket(socket.AF_UNIX)
-    connection.sock.connect(one.run_dir + "/limpet.sock")
-    connection.request("GET", f"{MAPS}?watch=1&resourceVersion={revision}&timeoutSeconds=3")
-    answer = connection.getresponse()
-    if answer.status != 200:
-        return answer.status
-    for line in answer:
-        event = json.loads(line)
-        if event["type"] == "ERROR":
-            return event["object"]["code"]
-    return None
-
-
 @case
 def a_follower_backs_up_what_the_leader_acknowledged():
     field.configure(role="agent", join={"url": one.url, "token": cluster.token(role="agent")})
@@ -78,7 +59,7 @@ def one_is_set_up_anew():
     one.start_daemon()
     expect_equal(one.api("GET", MAPS + "/kept")["data"], {"a": "b"})
     expect(int(one.api("GET", MAPS)["metadata"]["resourceVersion"]) > GAP, "the revision is raised")
-    expect_equal(watch_code(one.before), 410, "a watch of before")
+    expect_equal(one.watch_code(MAPS, one.before), 410, "a watch of before")
     expect_equal([m["name"] for m in cluster.status(one)["members"]], ["edge-1"])
     eventually(is_ready, 60, "the agent goes on")
 
