@@ -47,7 +47,7 @@ struct Config {
     bool operator==(const Tls&) const = default;
   } tls;
   struct Node {
-    std::string address, pod_cidr;
+    std::string address, dns_name, pod_cidr;
     StringMap labels;
     Strings taints;
     int64_t max_pods = 0;

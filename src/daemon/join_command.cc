@@ -22,7 +22,7 @@ void JoinCommand::run(http::ExchangePtr e) {
   JoinOptions o;
   o.data_dir = c.data_dir;
   o.node_name = device_.node_name;
-  o.addresses = {peers_address(c)};
+  o.addresses = peers_addresses(c);
   o.api_port = static_cast<int>(c.listen.api_port);
   const std::string role = body["role"].str();
   o.order = {body["url"].str(), body["token"].str(), (role.empty() ? c.role : role) == "agent"};

@@ -190,7 +190,7 @@ cluster::Device JoinService::own_record() const {
   own.name = device_.node_name;
   own.role = cluster::Role::server;
   own.member = device_.store->consensus().self();
-  own.addresses = {peers_address(device_.config)};
+  own.addresses = peers_addresses(device_.config);
   own.api_port = static_cast<int>(device_.config.listen.api_port);
   own.joined_at = device_.clock.wall().seconds;
   own.version = LIMPET_VERSION;

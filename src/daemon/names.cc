@@ -79,6 +79,7 @@ pki::Names serving_names(const Config& config, const std::string& node_name, con
   if (!config.node.address.empty()) add_once(out.ips, config.node.address);
   const std::string& listen = config.listen.api_address;
   if (listen != "0.0.0.0" && listen != "::") add_once(out.ips, listen);
+  if (!config.node.dns_name.empty()) add_once(out.dns, config.node.dns_name);
   for (const std::string& name : config.tls.names) add_once(is_address(name) ? out.ips : out.dns, name);
   return out;
 }
@@ -101,8 +102,13 @@ std::string device_address(const Config& config) {
       .text();
 }
 
-std::string peers_address(const Config& config) {
-  return peer::Address{device_address(config), static_cast<uint16_t>(config.listen.peers_port)}.text();
+std::vector<std::string> peers_addresses(const Config& config) {
+  std::vector<std::string> out;
+  for (const std::string& host : {device_address(config), config.node.dns_name}) {
+    if (host.empty()) continue;
+    out.push_back(peer::Address{host, static_cast<uint16_t>(config.listen.peers_port)}.text());
+  }
+  return out;
 }
 
 std::string local_api_url(const Config& config) {

@@ -27,8 +27,9 @@ std::string first_address(const std::string& cidr);
 // address that no bridge of containers holds, else 127.0.0.1. Blocking for a moment (netlink).
 std::string device_address(const Config& config);
 
-// "HOST:PORT" at which other devices reach this one's port 6444. Blocking as device_address().
-std::string peers_address(const Config& config);
+// "HOST:PORT", at most two, at which other devices reach this one's port 6444: by its address, then by the
+// name that stays when that changes. Blocking as device_address().
+std::vector<std::string> peers_addresses(const Config& config);
 
 // https://HOST:PORT as the device itself reaches the API.
 std::string local_api_url(const Config& config);

@@ -123,7 +123,7 @@ class JoinPart final : public Part {
     JoinOptions o;
     o.data_dir = c.data_dir;
     o.node_name = device_.node_name;
-    o.addresses = {peers_address(c)};
+    o.addresses = peers_addresses(c);
     o.api_port = static_cast<int>(c.listen.api_port);
     o.order = order;
     return o;

@@ -285,6 +285,7 @@ class NodePart final : public Part {
     facts_.max_pods = c.node.max_pods;
     facts_.version = "v1.35.0+limpet-" LIMPET_VERSION;
     facts_.internal_ips = {device_address(c)};
+    facts_.internal_dns = c.node.dns_name;
   }
 
   // The configuration or an address of the device changed: what the Node and its pods say follows.

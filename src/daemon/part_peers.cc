@@ -95,13 +95,17 @@ class PeersPart final : public Part {
     });
   }
 
+  void reload(const Config& before) override {
+    if (device_.peers && before.node.dns_name != device_.config.node.dns_name) tell_addresses();
+  }
+
  private:
   peer::Credentials credentials() const {
     const pki::Identity& id = device_.identity;
     return {.certificate_pem = id.peer_pem, .key_pem = id.peer_key_pem, .ca_pem = id.ca_pem};
   }
 
-  std::vector<std::string> addresses() const { return {peers_address(device_.config)}; }
+  std::vector<std::string> addresses() const { return peers_addresses(device_.config); }
 
   peer::PeersOptions options() const {
     const Config& c = device_.config;
@@ -248,12 +252,15 @@ class PeersPart final : public Part {
     }
   }
 
+  void tell_addresses() {
+    if (auto told = peers_->set_addresses(addresses()); !told)
+      log::warning("other servers are not told of a new address, going on", {{"error", told.error()}});
+    whereabouts_->lead(device_.leadership->term(), addresses());
+  }
+
   void watch_addresses() {
-    auto watch = AddressWatch::make(device_.loop, AddressWatch::Of::addresses_and_routes, settle_ms, [this] {
-      if (auto told = peers_->set_addresses(addresses()); !told)
-        log::warning("other servers are not told of a new address, going on", {{"error", told.error()}});
-      whereabouts_->lead(device_.leadership->term(), addresses());
-    });
+    auto watch = AddressWatch::make(device_.loop, AddressWatch::Of::addresses_and_routes, settle_ms,
+                                    [this] { tell_addresses(); });
     if (watch) {
       address_watch_ = std::move(*watch);
     } else {

@@ -266,6 +266,7 @@ std::string node_status(const NodeFacts& f, bool ready, const std::string& why_n
   };
   for (const std::string& ip : f.internal_ips) address("InternalIP", ip);
   address("Hostname", f.hostname);
+  if (!f.internal_dns.empty()) address("InternalDNS", f.internal_dns);
   if (f.api_port)
     s.ensure_object("daemonEndpoints")
         .ensure_object("kubeletEndpoint")

@@ -20,6 +20,7 @@ namespace limpet::node {
 struct NodeFacts {
   std::string name, hostname;
   std::vector<std::string> internal_ips;
+  std::string internal_dns;                   // empty: none
   std::map<std::string, std::string> labels;  // from the configuration; override the built-in ones
   struct TaintFact {
     std::string key, value, effect;

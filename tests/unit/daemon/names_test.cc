@@ -19,6 +19,15 @@ TEST_CASE("the serving certificate names everything the API is reached by, each 
   CHECK((names.ips == Strings{"127.0.0.1", "::1", "192.0.2.5", "2001:db8::1", "10.43.0.1", "198.51.100.7"}));
 }
 
+TEST_CASE("others are told the address, and the name that stays when it changes") {
+  Config config = check_config("node: {address: 192.0.2.5}\nlisten: {peers: {port: 7444}}\n").config;
+  CHECK(peers_addresses(config) == Strings{"192.0.2.5:7444"});
+  config = check_config("node: {address: \"2001:db8::5\", dnsName: pump-17.fleet.example}\n").config;
+  CHECK((peers_addresses(config) == Strings{"[2001:db8::5]:6444", "pump-17.fleet.example:6444"}));
+  const Strings dns = serving_names(config, "n", "", {}).dns;
+  CHECK(std::count(dns.begin(), dns.end(), "pump-17.fleet.example") == 1);
+}
+
 TEST_CASE("the listening address is named when it is one, and the kubeconfig uses it") {
   struct Row {
     const char *listen, *url;

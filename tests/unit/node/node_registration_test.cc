@@ -310,6 +310,22 @@ TEST_CASE("conditions of others stay, and nobody is answered in a rage") {
   CHECK(c.loop.now_ms() - began >= 1900);
 }
 
+TEST_CASE("the addresses of a Node: the device's own, its name, and the DNS name if it has one") {
+  NodeFacts f = facts({});
+  f.internal_ips = {"192.0.2.5"};
+  const auto addresses = [&] {
+    std::string out;
+    const auto status = json::parse(node_status(f, true, "", "{}", {}));
+    REQUIRE(status);
+    for (json::Ref a : json::Ref(*status)["addresses"])
+      out += strf("%s=%s ", std::string(a["type"].str()).c_str(), std::string(a["address"].str()).c_str());
+    return out;
+  };
+  CHECK_EQ(addresses(), "InternalIP=192.0.2.5 Hostname=edge ");
+  f.internal_dns = "edge.fleet.example";
+  CHECK_EQ(addresses(), "InternalIP=192.0.2.5 Hostname=edge InternalDNS=edge.fleet.example ");
+}
+
 TEST_CASE("a Node that was removed comes back, unless the device is leaving") {
   Cluster c;
   c.settle();
