@@ -42,6 +42,9 @@ class ClusterLink final : public api::ClusterAccess {
   void barrier(std::function<void(Result<>)> done) override { group_.barrier(std::move(done)); }
   [[nodiscard]] std::unique_ptr<api::Forwarding> forward(http::Request request,
                                                          api::ForwardEvents events) override;
+  // This server shows another certificate: connections that were opened with the one before are left, so that
+  // no request is under way on one when its authority goes.
+  void renewed() { client_.drop_idle(); }
   // Who leads is not what it was. Called from inside the store.
   void on_change(std::function<void()> f) { on_change_ = std::move(f); }
 

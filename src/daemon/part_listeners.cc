@@ -10,9 +10,9 @@
 #include "api/server.h"
 #include "api/status.h"
 #include "base/log.h"
+#include "daemon/client_connections.h"
 #include "daemon/cluster_service.h"
 #include "daemon/denied.h"
-#include "daemon/device_connections.h"
 #include "daemon/local_api.h"
 #include "daemon/metrics.h"
 #include "daemon/node_service.h"
@@ -22,6 +22,7 @@
 #include "loop/stream.h"
 #include "peer/address.h"
 #include "peer/rate_log.h"
+#include "pki/trust.h"
 #include "tls/tls.h"
 
 namespace limpet::daemon {
@@ -77,7 +78,7 @@ class ListenersPart final : public Part {
       log::info("listening", {{"socket", device_.paths.socket}});
       return {};
     }
-    device_.identity_changed = [this] { return context_->replace(tls_options()); };
+    device_.identity_changed = [this] { return take_identity(); };
     device_.denied_changed = [this] { cut_denied(); };
     device_.metrics->add("tls", [this](api::MetricsText& out) { describe_tls(out, device_.tls->stats()); });
     log::info("listening", {{"api", strf("%s:%d", device_.config.listen.api_address.c_str(), tcp_->port())},
@@ -136,6 +137,7 @@ class ListenersPart final : public Part {
 
   Result<> listen_https() {
     TRY(context_, tls::ServerContext::make(*device_.tls, tls_options()));
+    trust_.replace(device_.identity.ca_pem);
     streams_ = std::make_unique<StreamService>(device_.loop);
     const auto limit = static_cast<size_t>(device_.config.limits.api_connections);
     https_ = std::make_unique<http::Server>(
@@ -164,26 +166,35 @@ class ListenersPart final : public Part {
     if (https_->full() && handshakes_.size() >= refusals_at_once) return;  // closes
     const std::string address = stream->peer();
     const auto slot = handshakes_.emplace(handshakes_.end());
-    *slot = tls::wrap_server(*context_, std::move(stream),
-                             [this, slot, address](Result<std::unique_ptr<tls::Stream>> s) {
-                               if (s) {
-                                 http::Peer peer;
-                                 peer.kind = http::Peer::Kind::tls;
-                                 peer.address = address;
-                                 peer.client_certificate_der = (*s)->peer_certificate();
-                                 auto held = held_.hold(std::move(*s), peer.client_certificate_der);
-                                 https_->serve(std::move(held), std::move(peer));
-                               } else {
-                                 note(address, s.error());
-                               }
-                               handshakes_.erase(slot);
-                               if (handshakes_.empty()) crowd_is_gone();
-                             });
+    *slot = tls::wrap_server(
+        *context_, std::move(stream),
+        [this, slot, address, losses = trust_.losses()](Result<std::unique_ptr<tls::Stream>> s) {
+          if (s) {
+            http::Peer peer;
+            peer.kind = http::Peer::Kind::tls;
+            peer.address = address;
+            peer.client_certificate_der = (*s)->peer_certificate();
+            auto held = held_.hold(std::move(*s), peer.client_certificate_der);
+            https_->serve(std::move(held), std::move(peer));
+            if (losses != trust_.losses()) held_.cut_distrusted(trust_);
+          } else {
+            note(address, s.error());
+          }
+          handshakes_.erase(slot);
+          if (handshakes_.empty()) crowd_is_gone();
+        });
     crowd_ = std::max(crowd_, handshakes_.size());
   }
 
   void cut_denied() {
-    if (device_.denied) held_.recheck([this](const std::string& key) { return device_.denied->has(key); });
+    if (device_.denied) held_.cut_denied([this](const std::string& key) { return device_.denied->has(key); });
+  }
+
+  // What is under way when an authority goes is looked at when it is through.
+  Result<> take_identity() {
+    CHECK_OK(context_->replace(tls_options()));
+    if (trust_.replace(device_.identity.ca_pem)) held_.cut_distrusted(trust_);
+    return {};
   }
 
   // Of what fails here one thing is of interest to people: a client that was given the hash or the
@@ -221,7 +232,8 @@ class ListenersPart final : public Part {
   Device& device_;
   std::unique_ptr<tls::ServerContext> context_;
   std::unique_ptr<StreamService> streams_;
-  DeviceConnections held_;
+  ClientConnections held_;
+  pki::Trust trust_;
   std::unique_ptr<http::Server> https_, socket_;
   std::unique_ptr<loop::Listener> tcp_, unix_;
   std::list<std::unique_ptr<tls::Handshake>> handshakes_;

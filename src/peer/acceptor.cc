@@ -163,18 +163,18 @@ bool Acceptor::answer(MemberId to, const std::string& message) {
   return lane != lanes_.end() && lane->second.incoming && lane->second.incoming->answer(message);
 }
 
-void Acceptor::recheck() {
+void Acceptor::recheck(const Judge& judge) {
   for (auto& [member, lane] : lanes_) {
     if (!lane.incoming) continue;
     const Caller& caller = lane.incoming->caller();
-    const auto refused = core_.callbacks.judge(caller);
+    const auto refused = judge(caller);
     if (!refused) continue;
     note(*refused, caller.about.name, caller.address);
     lane.incoming->close();
     lane.incoming.reset();
   }
   for (Open& open : registry_->open) {
-    const auto refused = core_.callbacks.judge(open.caller);
+    const auto refused = judge(open.caller);
     if (!refused) continue;
     note(*refused, open.caller.about.name, open.caller.address);
     if (*open.channel != nullptr) {

@@ -30,7 +30,8 @@ class Acceptor {
   void pause_raft(bool paused);
   // As Incoming::answer().
   bool answer(MemberId to, const std::string& message);
-  void recheck();
+  // Cuts those of whom the judge does not approve.
+  void recheck(const Judge& judge);
   // Of the members that went: what was counted for them.
   void forget_others(const Directory& directory);
   uint16_t port() const { return listener_ ? listener_->port() : 0; }

@@ -66,6 +66,7 @@ void Attempt::connected(std::unique_ptr<loop::Stream> stream) {
             0},
            true);
   });
+  losses_ = core_.trust.losses();
   handshake_ = tls::wrap_client(*core_.client, std::move(stream), pki::server_dns_name(device_),
                                 [this](Result<std::unique_ptr<tls::Stream>> result) {
                                   if (!result) return failed(std::move(result).error(), true);
@@ -113,6 +114,8 @@ void Attempt::answered(std::string_view envelope) {
   if (answer->about.name != device_ || (hello_.wanted != 0 && answer->about.member != hello_.wanted)) {
     return failed({Errc::corrupt, "it answers as another device than its certificate is for", 0}, true);
   }
+  if (losses_ != core_.trust.losses() && !core_.trust.issued(certificate_))
+    return failed({Errc::unauthenticated, distrusted(device_).text, 0}, true);
   stream_->read_stop();
   stream_->set_events({});
   Greeted greeted{std::move(answer->about), address_, std::move(certificate_), std::move(stream_),

@@ -58,6 +58,7 @@ class Attempt {
   std::unique_ptr<tls::Handshake> handshake_;
   std::unique_ptr<tls::Stream> stream_;
   pki::Certificate certificate_;  // of who is at the other end of stream_
+  uint64_t losses_ = 0;           // of the trust with which its handshake began
   std::string received_;
   loop::Timer timer_;
 };

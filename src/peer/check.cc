@@ -62,6 +62,12 @@ Result<> check_server(const std::string& device, const pki::Certificate& certifi
            certificate.subject.in(pki::servers_group) ? "" : " (no server)", device.c_str()));
 }
 
+Refusal distrusted(const std::string& device) {
+  return no(
+      Reason::certificate,
+      strf("the certificate of device %s is of an authority that is not trusted any more", device.c_str()));
+}
+
 std::optional<Refusal> check(const Local& local, const Directory& directory, const Hello& hello,
                              const pki::Certificate& certificate) {
   if (hello.cluster != local.cluster) {

@@ -21,6 +21,9 @@ struct Local {
   std::string cluster;
 };
 
+// Of a device whose certificate is of an authority that was replaced while its connection lasts.
+Refusal distrusted(const std::string& device);
+
 // Nothing: what can be checked here is right. The texts are read on both devices.
 std::optional<Refusal> check(const Local& local, const Directory& directory, const Hello& hello,
                              const pki::Certificate& certificate);

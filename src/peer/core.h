@@ -9,6 +9,7 @@
 #include "peer/directory.h"
 #include "peer/peers.h"
 #include "peer/rate_log.h"
+#include "pki/trust.h"
 #include "tls/tls.h"
 
 namespace limpet::peer {
@@ -21,6 +22,7 @@ struct Core {
   PeersOptions options;
   PeersCallbacks callbacks;
   Directory directory = {};
+  pki::Trust trust = {};
   std::unique_ptr<tls::ClientContext> client = nullptr;
   uint64_t session = 0;
   uint16_t port = 0;  // listened on

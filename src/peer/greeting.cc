@@ -6,7 +6,10 @@
 namespace limpet::peer {
 
 Greeting::Greeting(Core& core, tls::ServerContext& context, std::unique_ptr<loop::Stream> stream, Done done)
-    : core_(core), done_(std::move(done)), deadline_(core.loop, "peer.greeting") {
+    : core_(core),
+      done_(std::move(done)),
+      losses_(core.trust.losses()),
+      deadline_(core.loop, "peer.greeting") {
   out_.address = stream->peer();
   deadline_.start(core.options.timing.hello_ms, [this] {
     refuse(Reason::silent,
@@ -56,6 +59,8 @@ void Greeting::arrived(std::string_view bytes) {
   out_.hello = std::move(*hello);
   out_.refused = check({core_.options.self, core_.options.name, core_.options.cluster}, core_.directory,
                        out_.hello, out_.certificate);
+  if (!out_.refused && losses_ != core_.trust.losses() && !core_.trust.issued(out_.certificate))
+    out_.refused = distrusted(out_.hello.about.name);
   finish();
 }
 

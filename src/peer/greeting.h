@@ -41,6 +41,7 @@ class Greeting {
   Core& core_;
   Done done_;
   Outcome out_;
+  const uint64_t losses_;  // of the trust with which it began
   std::unique_ptr<tls::Handshake> handshake_;
   loop::Timer deadline_;
 };

@@ -4,6 +4,7 @@
 
 #include "base/failpoint.h"
 #include "base/log.h"
+#include "peer/check.h"
 
 namespace limpet::peer {
 namespace {
@@ -66,6 +67,7 @@ void Link::up(Greeted greeted) {
   state_ = LinkState::up;
   peer_session_ = greeted.about.session;
   stream_ = std::move(greeted.stream);
+  certificate_ = std::move(greeted.certificate);
   written_ = drained_ = 0;
   ++stats_.connects;
   stats_.software = greeted.about.software;
@@ -186,6 +188,11 @@ void Link::restart(const std::string& why) {
   if (state_ != LinkState::waiting) close({Errc::cancelled, why, 0});
   backoff_.reset();
   wait(0);
+}
+
+void Link::distrust() {
+  if (state_ == LinkState::up && !core_.trust.issued(certificate_))
+    restart(distrusted(core_.directory.name_of(member_)).text);
 }
 
 void Link::nudge(bool changed) {

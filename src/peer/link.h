@@ -26,6 +26,8 @@ class Link {
   void heard(uint64_t session);
   // Closes and dials anew at once.
   void restart(const std::string& why);
+  // What is up and of an authority that is not trusted any more is closed, and dialled anew.
+  void distrust();
   void pause(bool paused);  // the reading of answers
   bool empty() const { return queued() == 0; }
   void fill(PeerStats& stats) const;
@@ -54,6 +56,7 @@ class Link {
   loop::Timer stall_;
   std::unique_ptr<Attempt> attempt_;
   std::unique_ptr<tls::Stream> stream_;
+  pki::Certificate certificate_;  // of who is at the other end of it
   FrameReader reader_{Kind::raft};
   bool paused_ = false;
   std::string out_;  // frames of this turn of the loop: they go out together

@@ -9,6 +9,7 @@
 #include "peer/address.h"
 #include "peer/attempt.h"
 #include "peer/channel.h"
+#include "peer/check.h"
 #include "peer/core.h"
 #include "peer/link.h"
 #include "peer/text.h"
@@ -24,6 +25,11 @@ tls::ClientOptions client_options(const Credentials& credentials) {
   options.alpn_http1 = false;
   options.urgent = true;
   return options;
+}
+
+pki::Subject issuer_of(const std::string& certificate_pem) {
+  const auto certificate = pki::parse_certificate(certificate_pem);
+  return certificate ? certificate->issuer : pki::Subject();
 }
 
 // As others are told, each once.
@@ -62,6 +68,8 @@ struct Peers::Impl : std::enable_shared_from_this<Impl> {
   std::optional<Refusal> judge(const Caller& who) const;
   std::unique_ptr<Channel> hold(Caller who, Greeted& greeted);
   void recheck();
+  void cut(const Judge& by);
+  void distrust();
   void stop();
 
   Core core;
@@ -128,6 +136,7 @@ class DialImpl final : public Dial {
 Result<> Peers::Impl::start() {
   while (core.session == 0) core.session = core.random.u64();
   TRY(core.client, tls::ClientContext::make(core.engine, client_options(core.options.credentials)));
+  core.trust.replace(core.options.credentials.ca_pem);
   // From inside a connection's events: the owner may do anything, so not before those are over.
   core.directory.on_learned([this](const Member& member) {
     core.loop.defer([weak = weak_from_this(), member] {
@@ -186,9 +195,22 @@ std::unique_ptr<Channel> Peers::Impl::hold(Caller who, Greeted& greeted) {
 }
 
 void Peers::Impl::recheck() {
-  if (acceptor) acceptor->recheck();
+  if (core.callbacks.judge) cut(core.callbacks.judge);
+}
+
+// What is on its way looks by itself, when it gets there.
+void Peers::Impl::distrust() {
+  cut([this](const Caller& who) -> std::optional<Refusal> {
+    if (core.trust.issued(who.certificate)) return std::nullopt;
+    return distrusted(who.about.name);
+  });
+  for (auto& [id, link] : links) link->distrust();
+}
+
+void Peers::Impl::cut(const Judge& by) {
+  if (acceptor) acceptor->recheck(by);
   for (const Reached& one : *reached) {
-    if (const auto refused = judge(one.who))
+    if (const auto refused = by(one.who))
       (*one.channel)->cut({Errc::permission_denied, "the connection was cut: " + refused->text, 0});
   }
 }
@@ -240,8 +262,14 @@ Result<> Peers::replace(const Credentials& credentials) {
   TRY(auto client, tls::ClientContext::make(core.engine, client_options(credentials)));
   if (impl_->acceptor) CHECK_OK(impl_->acceptor->replace(credentials));
   core.client = std::move(client);
+  const bool reissued =
+      issuer_of(credentials.certificate_pem) != issuer_of(core.options.credentials.certificate_pem);
   core.options.credentials = credentials;
-  for (auto& [id, link] : impl_->links) link->nudge(true);  // the old ones may be why it is down
+  for (auto& [id, link] : impl_->links) {
+    reissued ? link->restart("our certificate is of another authority now")
+             : link->nudge(true);  // the old ones may be why it is down
+  }
+  if (core.trust.replace(credentials.ca_pem)) impl_->distrust();
   return {};
 }
 

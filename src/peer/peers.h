@@ -95,6 +95,8 @@ struct Target {
   uint64_t stream = 0;
 };
 
+using Judge = std::function<std::optional<Refusal>(const Caller&)>;
+
 struct PeersCallbacks {
   // A message of this member; the bytes are valid during the call.
   std::function<void(MemberId, std::string_view)> on_raft;
@@ -103,7 +105,7 @@ struct PeersCallbacks {
   // May it come in? Asked for each connection that has passed everything which is checked here, those that
   // dial() made included, and again by recheck(). Nothing means yes. Who is a member, who was removed and
   // which certificate was revoked is the owner's to know. Called from inside; may not call back into Peers.
-  std::function<std::optional<Refusal>(const Caller&)> judge;
+  Judge judge;
   // A connection of kind api, node, agent or stream.
   std::function<void(Caller, std::unique_ptr<loop::Stream>)> on_stream;
   // Addresses of a member to be kept: it said them itself.
@@ -170,7 +172,9 @@ class Peers {
   void set_members(const std::vector<Member>& members);
   // Where others reach this device; when that changes the links are made anew, which tells everybody.
   Result<> set_addresses(std::vector<std::string> addresses);
-  // For connections from now on; those that are up stay. On an error the old ones stay.
+  // For connections from now on; those that are up stay, unless the other side's certificate is of an
+  // authority that is not trusted any more: they are cut. Links are made anew under a certificate of another
+  // authority, so that the others have no reason to cut them later. On an error the old ones stay.
   Result<> replace(const Credentials& credentials);
   // Judges again who is connected, and cuts those who would not be let in any more.
   void recheck();

@@ -55,6 +55,31 @@ def status_with(device, certificate, key, ca_pem):
         return 0
 
 
+class Watch:
+    """Of ConfigMaps, open under this certificate until somebody ends it."""
+
+    def __init__(self, device, certificate, key, ca_pem):
+        context = ssl.create_default_context(cadata=ca_pem)
+        context.load_cert_chain(certificate, key)
+        raw = socket.create_connection((device.address, 6443), timeout=10)
+        self.stream = context.wrap_socket(raw, server_hostname=device.address)
+        self.stream.sendall(b"GET /api/v1/namespaces/default/configmaps?watch=1 HTTP/1.1\r\nHost: x\r\n\r\n")
+        self.got = b""
+        while b"ADDED" not in self.got:
+            self.got += self.stream.recv(65536)
+
+    def is_over(self):
+        self.stream.settimeout(0.05)
+        try:
+            while (more := self.stream.recv(65536)):
+                self.got += more
+        except TimeoutError:
+            return False
+        except (ssl.SSLError, ConnectionError):
+            pass
+        return True
+
+
 def step(device=one):
     return json.loads(cluster.limpet(device, "cert status -o json"))["step"]
 
@@ -95,6 +120,7 @@ def another_authority_takes_the_place_of_the_first():
             file.write(pki(one, name))
     mine = f"{one.home}/old-admin.crt", f"{one.home}/old-admin.key"
     expect_equal(status_with(one, *mine, old), 200)
+    watches = [Watch(device, *mine, old) for device in servers]
     cluster.limpet(two, "cert rotate --ca")
     expect_match("being replaced", cluster.limpet(three, "cert rotate --ca", status=1))
     eventually(lambda: step() == "settled" and all_agree(servers, old), 40, "all servers go by the new authority")
@@ -103,6 +129,9 @@ def another_authority_takes_the_place_of_the_first():
         expect(pki(device, "ca.key") != key, "its key is another")
         expect_equal(status_with(device, *mine, new) in (0, 401), True, "the old admin is nobody")
         expect_match("edge-3", device.kubectl("get nodes"))
+    for device, watch in zip(servers, watches):
+        eventually(watch.is_over, 10, f"what the old admin had open at {device.name} has ended")
+        expect(b"HTTP/1.1 200" in watch.got, "it was let in before")
     works("reissued", servers)
     for device in servers:  # new connections, too
         device.stop()

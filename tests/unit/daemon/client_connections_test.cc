@@ -1,5 +1,6 @@
-// A certificate that is denied ends what goes on under it at once, in every form that a long request has.
-#include "daemon/device_connections.h"
+// A certificate that is denied, or whose authority is replaced, ends what goes on under it at once, in every
+// form that a long request has.
+#include "daemon/client_connections.h"
 
 #include <doctest/doctest.h>
 
@@ -8,6 +9,7 @@
 #include "../tls/support.h"
 #include "http/server.h"
 #include "pki/certificate.h"
+#include "pki/trust.h"
 
 namespace limpet::daemon::test {
 namespace {
@@ -20,7 +22,7 @@ struct Rig {
   std::unique_ptr<http::WebSocket> socket;
   std::unique_ptr<loop::Stream> taken;
   int gone = 0, closed = 0, failed = 0, handled = 0;
-  DeviceConnections connections{loop};
+  ClientConnections connections{loop};
   std::unique_ptr<http::Server> server = std::make_unique<http::Server>(
       loop, http::ServerOptions{}, [this](http::ExchangePtr e) { serve(std::move(e)); });
 
@@ -33,7 +35,10 @@ struct Rig {
     CHECK(connections.held() == 0);
   }
   std::string certificate(const std::string& user, std::vector<std::string> groups) {
-    const auto made = ca.issue({user, std::move(groups)}, {}, pki::Use::client);
+    return certificate(ca, user, std::move(groups));
+  }
+  std::string certificate(tls_test::Ca& by, const std::string& user, std::vector<std::string> groups) {
+    const auto made = by.issue({user, std::move(groups)}, {}, pki::Use::client);
     return pki::parse_certificate(made.certificate)->der;
   }
   void serve(http::ExchangePtr e) {
@@ -102,12 +107,12 @@ TEST_CASE("the connections of a denied key end at once, those of others go on") 
       other(rig, good, "/watch");
   CHECK(rig.connections.held() == 4);
 
-  rig.connections.recheck([](const std::string&) { return false; });
+  rig.connections.cut_denied([](const std::string&) { return false; });
   const int handled = rig.handled;
-  rig.connections.recheck([&](const std::string& one) { return one == key; });
+  rig.connections.cut_denied([&](const std::string& one) { return one == key; });
   // What it says after that is not heard.
   watch.stream->write("GET /watch HTTP/1.1\r\nHost: h\r\n\r\n");
-  rig.connections.recheck([&](const std::string& one) { return one == key; });
+  rig.connections.cut_denied([&](const std::string& one) { return one == key; });
   REQUIRE(rig.until([&] { return watch.over && socket.over && stream.over; }));
   CHECK(rig.until([&] { return rig.gone == 1 && rig.closed == 1 && rig.failed == 1; }));
   CHECK(rig.handled == handled);
@@ -122,18 +127,40 @@ TEST_CASE("the connections of a denied key end at once, those of others go on") 
   CHECK(rig.connections.held() == 1);
 }
 
-TEST_CASE("only certificates of devices are held") {
+TEST_CASE("an administrator's watch ends with the authority that signed for him, others go on") {
   Rig rig;
-  const auto never = [](const std::string&) -> bool {
-    FAIL_CHECK("asked for a connection of nobody's device");
-    return true;
-  };
-  for (const std::string& der : {std::string(), std::string("no certificate"),
-                                 rig.certificate("kubernetes-admin", {"system:masters"})}) {
+  tls_test::Ca next{"cluster-2"};
+  pki::Trust trust;
+  CHECK_FALSE(trust.replace(rig.ca.authority.certificate_pem));
+  Client before(rig, rig.certificate("kubernetes-admin", {"system:masters"}), "/watch"),
+      after(rig, rig.certificate(next, "kubernetes-admin", {"system:masters"}), "/watch");
+  REQUIRE(rig.connections.held() == 2);
+
+  CHECK_FALSE(trust.replace(next.authority.certificate_pem + rig.ca.authority.certificate_pem));
+  rig.connections.cut_distrusted(trust);
+  rig.open.front()->write("an event");
+  REQUIRE(rig.until([&] { return before.got.find("an event") != std::string::npos; }));
+  CHECK_FALSE(before.over);
+
+  CHECK(trust.replace(next.authority.certificate_pem));
+  rig.connections.cut_distrusted(trust);
+  rig.connections.cut_distrusted(trust);  // once is enough
+  REQUIRE(rig.until([&] { return before.over && rig.gone == 1; }));
+  rig.open.back()->write("still here");
+  REQUIRE(rig.until([&] { return after.got.find("still here") != std::string::npos; }));
+  CHECK_FALSE(after.over);
+}
+
+TEST_CASE("who shows no certificate is asked for none") {
+  Rig rig;
+  const pki::Trust nobody;
+  for (const std::string& der : {std::string(), std::string("no certificate")}) {
     Client client(rig, der, "/watch");
     CHECK(rig.connections.held() == 0);
-    rig.connections.recheck(never);
-    rig.loop.run_until([] { return false; }, 20);
+    rig.connections.cut_denied([](const std::string&) { return true; });
+    rig.connections.cut_distrusted(nobody);
+    rig.open.back()->write("still here");
+    REQUIRE(rig.until([&] { return client.got.find("still here") != std::string::npos; }));
     CHECK_FALSE(client.over);
   }
 }
@@ -142,7 +169,7 @@ TEST_CASE("what is held may outlive who holds it") {
   Rig rig;
   std::unique_ptr<loop::Stream> stream;
   {
-    DeviceConnections connections(rig.loop);
+    ClientConnections connections(rig.loop);
     auto pair = loop::stream_pair(rig.loop);
     REQUIRE(pair);
     stream = connections.hold(std::move(pair->first), rig.certificate("system:node:a", {"system:nodes"}));
