@@ -55,8 +55,8 @@ std::unique_ptr<http::Dialer::Dial> MemberDialer::secure(loop::Loop& loop, std::
   return nullptr;
 }
 
-// A request at a member. When another one leads, nobody waits for it any longer: it may be cut off, and would
-// be silent for as long as TCP believes in it.
+// A request at a member. When another one leads, nobody waits for it any longer, and when none does not for
+// long: it may hang or be cut off.
 class ClusterLink::Tracked final : public api::Forwarding {
  public:
   Tracked(ClusterLink& owner, raft::MemberId at, api::ForwardEvents events)
@@ -74,6 +74,7 @@ class ClusterLink::Tracked final : public api::Forwarding {
     forwarding_ = api::forward_over_http(client, MemberDialer::origin(at_), std::move(request),
                                          {.on_head =
                                               [state](int status, const http::Headers& headers) {
+                                                state->answering = true;
                                                 if (state->events.on_head)
                                                   state->events.on_head(status, headers);
                                               },
@@ -88,17 +89,19 @@ class ClusterLink::Tracked final : public api::Forwarding {
     if (forwarding_) forwarding_->pause(paused);
   }
   raft::MemberId at() const { return at_; }
+  bool answering() const { return state_->answering; }
   bool given_up() const { return given_up_; }
-  void give_up() {
+  void give_up(const char* why) {
     given_up_ = true;
     forwarding_.reset();
     const auto state = state_;
-    state->end(fail(Errc::timeout, "another server leads now; nobody knows whether the one before did it"));
+    state->end(fail(Errc::timeout, why));
   }
 
  private:
   struct State {
     api::ForwardEvents events;
+    bool answering = false;
     void end(Result<> result) {
       if (const auto f = std::exchange(events, {}).on_end) f(std::move(result));
     }
@@ -111,10 +114,12 @@ class ClusterLink::Tracked final : public api::Forwarding {
   bool given_up_ = false;
 };
 
-ClusterLink::ClusterLink(loop::Loop& loop, store::Consensus& group, peer::Peers& peers)
+ClusterLink::ClusterLink(loop::Loop& loop, store::Consensus& group, peer::Peers& peers, int64_t patience_ms)
     : loop_(loop),
       group_(group),
       standing_(group.status().standing),
+      patience_ms_(patience_ms),
+      leaderless_(loop, "leaderless"),
       dialer_(peers, peer::Kind::api),
       client_(loop, dialer_, client_options()),
       subscription_(group.on_standing([this](const raft::Standing& now) { changed(now); })) {}
@@ -122,19 +127,29 @@ ClusterLink::ClusterLink(loop::Loop& loop, store::Consensus& group, peer::Peers&
 void ClusterLink::changed(const raft::Standing& now) {
   standing_ = now;
   if (on_change_) on_change_();
-  if (under_way_.empty() || standing_.leader == 0) return;
+  if (standing_.leader != 0) leaderless_.stop();
+  if (under_way_.empty()) return;
+  if (standing_.leader == 0) {
+    if (leaderless_.active()) return;
+    return leaderless_.start(patience_ms_, [this] {
+      give_up([](const Tracked& t) { return !t.answering(); },
+              "no server is known to lead now; nobody knows whether the one before did it");
+    });
+  }
   loop_.defer([this, here = std::weak_ptr<char>(alive_)] {
-    if (!here.expired()) give_up_others();
+    if (here.expired() || standing_.leader == 0) return;
+    give_up([this](const Tracked& t) { return t.at() != standing_.leader; },
+            "another server leads now; nobody knows whether the one before did it");
   });
 }
 
-void ClusterLink::give_up_others() {
+void ClusterLink::give_up(const std::function<bool(const Tracked&)>& which, const char* why) {
   // Ending one may end others.
-  const auto next = [this] {
+  const auto next = [&] {
     return std::find_if(under_way_.begin(), under_way_.end(),
-                        [this](const Tracked* t) { return !t->given_up() && t->at() != standing_.leader; });
+                        [&](const Tracked* t) { return !t->given_up() && which(*t); });
   };
-  for (auto it = next(); it != under_way_.end(); it = next()) (*it)->give_up();
+  for (auto it = next(); it != under_way_.end(); it = next()) (*it)->give_up(why);
 }
 
 bool ClusterLink::leading() const { return standing_.role == raft::Role::leader; }

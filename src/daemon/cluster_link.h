@@ -33,7 +33,8 @@ class MemberDialer final : public http::Dialer {
 
 class ClusterLink final : public api::ClusterAccess {
  public:
-  ClusterLink(loop::Loop& loop, store::Consensus& group, peer::Peers& peers);
+  // patience_ms: for the answer of who led before, while no server is known to lead.
+  ClusterLink(loop::Loop& loop, store::Consensus& group, peer::Peers& peers, int64_t patience_ms = 2'000);
 
   bool leading() const override;
   bool leader_known() const override { return standing_.leader != 0; }
@@ -52,12 +53,14 @@ class ClusterLink final : public api::ClusterAccess {
   class Tracked;
 
   void changed(const raft::Standing& now);
-  void give_up_others();
+  void give_up(const std::function<bool(const Tracked&)>& which, const char* why);
 
   loop::Loop& loop_;
   store::Consensus& group_;
   raft::Standing standing_;
   std::list<Tracked*> under_way_;
+  const int64_t patience_ms_;
+  loop::Timer leaderless_;
   MemberDialer dialer_;
   http::Client client_;
   std::function<void()> on_change_;

@@ -39,7 +39,7 @@ class Stream {
       const = 0;  // "192.0.2.1:4711", "[2001:db8::1]:4711", "unix:pid=12,uid=0", for logs
   virtual int fd() const {
     return -1;
-  }  // for getsockopt only; -1 where there is none (TLS, in-memory streams)
+  }  // for options of the socket only, never for bytes; -1 where there is none (in-memory streams)
 };
 
 // Takes the stream over and ends it politely: queued bytes, FIN, then reads and discards until the peer
@@ -53,8 +53,7 @@ struct KeepAlive {
   int idle_s = 120, interval_s = 20, count = 3;  // three minutes, at little cost on a metered link
   int limit_s() const { return idle_s + interval_s * count; }
 };
-// Every TCP stream has the defaults above until this changes them. No effect on other streams (TLS: tune what
-// it runs over, before wrapping it).
+// Every TCP stream has the defaults above until this changes them. No effect on other streams.
 void set_keep_alive(const Stream& stream, const KeepAlive& keep);
 
 // Who is on the other side of a unix socket (SO_PEERCRED). pid -1 on other streams.

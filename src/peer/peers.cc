@@ -8,6 +8,7 @@
 #include "peer/acceptor.h"
 #include "peer/address.h"
 #include "peer/attempt.h"
+#include "peer/awaiting.h"
 #include "peer/channel.h"
 #include "peer/check.h"
 #include "peer/core.h"
@@ -187,8 +188,12 @@ std::optional<Refusal> Peers::Impl::judge(const Caller& who) const {
 }
 
 std::unique_ptr<Channel> Peers::Impl::hold(Caller who, Greeted& greeted) {
+  const Timing& timing = core.options.timing;
+  std::unique_ptr<loop::Stream> below = std::move(greeted.stream);
+  if (who.kind == Kind::api)
+    below = std::make_unique<Awaiting>(std::move(below), timing.keep, timing.awaited);
   const auto at = reached->insert(reached->end(), Reached{std::move(who), nullptr});
-  auto channel = std::make_unique<Channel>(core.loop, std::move(greeted.stream), std::move(greeted.received),
+  auto channel = std::make_unique<Channel>(core.loop, std::move(below), std::move(greeted.received),
                                            [reached = reached, at] { reached->erase(at); });
   at->channel = channel->handle();
   return channel;

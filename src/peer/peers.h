@@ -50,8 +50,13 @@ struct Timing {
   int64_t silence_ms;  // the kernel gets none of a link's bytes acknowledged: it is cut; 0: the kernel's own
   // Of connections on which nothing may be said for hours (logs, exec): a device that lost power is noticed.
   loop::KeepAlive keep = {.idle_s = 15, .interval_s = 5, .count = 4};
+  // Of the same while an answer of kind api is waited for: about as long as it takes to notice that a leader
+  // is lost.
+  loop::KeepAlive awaited = {.idle_s = 2, .interval_s = 1, .count = 3};
   static Timing lan() { return {100, 5'000, 2'000, 5'000, 5'000, 5'000}; }
-  static Timing metered() { return {1'000, 60'000, 15'000, 30'000, 60'000, 60'000, {300, 60, 5}}; }
+  static Timing metered() {
+    return {1'000, 60'000, 15'000, 30'000, 60'000, 60'000, {300, 60, 5}, {30, 10, 3}};
+  }
 };
 
 struct Limits {

@@ -72,6 +72,7 @@ class StreamImpl final : public Stream {
 
   size_t write_queue_size() const override { return pending_size_ + below_->write_queue_size(); }
   std::string peer() const override { return below_->peer(); }
+  int fd() const override { return below_->fd(); }
   const std::string& peer_certificate() const override { return session_->peer_certificate; }
   std::string_view protocol() const override { return session_->protocol; }
   std::string_view alpn() const override { return session_->alpn; }

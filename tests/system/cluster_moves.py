@@ -1,14 +1,15 @@
 #!/usr/bin/env python3
 # timeout: 300
 """Servers whose addresses change are followed: a follower, the leader, two of three at once, of which each can reach only the
-one that stays, and all of them, who find each other by their DNS names (node.dnsName)."""
+one that stays, and all of them, who find each other by their DNS names (node.dnsName). A write that went to the leader on a
+connection that is dead without a word ends all the same."""
 import os
 import signal
 import subprocess
 import sys
 
 sys.path.insert(0, os.environ["LIMPET_SOURCE"] + "/tests/lib")
-from case import case, eventually, expect, run
+from case import case, eventually, expect, expect_equal, run
 from cluster import Cluster
 from limpet import config_map
 
@@ -60,6 +61,25 @@ def each_is_given_a_name():
         device.process.send_signal(signal.SIGHUP)
     for device in cluster.devices:
         followed(device)
+
+
+@case
+def a_connection_to_the_leader_is_dead_without_a_word():
+    leader, follower = cluster.leader(), cluster.followers()[0]
+    follower.create(config_map("first", a="b"))  # on a connection that is kept
+    out = subprocess.run(follower.prefix + ["ss", "-Htn", "state", "established", f"( dst {leader.address} and dport = :6444 )"],
+                         check=True, stdout=subprocess.PIPE, text=True).stdout
+    ports = [line.split()[2].rsplit(":", 1)[1] for line in out.splitlines()]
+    expect(ports, "there are connections to the leader")
+    cluster._rules(follower, f"ip saddr {leader.address} tcp sport 6444 tcp dport {{ {', '.join(ports)} }} drop\n", table="way")
+    # It arrives and is carried out, and no answer comes back: half a minute is more than a client has to wait for that.
+    status = follower.api("POST", "/api/v1/namespaces/default/configmaps", config_map("unanswered", a="b"), check=False)
+    expect_equal((status.get("code"), status.get("reason")), (504, "Timeout"))
+    expect("retryAfterSeconds" not in status.get("details", {}), "it is not to be repeated")
+    eventually(lambda: "unanswered" in leader.names("/api/v1/namespaces/default/configmaps"), 10, "it was done")
+    expect_equal(cluster.leader().name, leader.name, "who leads is the same")
+    follower.create(config_map("second", a="b"))  # on another connection
+    subprocess.run(follower.prefix + ["nft", "delete", "table", "inet", "way"], check=True)
 
 
 @case

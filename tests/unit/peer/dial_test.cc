@@ -56,6 +56,17 @@ static int probed_after(int seconds) {
   return found;
 }
 
+// What the kernel waits for on the one of these; -1: there is none.
+static int unacknowledged_for_ms(int seconds) {
+  for (int fd = 0; fd < 256; ++fd) {
+    int idle = 0, limit = 0;
+    socklen_t size = sizeof idle;
+    if (getsockopt(fd, IPPROTO_TCP, TCP_KEEPIDLE, &idle, &size) != 0 || idle != seconds) continue;
+    if (getsockopt(fd, IPPROTO_TCP, TCP_USER_TIMEOUT, &limit, &size) == 0) return limit;
+  }
+  return -1;
+}
+
 TEST_CASE("a silent connection is probed on both ends, as often as the profile says") {
   CHECK(Timing::lan().keep.limit_s() <= 40);
   CHECK(Timing::metered().keep.limit_s() <= 600);
@@ -71,6 +82,41 @@ TEST_CASE("a silent connection is probed on both ends, as often as the profile s
   REQUIRE_MESSAGE(result.stream, result.error);
   CHECK(probed_after(17) == 1);
   CHECK(probed_after(19) == 1);
+}
+
+TEST_CASE("who asks the API of another server looks often whether it is there, until it answers") {
+  CHECK(Timing::lan().awaited.limit_s() <= 5);
+  CHECK(Timing::metered().awaited.limit_s() <= 60);
+  for (const Kind kind : {Kind::api, Kind::node}) {
+    CAPTURE(kind_name(kind));
+    Site site;
+    PeersOptions of_a = site.options(1, "a");
+    of_a.timing.keep = {.idle_s = 17, .interval_s = 5, .count = 4};
+    of_a.timing.awaited = {.idle_s = 3, .interval_s = 1, .count = 2};
+    Device a(site, of_a), b(site, 2, "b");
+    Result_ result;
+    auto dial = a.peers->dial(
+        {.member = 2, .name = "b", .addresses = {b.address()}, .kind = kind, .stream = 0}, result.take());
+    REQUIRE(site.until([&] { return result.done && !b.streams.empty(); }));
+    REQUIRE_MESSAGE(result.stream, result.error);
+    CHECK(probed_after(17) == 1);
+    std::string asked, answer;
+    listen_to(*b.streams[0].second, asked);
+    listen_to(*result.stream, answer);
+    for (const char* text : {"first", "second"}) {
+      asked.clear();
+      answer.clear();
+      result.stream->write(text);
+      REQUIRE(site.until([&] { return asked == text; }));
+      CHECK(probed_after(3) == (kind == Kind::api ? 1 : 0));  // whoever reads a log may stop reading
+      CHECK(unacknowledged_for_ms(3) == (kind == Kind::api ? 5'000 : -1));
+      b.streams[0].second->write("yes");
+      REQUIRE(site.until([&] { return answer == "yes"; }));
+      CHECK(probed_after(3) == 0);
+      CHECK(probed_after(17) == 1);
+      CHECK(unacknowledged_for_ms(17) == 37'000);
+    }
+  }
 }
 
 TEST_CASE("a connection of each kind is handed over with who is there, and carries bytes both ways") {
