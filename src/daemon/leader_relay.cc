@@ -6,11 +6,16 @@
 
 #include "api/forward.h"
 #include "base/bytes.h"
+#include "cluster/join.h"
+#include "cluster/renewal.h"
 #include "daemon/join_service.h"
 #include "daemon/local_api.h"
 #include "daemon/renewal_service.h"
 
 namespace limpet::daemon {
+
+static_assert(LeaderRelay::max_body >= cluster::max_join_request &&
+              LeaderRelay::max_body >= cluster::max_renew_request);
 
 struct LeaderRelay::Relay {
   http::ExchangePtr exchange;
@@ -31,6 +36,11 @@ void LeaderRelay::hand_on(http::ExchangePtr exchange, int64_t wait_ms, std::func
   const http::Request& from = exchange->request();
   if (from.peer.kind == http::Peer::Kind::forwarded || !cluster_.leader_known() || cluster_.leading())
     return otherwise();
+  if (from.body.size() > max_body) {
+    return exchange->respond(
+        local_failure(413, "RequestEntityTooLarge",
+                      strf("the body of %s has more than %zu bytes", from.path.c_str(), max_body)));
+  }
   const uint64_t id = next_++;
   Relay& r = *(relays_[id] = std::make_shared<Relay>());
   r.exchange = exchange;

@@ -4,6 +4,7 @@
 // Owned by the cluster's service; destroying it ends what is under way without an answer. Loop thread only.
 #pragma once
 
+#include <cstddef>
 #include <cstdint>
 #include <functional>
 #include <map>
@@ -17,6 +18,9 @@ namespace limpet::daemon {
 
 class LeaderRelay {
  public:
+  // A join comes from anybody on the network: what is larger is refused here.
+  static constexpr size_t max_body = size_t{16} * 1024;
+
   LeaderRelay(loop::Loop& loop, api::ClusterAccess& cluster) : loop_(loop), cluster_(cluster) {}
   LeaderRelay(const LeaderRelay&) = delete;
 

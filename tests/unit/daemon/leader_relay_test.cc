@@ -45,13 +45,14 @@ struct Rig {
   std::optional<int> status;
   http::Headers headers;
   std::string body;
+  std::string asks_with = "{}";
   std::shared_ptr<client::MemoryExchange> exchange;
 
   void ask(int64_t wait_ms = 0, http::Peer::Kind kind = http::Peer::Kind::tls) {
     http::Request r;
     r.method = "POST";
     r.target = r.path = "/limpet/v1/join";
-    r.body = "{}";
+    r.body = asks_with;
     r.peer.kind = kind;
     r.peer.address = "192.0.2.7:40000";
     r.headers.add("Authorization", "Bearer t");
@@ -138,6 +139,23 @@ TEST_CASE("who may have been served is not told to ask again") {
     CHECK(rig.headers.get("Retry-After") == row.retry_after);
     CHECK(rig.otherwise == (row.status == 503 ? 1 : 0));
   }
+}
+
+TEST_CASE("what nobody would serve for its size does not get as far as the leader") {
+  Rig rig;
+  rig.asks_with = std::string(LeaderRelay::max_body, ' ');
+  rig.ask();
+  REQUIRE(rig.cluster.arrived);
+  CHECK(rig.cluster.arrived->body.size() == LeaderRelay::max_body);
+
+  Rig large;
+  large.asks_with = std::string(LeaderRelay::max_body + 1, ' ');
+  large.ask();
+  REQUIRE(large.until([&] { return large.status.has_value(); }));
+  CHECK(large.status == 413);
+  CHECK(large.body.find("more than 16384 bytes") != std::string::npos);
+  CHECK_FALSE(large.cluster.arrived);
+  CHECK(large.otherwise == 0);
 }
 
 TEST_CASE("nothing is handed on without a leader, to oneself, or a second time") {
