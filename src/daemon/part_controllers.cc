@@ -8,12 +8,10 @@
 #include "controllers/manager.h"
 #include "daemon/leadership.h"
 #include "daemon/parts.h"
+#include "node/lease_keeper.h"
 
 namespace limpet::daemon {
 namespace {
-
-// Devices on metered links renew their leases once a minute.
-constexpr int64_t kMeteredGraceMs = 300'000;
 
 // One recorder for each controller that speaks, made when it does.
 class Recorders final : public controllers::EventSink {
@@ -59,7 +57,8 @@ class ControllersPart final : public Part {
     events_ = std::make_unique<Recorders>(device_, *client_);
     controllers::NodeOptions nodes;
     nodes.own_device = device_.node_name;
-    if (device_.config.cluster.profile == "metered") nodes.grace_ms = kMeteredGraceMs;
+    const bool metered = device_.config.cluster.profile == "metered";
+    nodes.grace_ms = (metered ? node::Heartbeat::metered() : node::Heartbeat::lan()).lease_s * 1000;
     manager_ = std::make_unique<controllers::Manager>(
         controllers::Context{device_.loop, timing_, device_.random, *client_, *events_}, nodes);
     manager_->start();

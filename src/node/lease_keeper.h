@@ -19,12 +19,12 @@ namespace limpet::node {
 
 struct Heartbeat {
   int64_t interval_ms = 10'000;
-  int64_t lease_s = 40;  // after which silence the device is to be held for dead
+  int64_t lease_s = 40;  // after which silence the leader, which has the same profile, holds it for dead
 
   // As the kubelet: four are missed before anybody acts.
   static Heartbeat lan() { return {10'000, 40}; }
   // A link that costs by the byte: about 40 KB an hour.
-  static Heartbeat metered() { return {60'000, 240}; }
+  static Heartbeat metered() { return {60'000, 300}; }
 };
 
 class LeaseKeeper {
