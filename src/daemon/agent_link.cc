@@ -20,7 +20,7 @@ AgentLink::~AgentLink() = default;
 
 void AgentLink::set_servers(std::vector<peer::ServerEntry> servers) {
   take_roll(servers);
-  if (!control_ && !dial_ && !wait_.active()) wait_.start(0, [this] { connect(); });
+  if (!control_ && !dial_ && !renewal_ && !wait_.active()) wait_.start(0, [this] { connect(); });
 }
 
 // The one in use stays in use when it has left the roll: it is the one that says so, and its going ends the
@@ -54,7 +54,19 @@ void AgentLink::connected(std::unique_ptr<loop::Stream> stream) {
                             [this](Error e) { lost(std::move(e)); }});
 }
 
+void AgentLink::renew() {
+  if (!control_) return;
+  renewal_ =
+      hooks_.dial(current_, peer::Kind::agent, 0, [this](Result<std::unique_ptr<loop::Stream>> stream) {
+        const Dialling over = std::move(renewal_);  // it calls this
+        if (stream) return connected(std::move(*stream));
+        if (!control_) lost(std::move(stream).error());
+      });
+}
+
 void AgentLink::lost(Error error) {
+  control_.reset();
+  if (renewal_) return;  // the server may have let go of the one before when it took the new one
   // Once when it begins: a device may be cut off for days.
   if (last_error_.empty() || !up_.empty()) {
     log::notice("the connection to a server that holds this agent is down",
@@ -63,7 +75,6 @@ void AgentLink::lost(Error error) {
   last_error_ = current_.name + ": " + error.message;
   if (!std::exchange(up_, "").empty()) changed_ms_ = loop_.now_ms();
   ++counts_.failures;
-  control_.reset();
   choice_.failed(key(current_.name), loop_.now_ms());
   wait_.start(0, [this] { connect(); });
 }

@@ -50,6 +50,9 @@ class AgentLink {
 
   // The servers that are known before one tells its roll; with the first call it begins.
   void set_servers(std::vector<peer::ServerEntry> servers);
+  // This device shows another certificate: the control connection is made anew, at the same server and before
+  // the one that there is ends. The server would cut that, when it trusts the authority of before no more.
+  void renew();
   // The name of the server that holds the control connection; empty while there is none.
   const std::string& server() const { return up_; }
   const std::string& last_error() const { return last_error_; }
@@ -80,7 +83,7 @@ class AgentLink {
   std::string up_, last_error_;
   int64_t changed_ms_;
   Counts counts_;
-  Dialling dial_;
+  Dialling dial_, renewal_;
   std::unique_ptr<peer::Control> control_;
   struct Opening;
   std::map<uint64_t, std::shared_ptr<Opening>> opening_;

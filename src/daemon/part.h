@@ -118,6 +118,8 @@ struct Device {
   std::function<void(const std::vector<std::string>&)> authorities_told;
   // The device certificate is another one, or the authorities that are trusted are others.
   std::function<void()> certificate_renewed;
+  // The same, once connections of port 6444 are made with it.
+  std::function<void()> peers_renewed;
   api::ApiServer* api = nullptr;                   // null on an agent
   std::shared_ptr<api::AccountKeys> account_keys;  // of tokens; null on an agent
   Collectors* metrics = nullptr;                   // of /metrics: parts add what they count

@@ -44,6 +44,7 @@ class AgentLinkPart final : public Part {
         std::move(hooks));
     link_->set_servers(device_.roll);
     device_.peers = peers_.get();
+    device_.peers_renewed = [this] { link_->renew(); };
     device_.local->describe("heldBy", [this](json::Writer& w) {
       w.begin_object().field("server", link_->server()).field("sinceSeconds", link_->since_ms() / 1000);
       w.field("problem", link_->last_error()).end_object();
@@ -55,6 +56,7 @@ class AgentLinkPart final : public Part {
   void stop(loop::Task done) override {
     device_.local->describe("heldBy", {});
     device_.metrics->add("link", {});
+    device_.peers_renewed = nullptr;
     device_.peers = nullptr;
     link_.reset();
     save_.forget();

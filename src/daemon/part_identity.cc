@@ -225,7 +225,8 @@ class IdentityPart final : public Part {
     if (device_.certificate_renewed) device_.certificate_renewed();
     if (!device_.peers) return;
     if (auto taken = device_.peers->replace({id.peer_pem, id.peer_key_pem, id.ca_pem}); !taken)
-      log::error("the new certificate cannot be shown to other devices", {{"error", taken.error()}});
+      return log::error("the new certificate cannot be shown to other devices", {{"error", taken.error()}});
+    if (device_.peers_renewed) device_.peers_renewed();
   }
 
   // A certificate that was renewed and is not served helps nobody: tried until it is.

@@ -66,14 +66,14 @@ class PeersPart final : public Part {
     device_.members = records_.get();
     device_.denied = denied_.get();
     device_.cluster = link_.get();
-    device_.certificate_renewed = [this] { link_->renewed(); };
+    device_.peers_renewed = [this] { link_->renewed(); };
     log::info("listening for other devices",
               {{"address", strf("%s:%d", device_.config.listen.peers_address.c_str(), peers_->port())}});
     return {};
   }
 
   void stop(loop::Task done) override {
-    device_.certificate_renewed = nullptr;
+    device_.peers_renewed = nullptr;
     device_.cluster = nullptr;
     device_.members = nullptr;
     device_.denied = nullptr;

@@ -376,6 +376,46 @@ TEST_CASE("an agent goes to another server when its own dies, hangs or refuses")
   }
 }
 
+TEST_CASE(
+    "with another certificate the control connection is made anew, and the agent is held all the time") {
+  World w;
+  w.add("s1");
+  w.add("s2");
+  w.start_agent({"s1", "s2"});
+  ServerSide& s = w.holder();
+  const peer::Channel::Handle before = s.control;
+  w.link->renew();
+  bool held = true;
+  REQUIRE(w.until([&] {
+    held = held && s.agents.holds("edge-1") && w.link->server() == s.name;
+    return s.controls == 2 && *before == nullptr;
+  }));
+  w.spin(200);  // pings go on
+  CHECK(held);
+  CHECK(w.link->server() == s.name);
+  CHECK(w.link->counts().failures == 0);
+  CHECK(w.link->counts().connects == 1);
+  Opened o(s, "edge-1");
+  REQUIRE(w.until([&] { return o.done(); }));
+  CHECK(o.result->has_value());
+
+  SUBCASE("where that fails the one that there is stays") {
+    s.up = false;
+    w.link->renew();
+    w.spin(200);
+    CHECK(s.agents.holds("edge-1"));
+    CHECK(w.link->server() == s.name);
+    CHECK(s.controls == 2);
+  }
+  SUBCASE("where both fail another server is taken") {
+    s.up = false;
+    w.link->renew();
+    s.cut();
+    REQUIRE(w.until([&] { return w.link->server() != s.name && !w.link->server().empty(); }));
+    CHECK(w.other().controls + w.holder().controls == 3);
+  }
+}
+
 TEST_CASE("silence ends a control connection on either side") {
   World w;
   w.add("s1");
