@@ -255,6 +255,12 @@ Result<std::pair<std::unique_ptr<Stream>, std::unique_ptr<Stream>>> stream_pair(
   return std::pair(std::move(a), std::move(b));
 }
 
+bool peer_has_closed(const Stream& stream) {
+  char byte = 0;
+  const ssize_t n = stream.fd() < 0 ? 1 : recv(stream.fd(), &byte, 1, MSG_PEEK | MSG_DONTWAIT);
+  return n == 0 || (n < 0 && (errno == ECONNRESET || errno == EPIPE || errno == ETIMEDOUT));
+}
+
 Result<PeerCredentials> peer_credentials(const Stream& stream) {
   sockaddr_storage address{};
   socklen_t size = sizeof address;

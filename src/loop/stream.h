@@ -39,7 +39,7 @@ class Stream {
       const = 0;  // "192.0.2.1:4711", "[2001:db8::1]:4711", "unix:pid=12,uid=0", for logs
   virtual int fd() const {
     return -1;
-  }  // for options of the socket only, never for bytes; -1 where there is none (in-memory streams)
+  }  // for what concerns the socket, never for bytes; -1 where there is none (in-memory streams)
 };
 
 // Takes the stream over and ends it politely: queued bytes, FIN, then reads and discards until the peer
@@ -55,6 +55,10 @@ struct KeepAlive {
 };
 // Every TCP stream has the defaults above until this changes them. No effect on other streams.
 void set_keep_alive(const Stream& stream, const KeepAlive& keep);
+
+// Whether the other side has closed and everything that it sent was read: for who does not read now and would
+// not hear of it. False where nobody can say.
+bool peer_has_closed(const Stream& stream);
 
 // Who is on the other side of a unix socket (SO_PEERCRED). pid -1 on other streams.
 struct PeerCredentials {

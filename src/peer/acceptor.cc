@@ -13,13 +13,14 @@ namespace {
 constexpr size_t max_leaving = 16;
 constexpr int64_t leave_ms = 2'000;
 
-tls::ServerOptions server_options(const Credentials& credentials) {
+tls::ServerOptions server_options(const Credentials& credentials, const Timing& timing) {
   tls::ServerOptions options;
   options.certificate_pem = credentials.certificate_pem;
   options.key_pem = credentials.key_pem;
   options.client_ca_pem = credentials.ca_pem;
   options.alpn_http1 = false;
   options.urgent = true;
+  options.deadline_ms = options.silence_ms = timing.longest_hello_ms();
   return options;
 }
 
@@ -34,14 +35,14 @@ Acceptor::~Acceptor() {
 }
 
 Result<> Acceptor::listen(const Credentials& credentials) {
-  TRY(context_, tls::ServerContext::make(core_.engine, server_options(credentials)));
+  TRY(context_, tls::ServerContext::make(core_.engine, server_options(credentials, core_.options.timing)));
   TRY(listener_, loop::Listener::tcp(core_.loop, core_.options.listen_address, core_.options.port,
                                      [this](std::unique_ptr<loop::Stream> s) { accepted(std::move(s)); }));
   return {};
 }
 
 Result<> Acceptor::replace(const Credentials& credentials) {
-  return context_->replace(server_options(credentials));
+  return context_->replace(server_options(credentials, core_.options.timing));
 }
 
 void Acceptor::accepted(std::unique_ptr<loop::Stream> stream) {

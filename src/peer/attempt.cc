@@ -59,10 +59,12 @@ void Attempt::connected(std::unique_ptr<loop::Stream> stream) {
   } else {
     loop::set_keep_alive(*stream, core_.options.timing.keep);
   }
-  timer_.start(core_.options.timing.hello_ms, [this] {
+  const int64_t patience_ms = core_.patience.with(device_);
+  timer_.start(patience_ms, [this, patience_ms] {
+    core_.patience.exhausted(device_, patience_ms);
     failed({Errc::timeout,
             strf("device %s took the connection and did not answer the hello within %lld ms", device_.c_str(),
-                 static_cast<long long>(core_.options.timing.hello_ms)),
+                 static_cast<long long>(patience_ms)),
             0},
            true);
   });
@@ -103,6 +105,7 @@ void Attempt::arrived(std::string_view bytes) {
 void Attempt::answered(std::string_view envelope) {
   Result<Answer> answer = decode_answer(envelope);
   if (!answer) return failed(std::move(answer).error(), true);
+  core_.patience.answered(device_);
   // The certificate says that this is the device: its other addresses would answer the same.
   if (answer->refused) {
     const Reason reason = answer->refused->reason;

@@ -7,6 +7,7 @@
 #include "base/clock.h"
 #include "base/random.h"
 #include "peer/directory.h"
+#include "peer/patience.h"
 #include "peer/peers.h"
 #include "peer/rate_log.h"
 #include "pki/trust.h"
@@ -27,6 +28,7 @@ struct Core {
   uint64_t session = 0;
   uint16_t port = 0;  // listened on
   RateLog log = {};
+  Patience patience{options.timing.hello_ms, options.timing.longest_hello_ms()};
 
   About about() const {
     return {options.self, session, options.name, options.software, port, options.addresses};

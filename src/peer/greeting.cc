@@ -11,10 +11,7 @@ Greeting::Greeting(Core& core, tls::ServerContext& context, std::unique_ptr<loop
       losses_(core.trust.losses()),
       deadline_(core.loop, "peer.greeting") {
   out_.address = stream->peer();
-  deadline_.start(core.options.timing.hello_ms, [this] {
-    refuse(Reason::silent,
-           strf("no hello came within %lld ms", static_cast<long long>(core_.options.timing.hello_ms)));
-  });
+  limit(core.options.timing.longest_hello_ms());
   handshake_ =
       tls::wrap_server(context, std::move(stream), [this](Result<std::unique_ptr<tls::Stream>> result) {
         if (!result) return refuse(Reason::handshake, std::move(result).error().message);
@@ -24,7 +21,14 @@ Greeting::Greeting(Core& core, tls::ServerContext& context, std::unique_ptr<loop
 
 Greeting::~Greeting() = default;
 
+void Greeting::limit(int64_t ms) {
+  deadline_.start(ms, [this, ms] {
+    refuse(Reason::silent, strf("no hello came within %lld ms", static_cast<long long>(ms)));
+  });
+}
+
 void Greeting::secured(std::unique_ptr<tls::Stream> stream) {
+  limit(core_.options.timing.hello_ms);
   out_.stream = std::move(stream);
   if (out_.stream->peer_certificate().empty()) {
     return refuse(Reason::certificate, "it showed no certificate; every device of a cluster has one");

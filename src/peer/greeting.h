@@ -1,5 +1,5 @@
-// A connection from its arrival until it is known who is there and what is wanted: TLS, certificate, hello,
-// within a deadline. Internal; owned by the acceptor.
+// A connection from its arrival until it is known who is there and what is wanted: TLS and certificate, then
+// the hello, each within a deadline. Internal; owned by the acceptor.
 #pragma once
 
 #include <functional>
@@ -33,6 +33,7 @@ class Greeting {
   const std::string& address() const { return out_.address; }
 
  private:
+  void limit(int64_t ms);
   void secured(std::unique_ptr<tls::Stream> stream);
   void arrived(std::string_view bytes);
   void refuse(Reason reason, std::string text);

@@ -18,13 +18,14 @@
 namespace limpet::peer {
 namespace {
 
-tls::ClientOptions client_options(const Credentials& credentials) {
+tls::ClientOptions client_options(const Credentials& credentials, const Timing& timing) {
   tls::ClientOptions options;
   options.ca_pem = credentials.ca_pem;
   options.certificate_pem = credentials.certificate_pem;
   options.key_pem = credentials.key_pem;
   options.alpn_http1 = false;
   options.urgent = true;
+  options.deadline_ms = timing.longest_hello_ms();
   return options;
 }
 
@@ -136,7 +137,8 @@ class DialImpl final : public Dial {
 
 Result<> Peers::Impl::start() {
   while (core.session == 0) core.session = core.random.u64();
-  TRY(core.client, tls::ClientContext::make(core.engine, client_options(core.options.credentials)));
+  TRY(core.client,
+      tls::ClientContext::make(core.engine, client_options(core.options.credentials, core.options.timing)));
   core.trust.replace(core.options.credentials.ca_pem);
   // From inside a connection's events: the owner may do anything, so not before those are over.
   core.directory.on_learned([this](const Member& member) {
@@ -264,7 +266,7 @@ Result<> Peers::set_addresses(std::vector<std::string> addresses) {
 // Both or none.
 Result<> Peers::replace(const Credentials& credentials) {
   Core& core = impl_->core;
-  TRY(auto client, tls::ClientContext::make(core.engine, client_options(credentials)));
+  TRY(auto client, tls::ClientContext::make(core.engine, client_options(credentials, core.options.timing)));
   if (impl_->acceptor) CHECK_OK(impl_->acceptor->replace(credentials));
   core.client = std::move(client);
   const bool reissued =

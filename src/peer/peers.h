@@ -45,7 +45,7 @@ struct Timing {
   int64_t backoff_min_ms;  // between two attempts to reach a member, doubled each time, with jitter
   int64_t backoff_max_ms;
   int64_t connect_ms;  // for one address, TCP
-  int64_t hello_ms;    // from there to the answer: TLS handshake and hello
+  int64_t hello_ms;    // from there to the answer: TLS handshake and hello; see longest_hello_ms()
   int64_t stall_ms;    // bytes wait here and none goes out: a link is cut
   int64_t silence_ms;  // the kernel gets none of a link's bytes acknowledged: it is cut; 0: the kernel's own
   // Of connections on which nothing may be said for hours (logs, exec): a device that lost power is noticed.
@@ -53,6 +53,10 @@ struct Timing {
   // Of the same while an answer of kind api is waited for: about as long as it takes to notice that a leader
   // is lost.
   loop::KeepAlive awaited = {.idle_s = 2, .interval_s = 1, .count = 3};
+  // What hello_ms grows to, doubled by each attempt for which it was too short: when many dial at once on
+  // machines that are busy, all would otherwise give up just before the end, and begin anew. As long is
+  // waited for a handshake that somebody began here.
+  int64_t longest_hello_ms() const { return 4 * hello_ms; }
   static Timing lan() { return {100, 5'000, 2'000, 5'000, 5'000, 5'000}; }
   static Timing metered() {
     return {1'000, 60'000, 15'000, 30'000, 60'000, 60'000, {300, 60, 5}, {30, 10, 3}};

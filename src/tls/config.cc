@@ -175,6 +175,8 @@ Result<std::shared_ptr<Config>> Config::server(const ServerOptions& options) {
   c->trust = Trust::anyone;
   c->authority = "the cluster CA";
   c->urgent = options.urgent;
+  c->deadline_ms = options.deadline_ms;
+  c->silence_ms = options.silence_ms;
   mbedtls_ssl_conf_authmode(&c->ssl, MBEDTLS_SSL_VERIFY_NONE);
   if (!options.client_ca_pem.empty()) {
     c->trust = Trust::clients;
@@ -204,6 +206,7 @@ Result<std::shared_ptr<Config>> Config::client(const ClientOptions& options) {
   CHECK_OK(c->defaults(MBEDTLS_SSL_IS_CLIENT, options.alpn_http1));
   c->authority = options.authority;
   c->urgent = options.urgent;
+  c->deadline_ms = options.deadline_ms;
   mbedtls_ssl_conf_authmode(&c->ssl, MBEDTLS_SSL_VERIFY_REQUIRED);
   if (!options.ca_pem.empty()) {
     c->trust = Trust::authorities;

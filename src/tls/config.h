@@ -54,6 +54,7 @@ struct Config {
   std::string authority;  // what the authorities are called
   std::string pin;
   bool urgent = false;
+  int64_t deadline_ms = 0, silence_ms = 0;  // in place of the engine's; 0: those
   bool roots_loaded = false;
   int max_parallel = 2;
   int running = 0;  // steps on the pool now; counted on the loop's thread

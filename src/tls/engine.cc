@@ -56,7 +56,7 @@ bool Engine::Impl::submit(Job job) {
       return false;
     }
   }
-  int queue = job.config->urgent ? 0 : job.first ? 2 : 1;
+  const int queue = (job.config->urgent ? 0 : 2) + (job.first ? 1 : 0);
   queues_[queue].push_back(std::move(job));
   pump();
   return true;

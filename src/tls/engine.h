@@ -57,7 +57,9 @@ struct Engine::Impl {
   size_t open = 0;            // connections to servers in the handshake
   size_t sessions = 0;        // those of them that have a session
 
-  size_t waiting() const { return queues_[0].size() + queues_[1].size() + queues_[2].size(); }
+  size_t waiting() const {
+    return queues_[0].size() + queues_[1].size() + queues_[2].size() + queues_[3].size();
+  }
 
  private:
   struct Lane {
@@ -70,7 +72,10 @@ struct Engine::Impl {
   bool run(Lane& lane, Job job);
 
   Lane lanes_[2];
-  std::deque<Job> queues_[3];  // urgent; begun; new: in this order
+  // In this order: urgent and begun, urgent and new, begun, new. What has begun comes to its end before
+  // anything else begins: all of them a step at a time would be done at once, when the patience of all is
+  // over.
+  std::deque<Job> queues_[4];
   std::shared_ptr<char> alive_ = std::make_shared<char>();
 };
 

@@ -49,7 +49,7 @@ class Core final : public Silent, public std::enable_shared_from_this<Core> {
       below_.reset();
       return fail_soon({Errc::exhausted, about() + ": too many connections are in the handshake", 0});
     }
-    later(deadline_, engine_.limits.deadline_ms, [this] { expired(); });
+    later(deadline_, deadline_ms(), [this] { expired(); });
     loop::Stream::Events events;
     events.on_read = [this](std::string_view bytes) { arrived(bytes); };
     events.on_eof = [this] { ended(); };
@@ -125,18 +125,24 @@ class Core final : public Silent, public std::enable_shared_from_this<Core> {
 
   void expired() {
     fail_with({Errc::timeout,
-               strf("%s took more than %lld ms", about().c_str(),
-                    static_cast<long long>(engine_.limits.deadline_ms)),
-               0});
+               strf("%s took more than %lld ms", about().c_str(), static_cast<long long>(deadline_ms())), 0});
+  }
+
+  int64_t deadline_ms() const {
+    return config_->deadline_ms > 0 ? config_->deadline_ms : engine_.limits.deadline_ms;
+  }
+  // One that has shown that it speaks TLS may be slow; one that says nothing may be anything.
+  int64_t silence_ms() const {
+    return begun_ && config_->silence_ms > 0 ? config_->silence_ms : engine_.limits.silence_ms;
   }
 
   // Clients wait for as long as the deadline allows: the server may have others to serve first.
   void await_peer() {
     if (!config_->is_server) return;
-    const int64_t first = std::min(engine_.limits.yield_ms, engine_.limits.silence_ms);
+    const int64_t first = std::min(engine_.limits.yield_ms, silence_ms());
     later(silence_, first, [this, first] {
       if (!begun_ || !engine_.starved()) {
-        return later(silence_, engine_.limits.silence_ms - first, [this] { said_nothing(); });
+        return later(silence_, silence_ms() - first, [this] { said_nothing(); });
       }
       fail_with({Errc::exhausted, about() + ": it keeps us waiting, and others wait for its place", 0});
     });
@@ -144,8 +150,7 @@ class Core final : public Silent, public std::enable_shared_from_this<Core> {
 
   void said_nothing() {
     fail_with({Errc::timeout,
-               strf("%s: it said nothing for %lld ms", about().c_str(),
-                    static_cast<long long>(engine_.limits.silence_ms)),
+               strf("%s: it said nothing for %lld ms", about().c_str(), static_cast<long long>(silence_ms())),
                0});
   }
 
@@ -169,6 +174,12 @@ class Core final : public Silent, public std::enable_shared_from_this<Core> {
   // The session with what has arrived, when a step is about to run.
   std::shared_ptr<Session> prepared() {
     if (!done_) return nullptr;
+    // Whoever lost patience while it waited here has dialled anew: its steps would keep that one waiting,
+    // too.
+    if (!session_ && config_->is_server && arrived_.starts_with('\x16') && loop::peer_has_closed(*below_)) {
+      fail_soon(closed());
+      return nullptr;
+    }
     if (!session_) {
       session_ = engine_.new_session(config_);
       if (config_->is_server) {

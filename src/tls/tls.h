@@ -6,8 +6,9 @@
 //   {...});
 //
 // A handshake costs milliseconds of CPU: its steps run on the pool, at most two at once, first those of
-// contexts marked urgent; the queue is bounded and each handshake has a deadline. After it a tls::Stream
-// lives on the loop. A connection keeps the configuration it began with, whatever its context is replaced by.
+// contexts marked urgent, of these first what has begun; the queue is bounded and each handshake has a
+// deadline. After it a tls::Stream lives on the loop. A connection keeps the configuration it began with,
+// whatever its context is replaced by.
 //
 // Anybody on the network can connect and say nothing, or say little and stop. So a client's connection costs
 // a TLS session (36 KB) from its first bytes on and not before, the sessions in the handshake are counted,
@@ -88,6 +89,8 @@ struct ServerOptions {
   std::string client_ca_pem;
   bool alpn_http1 = true;
   bool urgent = false;  // handshakes overtake those of other contexts (peers before API clients)
+  // In place of the engine's limits, of handshakes that have begun. 0: those.
+  int64_t deadline_ms = 0, silence_ms = 0;
 };
 
 class ServerContext {
@@ -120,6 +123,7 @@ struct ClientOptions {
   std::string key_pem;
   bool alpn_http1 = true;
   bool urgent = false;
+  int64_t deadline_ms = 0;  // in place of the engine's; 0: that
 };
 
 class ClientContext {

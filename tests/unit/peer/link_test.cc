@@ -141,6 +141,46 @@ TEST_CASE("one that takes the connection and never answers is left for the next 
   CHECK(a.to(2).address == b.address());
 }
 
+TEST_CASE("one that needs longer than it is given gets more, as far as it goes, until it has answered") {
+  Site site;
+  PeersOptions options = site.options(1, "a");
+  options.timing.hello_ms = 250;
+  Device a(site, options);
+  std::vector<std::unique_ptr<loop::Timer>> timers;
+  std::vector<tls::Stream*> late;
+  RawServer slow(site, site.credentials("b"), [&](tls::Stream& stream) {
+    late.push_back(&stream);
+    if (late.size() > 4) return;
+    timers.push_back(std::make_unique<loop::Timer>(site.loop, "late"));
+    timers.back()->start(600, [&stream] { stream.write(yes(2, "b")); });
+  });
+  a.peers->set_members({{2, "b", {slow.address()}}});
+  std::vector<std::string> errors;
+  const auto followed = [&] {
+    if (a.to(2).failures > errors.size()) errors.push_back(a.to(2).last_error);
+  };
+  REQUIRE(site.until([&] {
+    followed();
+    return a.up(2);
+  }));
+  REQUIRE(errors.size() == 2);
+  CHECK(errors[0].ends_with("within 250 ms"));
+  CHECK(errors[1].ends_with("within 500 ms"));
+
+  // It has answered, and begins anew. From now on it never does.
+  timers.clear();
+  late.resize(5);
+  slow.streams.back().reset();
+  REQUIRE(site.until([&] {
+    followed();
+    return errors.size() == 7;
+  }));
+  CHECK(errors[3].ends_with("within 250 ms"));
+  CHECK(errors[4].ends_with("within 500 ms"));
+  CHECK(errors[5].ends_with("within 1000 ms"));
+  CHECK(errors[6].ends_with("within 1000 ms"));
+}
+
 TEST_CASE("a member without an address waits for one") {
   Site site;
   Device a(site, 1, "a"), b(site, 2, "b");

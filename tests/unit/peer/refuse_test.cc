@@ -251,6 +251,47 @@ TEST_CASE("silence before the hello ends, in TLS and after it") {
   CHECK(c.peers->stats().greeting == 0);
 }
 
+TEST_CASE("a handshake that takes longer than a hello may is let through, and the hello has its own time") {
+  Site site;
+  PeersOptions options = site.options(1, "a");
+  options.timing.hello_ms = 1'000;
+  Device a(site, options);
+  a.peers->set_members({{2, "b", {}}});
+  loop::Connect connect;
+  loop::Timer slow(site.loop, "slow");
+  std::unique_ptr<tls::ClientContext> context;
+  std::unique_ptr<tls::Handshake> handshake;
+  std::unique_ptr<tls::Stream> stream;
+  std::string received, error;
+  tls::ClientOptions client;
+  const Credentials own = site.credentials("b");
+  client.ca_pem = own.ca_pem;
+  client.certificate_pem = own.certificate_pem;
+  client.key_pem = own.key_pem;
+  context = std::move(tls::ClientContext::make(site.engine, client).value());
+  connect.tcp(site.loop, "127.0.0.1", a.peers->port(), limit_ms, [&](auto tcp) {
+    REQUIRE(tcp);
+    slow.start(1'500, [&, held = std::make_shared<std::unique_ptr<loop::Stream>>(std::move(*tcp))] {
+      handshake = tls::wrap_client(*context, std::move(*held), "a.servers.limpet", [&](auto secured) {
+        if (!secured) {
+          error = secured.error().message;
+          return;
+        }
+        stream = std::move(*secured);
+        stream->set_events({.on_read = [&](std::string_view bytes) { received += bytes; },
+                            .on_eof = {},
+                            .on_error = {},
+                            .on_drain = {}});
+        stream->read_start();
+        stream->write(good);
+      });
+    });
+  });
+  REQUIRE(site.until([&] { return !received.empty() || !error.empty(); }));
+  CHECK(error == "");
+  CHECK_FALSE(decode_answer(received)->refused);
+}
+
 TEST_CASE("many who say nothing give way to one who does") {
   Site site;
   PeersOptions options = site.options(1, "a");

@@ -134,7 +134,63 @@ TEST_CASE("a client that keeps a server waiting is let go, before and after its 
   }
 }
 
+TEST_CASE("what has begun comes to its end before all of the others begin") {
+  Bench bench;
+  tls::ServerOptions server_options = bench.server_options();
+  tls::ClientOptions client_options = bench.client_options();
+  server_options.urgent = client_options.urgent = true;
+  const auto server = tls::ServerContext::make(bench.engine, server_options).value();
+  const auto client = tls::ClientContext::make(bench.engine, client_options).value();
+  constexpr int64_t many = 24;
+  std::vector<std::unique_ptr<tls::Handshake>> handshakes;
+  std::vector<std::unique_ptr<tls::Stream>> streams;
+  int64_t at_the_first = 0;
+  for (int64_t i = 0; i < many; i++) {
+    auto pair = loop::stream_pair(bench.loop);
+    REQUIRE(pair);
+    const auto done = [&](Result<std::unique_ptr<tls::Stream>> result) {
+      REQUIRE_MESSAGE(result, result.error().message);
+      if (streams.empty()) at_the_first = bench.engine.stats().connections;
+      streams.push_back(std::move(*result));
+    };
+    handshakes.push_back(tls::wrap_server(*server, std::move(pair->first), done));
+    handshakes.push_back(tls::wrap_client(*client, std::move(pair->second), "device-1", done));
+  }
+  REQUIRE(bench.loop.run_until([&] { return streams.size() == 2 * many; }, 60'000));
+  // All clients have begun by then: they were there first. Of the servers a few.
+  CHECK(at_the_first < many + many / 2);
+}
+
+TEST_CASE("a context may have more patience than the engine, with those who have begun") {
+  tls::Engine::Limits limits;
+  limits.deadline_ms = 50;
+  limits.silence_ms = 20;
+  limits.yield_ms = 10;
+  Bench bench(limits);
+  tls::ServerOptions options = bench.server_options();
+  options.deadline_ms = 3'600'000;
+  options.silence_ms = 200;
+  Flood flood(bench);
+  flood.server = tls::ServerContext::make(bench.engine, options).value();
+  flood.connect();
+  flood.connect(hello_begins);
+  REQUIRE(flood.failed(2));
+  CHECK(flood.errors[0].message.ends_with("it said nothing for 20 ms"));
+  CHECK(flood.errors[1].message.ends_with("it said nothing for 200 ms"));
+}
+
 #ifdef LIMPET_FAILPOINTS
+TEST_CASE("nothing is done for one who has left before his turn came") {
+  Bench bench;
+  Flood flood(bench);
+  failpoint::arm("tls.session=error");  // where his session would be made
+  flood.connect(hello_begins);
+  flood.ends.clear();
+  CHECK(flood.failed(1));
+  failpoint::arm("");
+  CHECK(flood.errors.at(0).message.ends_with("the connection was closed"));
+}
+
 TEST_CASE("a session that cannot be made, a step that fails, a certificate that cannot be swapped") {
   struct Row {
     const char* point;
