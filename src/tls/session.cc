@@ -43,6 +43,11 @@ std::string alert_text(int alert) {
   return strf("alert %d", alert);
 }
 
+// Those about who we are.
+bool is_refusal(int alert) {
+  return (alert >= 42 && alert <= 46) || alert == 48 || alert == 49 || alert == 116;
+}
+
 // mbedTLS checks the use of a certificate too, but where certificates are optional it only takes a note.
 uint32_t use_flags(const mbedtls_x509_crt& leaf, bool peer_is_client) {
   const char* use = peer_is_client ? MBEDTLS_OID_CLIENT_AUTH : MBEDTLS_OID_SERVER_AUTH;
@@ -247,6 +252,13 @@ Result<> Session::verify_pinned(const mbedtls_x509_crt& chain) {
   if (problem.empty() && !anchor_time.empty()) problem = "the CA of " + peer_ + " " + anchor_time;
   if (!problem.empty()) return fail(Errc::unauthenticated, problem);
   return {};
+}
+
+Error Session::alert() const {
+  const int number = ssl.LIMPET_MBED(in_msg)[1];
+  if (is_refusal(number))
+    return {Errc::permission_denied, "the other side refused: " + alert_text(number), 0};
+  return {Errc::io, "TLS: the other side ended the connection: " + alert_text(number), 0};
 }
 
 Error Session::why(int rc) {

@@ -32,6 +32,9 @@ class Session {
   // Goes on with the handshake as far as the bytes in `in` reach, as of this time. After `failed`, error says
   // why.
   Step handshake(WallTime now);
+  // What a fatal alert after that says. It may be about the handshake still: a client of TLS 1.3 is through
+  // before the server has seen its certificate. `permission_denied` when it is refused, else `io`.
+  Error alert() const;
 
   // Bytes from and for the network.
   std::string in;

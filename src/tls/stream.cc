@@ -164,6 +164,7 @@ void StreamImpl::open_records() {
     if (n == 0 || n == MBEDTLS_ERR_SSL_CONN_EOF) {
       return die({Errc::unavailable, peer() + ": the connection was cut (no TLS close_notify)", 0});
     }
+    if (n == MBEDTLS_ERR_SSL_FATAL_ALERT_MESSAGE) return die(session->alert().with(peer()));
     return die({Errc::io, peer() + ": TLS: " + mbed_error(n), 0});
   }
   opening_ = false;

@@ -21,7 +21,29 @@ struct Host {
   std::vector<std::unique_ptr<loop::Stream>> silent;
   bool refuses = false;  // connections
   bool hangs = false;    // takes connections and says nothing
+  bool distrusts = false;
   int dials = 0;
+};
+
+// A server that does not take our certificate, which in TLS 1.3 is heard after the request has left.
+class Distrusting final : public loop::Stream {
+ public:
+  explicit Distrusting(loop::Loop& loop) : timer_(loop, "alert") {}
+  void set_events(Events events) override { events_ = std::move(events); }
+  void read_start() override {}
+  void read_stop() override {}
+  void write(std::string) override {
+    timer_.start(0, [on_error = events_.on_error] {
+      on_error({Errc::permission_denied, "the other side refused: it does not know the CA", 0});
+    });
+  }
+  void shutdown() override {}
+  size_t write_queue_size() const override { return 0; }
+  std::string peer() const override { return "a:6443"; }
+
+ private:
+  Events events_;
+  loop::Timer timer_;
 };
 
 class Rig final : public http::Dialer {
@@ -81,8 +103,9 @@ class Rig final : public http::Dialer {
     }
     return later(std::move(pair->first), std::move(done));
   }
-  std::unique_ptr<Dial> secure(loop::Loop&, std::unique_ptr<loop::Stream> s, const http::Origin&,
+  std::unique_ptr<Dial> secure(loop::Loop&, std::unique_ptr<loop::Stream> s, const http::Origin& origin,
                                Done done) override {
+    if (hosts.at(origin.host).distrusts) s = std::make_unique<Distrusting>(loop);
     return later(std::move(s), std::move(done));
   }
 
@@ -212,6 +235,29 @@ TEST_CASE("a lost answer: a GET goes elsewhere, anything else is unknown and not
       CHECK(call.reply->error().message.find("unknown") != std::string::npos);
       CHECK(rig.busy() == nullptr);
     }
+  }
+}
+
+TEST_CASE("who is not let in once its request has left is shut out, until it is answered") {
+  for (const char* method : {"GET", "POST"}) {
+    CAPTURE(method);
+    Rig rig({"a"});
+    int told = 0;
+    rig.client->on_shut_out([&] { ++told; });
+    rig.hosts["a"].distrusts = true;
+    Asked call(rig, method);
+    REQUIRE(rig.until([&] { return call.done(); }));
+    CHECK_FALSE(*call.reply);
+    CHECK(told == 1);
+    CHECK(rig.client->shut_out().find("the other side refused: it does not know the CA") !=
+          std::string::npos);
+
+    rig.hosts["a"].distrusts = false;
+    Asked again(rig);
+    rig.wait_busy().asked[0]->respond(answer(200));
+    rig.busy()->asked.clear();
+    REQUIRE(rig.until([&] { return again.done(); }));
+    CHECK(rig.client->shut_out() == "");
   }
 }
 
