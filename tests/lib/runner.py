@@ -236,28 +236,55 @@ SIM_FAILPOINTS = 40  # that so many of those must meet
 SIM_CRASHES = 100  # of one planted bug, then it has crashed
 SIM_MOST = 10000  # a planted bug that needs more seeds has a run of its own
 SIM_TRACES = 3  # seeds that are run twice
+SIM_ALL_KINDS = 200  # seeds of one simulator that must have met each kind of fault
+SIM_RARE = {"rot-found"}  # but for these: mostly nobody reads what rotted
+SIM_SUMMARY = r"^\d+ seeds, \d+ failed: .*"
 
 
-def run_seeds(options, report, first, count):
-    command = [os.path.join(options.build, "tests", "sim", "sim_raft"), "--from", str(first), "--seeds", str(count)]
-    code, output = run_process(command, 3600)
-    last = (output.strip().splitlines() or [""])[-1]
-    if code == 0:
-        report.add("PASS", f"seeds {first} to {first + count - 1}", last.split(": ")[-1])
-    else:
-        report.add("FAIL", f"seeds {first} to {first + count - 1}", describe(code, 3600), output)
+class Totals:
+    """Adds up what the parts of one simulator's run injected, by kind."""
+
+    def __init__(self, program):
+        self.program, self.seeds, self.counts, self.seen = program, 0, {}, set()
+        self.lock = threading.Lock()
+
+    def add(self, output, seeds):
+        """False: the part does not say it."""
+        line = re.search(r"^faults by kind:((?: [a-z-]+=\d+)+); seen:((?: [a-z-]+=\d+)+)$", output, re.MULTILINE)
+        if not line:
+            return False
+        with self.lock:
+            self.seeds += seeds
+            for kind, number in re.findall(r"([a-z-]+)=(\d+)", line[0]):
+                self.counts[kind] = self.counts.get(kind, 0) + int(number)
+            self.seen.update(re.findall(r"([a-z-]+)=", line[2]))
+        return True
+
+    def text(self):
+        def fields(of):
+            return " ".join(f"{kind}={number}" for kind, number in self.counts.items() if (kind in self.seen) == of)
+        return f"{fields(False)}; seen: {fields(True)}"
 
 
-def run_stores(options, report, first, count):
-    command = [os.path.join(options.build, "tests", "sim", "sim_store"), "--from", str(first), "--seeds", str(count)]
-    if count == SIM_STORE_PART:
+def run_seeds(options, report, totals, first, count):
+    command = [os.path.join(options.build, "tests", "sim", totals.program), "--from", str(first), "--seeds", str(count)]
+    if totals.program == "sim_store" and count == SIM_STORE_PART:
         command += ["--failpoints", str(SIM_FAILPOINTS)]
     code, output = run_process(command, 3600)
-    summary = re.search(r"^\d+ seeds, .*", output, re.MULTILINE)
-    if code == 0:
-        report.add("PASS", f"stores {first} to {first + count - 1}", summary[0].split(": ")[-1] if summary else "")
+    name = f"{'stores' if totals.program == 'sim_store' else 'seeds'} {first} to {first + count - 1}"
+    summary = re.search(SIM_SUMMARY, output, re.MULTILINE)
+    if code == 0 and summary and totals.add(output, count):
+        report.add("PASS", name, summary[0].split(": ")[-1])
     else:
-        report.add("FAIL", f"stores {first} to {first + count - 1}", describe(code, 3600), output)
+        report.add("FAIL", name, describe(code, 3600) if code else "does not add up", output)
+
+
+def report_kinds(report, totals):
+    """A kind of fault that no run has met any more is one that nothing is tried against."""
+    never = [kind for kind, number in totals.counts.items() if number == 0 and kind not in SIM_RARE]
+    wrong = bool(never) and totals.seeds >= SIM_ALL_KINDS
+    report.add("FAIL" if wrong else "PASS", f"faults by kind of {totals.program}",
+               f"{totals.seeds} seeds: {totals.text()}" if not wrong else "never: " + " ".join(never), totals.text())
 
 
 class Found(typing.NamedTuple):
@@ -302,14 +329,15 @@ def run_trace(options, report, program, seed):
         code, output = next(t for t in traces if t[0] != 0)
         report.add("FAIL", name, describe(code, 600), output)
         return
-    once, again, other = (output.splitlines() for _, output in traces)
-    # The last line adds up, and would tell two runs apart that say nothing.
+    # The end adds up, and would tell two runs apart that say nothing.
+    once, again = (output.splitlines() for _, output in traces[:2])
+    said, other = (re.split(SIM_SUMMARY, output, maxsplit=1, flags=re.MULTILINE)[0] for _, output in traces[1:])
     different = next((n for n, (a, b) in enumerate(zip(once, again)) if a != b), None)
     if different is not None or len(once) != len(again):
         at = min(len(once), len(again)) if different is None else different
         report.add("FAIL", name, f"another run from line {at + 1} on",
                    "\n".join(["once:", *once[at:at + 3], "again:", *again[at:at + 3]]))
-    elif len(once) < 100 or once[:-1] == other[:-1]:
+    elif len(once) < 100 or said == other:
         report.add("FAIL", name, "says nothing of what happens", "\n".join(once[:10]))
     else:
         report.add("PASS", name, f"{len(once)} lines, the same twice")
@@ -345,17 +373,22 @@ def run_sim(options, report):
     if options.filter in "trace":
         jobs += [(run_trace, "sim_raft", options.sim_first + n) for n in range(SIM_TRACES)]
         jobs += [(run_trace, "sim_store", options.sim_first)]
+    core, stores = Totals("sim_raft"), Totals("sim_store")
     if options.filter in "seeds":
         with open(os.path.join(SOURCE, "tests", "sim", "seeds.txt"), encoding="utf-8") as file:
-            jobs += [(run_seeds, int(line.split()[0]), 1) for line in file if not line.startswith("#")]
+            jobs += [(run_seeds, core, int(line.split()[0]), 1) for line in file if not line.startswith("#")]
         total = int(os.environ.get("SIM_SEEDS", "2000"))
-        jobs += [(run_seeds, options.sim_first + n, min(SIM_PART, total - n)) for n in range(0, total, SIM_PART)]
+        jobs += [(run_seeds, core, options.sim_first + n, min(SIM_PART, total - n)) for n in range(0, total, SIM_PART)]
     if options.filter in "stores":
         total = int(os.environ.get("SIM_SEEDS", "2000")) // 10
-        jobs += [(run_stores, options.sim_first + n, min(SIM_STORE_PART, total - n)) for n in range(0, total, SIM_STORE_PART)]
+        jobs += [(run_seeds, stores, options.sim_first + n, min(SIM_STORE_PART, total - n))
+                 for n in range(0, total, SIM_STORE_PART)]
     with concurrent.futures.ThreadPoolExecutor(options.jobs) as pool:
         for done in [pool.submit(job[0], options, report, *job[1:]) for job in jobs]:
             done.result()
+    for totals in (core, stores):
+        if totals.seeds:
+            report_kinds(report, totals)
 
 
 # ---- fuzz -------------------------------------------------------------------------------------------------------

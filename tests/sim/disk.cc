@@ -221,13 +221,14 @@ void Disk::finish(bool sync) {
   work();
 }
 
-void Disk::crash() {
+bool Disk::crash() {
   ++life_;
   // What is being written may be in the file already, though nobody was told.
   for (const Job& job : group_) {
     if (full_until_ <= clock_.now()) executed(job.change);
   }
   const uint64_t kept = clock_.below(unsynced_.size() + 1);
+  const bool loses = kept < unsynced_.size();
   for (uint64_t i = 0; i < kept; ++i) unsynced_[i].on(stable_);
   unsynced_.clear();
   jobs_.clear();
@@ -235,6 +236,7 @@ void Disk::crash() {
   busy_ = false;
   live_ = stable_;
   sum_ = stable_.checksum();
+  return loses;
 }
 
 void Disk::rot() {

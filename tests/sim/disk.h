@@ -74,8 +74,8 @@ class Disk {
   void stall_until(Time when) { stalled_until_ = std::max(stalled_until_, when); }
   // No transaction has room until then.
   void full_until(Time when) { full_until_ = std::max(full_until_, when); }
-  // The machine stops: nothing more is done and nobody is told.
-  void crash();
+  // The machine stops: nothing more is done and nobody is told. True: something that was written is lost.
+  bool crash();
   // Of a machine that stopped: one bit of an entry or of the record of the group is another one.
   void rot();
   // Checksums say so: what a machine finds when it starts is what was there when it stopped.

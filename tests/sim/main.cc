@@ -109,11 +109,13 @@ int main(int argc, char** argv) {
   for (; run < arguments.seeds && spent() < arguments.seconds && !(failed && arguments.until_found); ++run) {
     if (!run_one(arguments.from + run, arguments.trace, ledger)) ++failed;
   }
-  std::printf(
-      "%" PRIu64 " seeds, %" PRIu64 " failed: %" PRIu64 " operations, %" PRIu64
-      " writes acknowledged, %" PRIu64 " reads, %" PRIu64 " faults, %" PRIu64 " memberships applied, %" PRIu64
-      " snapshot chunks, %" PRIu64 " leaders, %" PRIu64 " messages, %.1f virtual hours\n",
-      run, failed, ledger.operations, ledger.acknowledged, ledger.reads, ledger.faults, ledger.memberships,
-      ledger.snapshots, ledger.terms, ledger.messages, static_cast<double>(ledger.time) / 3.6e9);
+  std::printf("%" PRIu64 " seeds, %" PRIu64 " failed: %" PRIu64 " operations, %" PRIu64
+              " writes acknowledged, %" PRIu64 " reads, %" PRIu64 " faults, %" PRIu64
+              " memberships applied, %" PRIu64 " snapshot chunks, %" PRIu64 " leaders, %" PRIu64
+              " messages, %.1f virtual hours\n",
+              run, failed, ledger.operations, ledger.acknowledged, ledger.reads, ledger.faults.done(),
+              ledger.memberships, ledger.snapshots, ledger.terms, ledger.messages,
+              static_cast<double>(ledger.time) / 3.6e9);
+  std::printf("%s\n", ledger.faults.text(sim::Simulator::core).c_str());
   return failed == 0 ? 0 : 1;
 }

@@ -39,15 +39,16 @@ bool Member::start() {
   return true;
 }
 
-void Member::crash() {
+bool Member::crash() {
   ++life_;
   replica_.reset();
   pump_waits_ = false;
   skipped_.clear();
-  disk_.crash();
+  const bool loses = disk_.crash();
   snapshots_.clear();
   paused_until_ = clock_stops_until_ = 0;
   outside_.trace(id(), "crashes");
+  return loses;
 }
 
 void Member::tick() {
@@ -136,6 +137,7 @@ bool Member::prepare(const std::vector<Entry>& entries) {
 void Member::write(const store::Transaction& t, store::Replica::Done done) {
   // Now and then there is no room for a part of a snapshot.
   if (t.stage && clock_.chance(20)) {
+    outside_.fault(Fault::no_room);
     return clock_.after(1, alive([done = std::move(done)] { done(fail(Errc::exhausted, "no room")); }));
   }
   if (t.install || (t.stage && t.stage->last)) outside_.moment(id());

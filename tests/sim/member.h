@@ -6,6 +6,7 @@
 #include <set>
 
 #include "checker.h"
+#include "faults.h"
 #include "store/replica.h"
 
 namespace sim {
@@ -23,6 +24,7 @@ class Outside {
   // This member has just done what trouble does the most harm to: begun to lead, taken a membership into its
   // log, stored the last of a snapshot, installed one.
   virtual void moment(raft::MemberId id) = 0;
+  virtual void fault(Fault kind) = 0;  // what a member does to itself
 };
 
 class Member final : public store::Replica::Host {
@@ -39,7 +41,7 @@ class Member final : public store::Replica::Host {
   raft::MemberId id() const { return shape_.options.self; }
   // False: what is on the disk is not what was written.
   bool start();
-  void crash();
+  bool crash();  // true: something that was written is lost
   void pause_until(Time when) { paused_until_ = when; }
   void stop_clock_until(Time when) { clock_stops_until_ = when; }
   void jump(uint64_t ticks);  // all at once

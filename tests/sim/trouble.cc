@@ -67,8 +67,7 @@ void World::strike(Trouble what, Node& node) {
 }
 
 void World::stop(Node& node) {
-  ++ledger_.faults;
-  node.member->crash();
+  if (node.member->crash()) fault(Fault::unsynced);
   node.proposals.clear();
   node.reads.clear();
 }
@@ -81,13 +80,13 @@ void World::start_later(Node& node) {
 }
 
 void World::crash(Node& node) {
+  fault(Fault::crash);
   stop(node);
   start_later(node);
 }
 
 // These and perhaps some more from the others.
 void World::cut(std::set<MemberId> side) {
-  ++ledger_.faults;
   std::set<std::pair<MemberId, MemberId>> cut;
   const bool one_way = clock_.chance(300), outwards = clock_.chance(500);
   const uint64_t more = side.empty() ? 400 : 200;
@@ -101,6 +100,7 @@ void World::cut(std::set<MemberId> side) {
       if (!one_way || !outwards) cut.insert({b, a});
     }
   }
+  if (!cut.empty()) fault(one_way ? Fault::partition_one_way : Fault::partition);
   say(strf("cuts %zu paths", cut.size()));
   cuts_.insert(cut.begin(), cut.end());
   clock_.after(while_it_lasts(), [this, cut] {
@@ -114,21 +114,21 @@ bool World::connected(MemberId from, MemberId to) const {
 }
 
 void World::pause(Node& node) {
-  ++ledger_.faults;
+  fault(Fault::pause);
   const Time length = while_it_lasts();
   say(strf("pauses %llu for %llu ms", (ull)node.member->id(), (ull)(length / kMs)));
   node.member->pause_until(clock_.now() + length);
 }
 
 void World::stall(Node& node) {
-  ++ledger_.faults;
+  fault(Fault::stall);
   const Time length = while_it_lasts();
   say(strf("the disk of %llu stalls for %llu ms", (ull)node.member->id(), (ull)(length / kMs)));
   node.member->disk().stall_until(clock_.now() + length);
 }
 
 void World::fill(Node& node) {
-  ++ledger_.faults;
+  fault(Fault::full);
   const Time length = while_it_lasts();
   say(strf("the disk of %llu is full for %llu ms", (ull)node.member->id(), (ull)(length / kMs)));
   node.member->disk().full_until(clock_.now() + length);
@@ -172,7 +172,9 @@ void World::ask(Node& leader, const Membership& wanted) {
     taken = raft.membership();
     return out;
   });
-  if (index) roster_.asked(*index, taken);
+  if (!index) return;
+  fault(Fault::membership);
+  roster_.asked(*index, taken);
 }
 
 void World::transfer(Node* leader) {
@@ -180,19 +182,21 @@ void World::transfer(Node* leader) {
   const auto all = leader->member->raft().membership().all();
   const MemberId to = all[clock_.below(all.size())];
   say(strf("asks %llu to hand over to %llu", (ull)leader->member->id(), (ull)to));
-  (void)leader->member->with([&](Raft& raft) { return raft.transfer(to); });  // refused is fine
+  // Refused is fine.
+  if (leader->member->with([&](Raft& raft) { return raft.transfer(to); })) fault(Fault::transfer);
 }
 
 // Its clock stands still, or runs after what it missed.
 void World::jump(Node& node) {
   if (node.member->paused()) return;
-  ++ledger_.faults;
   const MemberId id = node.member->id();
   if (clock_.chance(500)) {
+    fault(Fault::clock_stop);
     const Time length = 2 * while_it_lasts();
     say(strf("the clock of %llu stands still for %llu ms", (ull)id, (ull)(length / kMs)));
     return node.member->stop_clock_until(clock_.now() + length);
   }
+  fault(Fault::clock_jump);
   const uint64_t ticks = clock_.between(2, uint64_t{1} << clock_.between(2, 10));
   say(strf("the clock of %llu jumps by %llu ticks", (ull)id, (ull)ticks));
   node.member->jump(ticks);
@@ -202,6 +206,7 @@ void World::jump(Node& node) {
 
 void World::wipe(Node& node) {
   if (!roster_.may_lose(node.member->id())) return;
+  fault(Fault::wipe);
   say(strf("the disk of %llu is lost", (ull)node.member->id()));
   stop(node);
   roster_.lose(node.member->id());
@@ -210,6 +215,7 @@ void World::wipe(Node& node) {
 
 void World::rot(Node& node) {
   if (!roster_.may_lose(node.member->id())) return;
+  fault(Fault::rot);
   say(strf("a bit rots on the disk of %llu", (ull)node.member->id()));
   stop(node);
   roster_.lose(node.member->id());
@@ -266,12 +272,13 @@ void World::leave_one_broken() {
 
 void World::break_for_good(Node& node, Trouble how) {
   const MemberId id = node.member->id();
-  if (how == Trouble::crash) stop(node);
-  if (how == Trouble::pause) node.member->pause_until(clock_.now() + kForGood);
-  if (how == Trouble::stall) node.member->disk().stall_until(clock_.now() + kForGood);
-  if (how == Trouble::full) node.member->disk().full_until(clock_.now() + kForGood);
+  if (how == Trouble::crash) fault(Fault::crash), stop(node);
+  if (how == Trouble::pause) fault(Fault::pause), node.member->pause_until(clock_.now() + kForGood);
+  if (how == Trouble::stall) fault(Fault::stall), node.member->disk().stall_until(clock_.now() + kForGood);
+  if (how == Trouble::full) fault(Fault::full), node.member->disk().full_until(clock_.now() + kForGood);
   if (how != Trouble::cut) return;
   const uint64_t side = clock_.below(3);
+  fault(side == 2 ? Fault::partition : Fault::partition_one_way);
   if (side != 0) deaf_.insert(id);
   if (side != 1) mute_.insert(id);
 }

@@ -17,7 +17,7 @@ constexpr uint64_t kKeys = 5;
 }  // namespace
 
 void Ledger::add(const Ledger& o) {
-  operations += o.operations, reads += o.reads, acknowledged += o.acknowledged, faults += o.faults;
+  operations += o.operations, reads += o.reads, acknowledged += o.acknowledged, faults.add(o.faults);
   memberships += o.memberships, snapshots += o.snapshots, terms += o.terms, messages += o.messages,
       time += o.time;
 }
@@ -61,7 +61,8 @@ World::Node& World::add_member(Membership membership) {
   shape.options.max_cache_bytes = clock_.between(0, 1000);
   shape.options.max_apply_bytes = clock_.between(40, 1000);
   shape.options.max_pending_bytes = clock_.between(500, 5000);
-  shape.tick = clock_.between(80, 120) * kMs;  // clocks drift
+  shape.tick = clock_.between(80, 120) * kMs;
+  if (shape.tick != 100 * kMs) fault(Fault::drift);
   shape.keep_entries = weather_.keep_entries;
   shape.chunk_bytes = clock_.between(8, 64);
   shape.lazy = clock_.chance(500);
@@ -107,7 +108,11 @@ void World::start(Node& node) {
   // It may have crashed before it could tell that it had applied one.
   const Contents& c = node.member->disk().live();
   if (node.member->disk().sound() && c.applied.index != 0) roster_.agreed(c.membership_index, c.membership);
-  if (node.member->start()) return;
+  if (node.member->start()) {
+    if (std::exchange(node.started, true)) fault(Fault::restart);
+    return;
+  }
+  fault(Fault::rot_found);
   if (!roster_.gone(id)) throw Breach(strf("member %llu refuses a file that nothing happened to", (ull)id));
   replace(node);
 }
@@ -138,31 +143,46 @@ void World::lost(const Message& message) {
   });
 }
 
+// By chance, or by a cut through which nothing was under way.
+bool World::drops(const Message& message, bool badly) {
+  const bool by_chance = badly && clock_.chance(weather_.lose);
+  if (!by_chance && (weather_.cut_under_way || connected(message.from, message.to))) return false;
+  fault(by_chance ? Fault::loss : Fault::cut_off);
+  return true;
+}
+
+void World::arrives(const Message& message, uint64_t number) {
+  if (weather_.cut_under_way && !connected(message.from, message.to)) return fault(Fault::cut_off);
+  const auto it = nodes_.find(message.to);
+  if (it == nodes_.end()) return;
+  if (paths_.overtaken(message.from, message.to, number)) fault(Fault::reorder);
+  it->second.member->receive(message);
+}
+
 void World::send(Message original) {
   // As bytes, as between devices.
   const Message message = decode_message(encode(original), original.from, original.to).value();
   ++ledger_.messages;
   if (roster_.gone(message.from)) throw Breach("a member speaks that is gone: " + to_string(message));
-  if (std::holds_alternative<SnapshotChunk>(message.body)) ++ledger_.snapshots;
+  if (const auto* chunk = std::get_if<SnapshotChunk>(&message.body)) {
+    ++ledger_.snapshots;
+    if (chunk->last) fault(Fault::snapshot);
+  }
   const bool badly = !calm_ && weather_.treats(message);
   const int copies = badly && clock_.chance(weather_.duplicate) ? 2 : 1;
+  if (copies == 2) fault(Fault::duplicate);
+  const uint64_t number = paths_.sent(message.from, message.to);
   for (int i = 0; i < copies; ++i) {
-    if ((badly && clock_.chance(weather_.lose)) ||
-        (!weather_.cut_under_way && !connected(message.from, message.to))) {
-      ++ledger_.faults;
+    if (drops(message, badly)) {
       lost(message);
       continue;
     }
     Time delay = clock_.between(weather_.delay_low, weather_.delay_high);
     if (badly && weather_.late_for(message.to) && clock_.chance(weather_.late)) {
       delay = clock_.below(weather_.late_most);
-      ++ledger_.faults;
+      fault(Fault::delay);
     }
-    clock_.after(delay, [this, message] {
-      if (weather_.cut_under_way && !connected(message.from, message.to)) return;
-      const auto it = nodes_.find(message.to);
-      if (it != nodes_.end()) it->second.member->receive(message);
-    });
+    clock_.after(delay, [this, message, number] { arrives(message, number); });
   }
 }
 

@@ -7,6 +7,7 @@
 #include <memory>
 #include <string>
 
+#include "faults.h"
 #include "history.h"
 #include "member.h"
 #include "roster.h"
@@ -15,8 +16,9 @@
 namespace sim {
 
 struct Ledger {
-  uint64_t operations = 0, reads = 0, acknowledged = 0, faults = 0, memberships = 0, snapshots = 0, terms = 0,
+  uint64_t operations = 0, reads = 0, acknowledged = 0, memberships = 0, snapshots = 0, terms = 0,
            messages = 0;
+  Faults faults;
   Time time = 0;
   void add(const Ledger& other);
 };
@@ -36,6 +38,7 @@ class World final : public Outside {
   void applied(raft::MemberId id, const std::vector<raft::Entry>& entries) override;
   void withdrawn(raft::MemberId id, raft::Index first) override;
   void moment(raft::MemberId id) override;
+  void fault(Fault kind) override { ledger_.faults.count(kind); }
 
  private:
   struct Proposal {
@@ -52,6 +55,7 @@ class World final : public Outside {
     std::unique_ptr<Member> member;
     std::map<raft::Index, Proposal> proposals;
     std::map<uint64_t, Read> reads;
+    bool started = false;   // at least once
     bool replaced = false;  // the device is somebody else now
     bool broken = false;    // and stays so when all others are healed
   };
@@ -63,6 +67,8 @@ class World final : public Outside {
   void start(Node& node);
   void say(const std::string& what);
   void lost(const raft::Message& message);
+  bool drops(const raft::Message& message, bool badly);
+  void arrives(const raft::Message& message, uint64_t number);
 
   // clients
   void client(uint64_t number);
@@ -110,7 +116,8 @@ class World final : public Outside {
   Roster roster_;
   std::set<std::pair<raft::MemberId, raft::MemberId>> cuts_;
   std::set<raft::MemberId> deaf_, mute_;  // for good
-  raft::Index majority_has_ = 1;          // what was looked after
+  Paths paths_;
+  raft::Index majority_has_ = 1;  // what was looked after
   raft::MemberId next_id_ = 1;
   uint64_t next_value_ = 1;
   uint64_t acknowledged_calm_ = 0;

@@ -29,8 +29,10 @@ Device& Whole::add(std::string cluster) {
 void Whole::start(Device& d) {
   if (d.store || d.gone) return;
   auto process = std::make_shared<Process>(clock_);
-  d.closing = false;
-  process->drift(clock_.between(800, 1200));
+  d.closing = d.closed = false;
+  const uint64_t pace = clock_.between(800, 1200);
+  if (pace != 1000) fault(Fault::drift);
+  process->drift(pace);
   process->on_death([this, &d] { ended(d); });
   d.process = process;
   if (!calm_ && kinds_.contains("failpoint") && clock_.chance(600)) arm(*process);
@@ -44,11 +46,12 @@ void Whole::start(Device& d) {
     if (!process->alive()) return;
     if (opened) {
       d.store = std::move(*opened);
+      if (std::exchange(d.started, true)) fault(Fault::restart);
       return connect(d);
     }
     say(strf("%zu does not start: %s", d.number, opened.error().message.c_str()));
     if (d.rotten) {
-      fault("rot that was found at a start");
+      fault(Fault::rot_found);
       return replace(d);
     }
     if (!process->fired()) breach(strf("device %zu does not start: ", d.number) + opened.error().message);
@@ -79,7 +82,7 @@ void Whole::connect(Device& d) {
 void Whole::stops(Device& d, const Error& error) {
   say(strf("%zu stops: %s", d.number, error.message.c_str()));
   if (d.rotten) {
-    fault("rot that was found by reading");
+    fault(Fault::rot_found);
     return replace(d);
   }
   // Without room a clean stop leaves the log where it is.
@@ -91,24 +94,27 @@ void Whole::stops(Device& d, const Error& error) {
 // What the kernel holds of its files is there at the next start.
 void Whole::exits(Device& d) { d.process->die(); }
 
-void Whole::power_cut(Device& d) {
-  say(strf("%zu loses its power", d.number));
-  d.process->die();
+void Whole::closed(Device& d) {
+  fault(Fault::stop);
+  d.closed = true;
+  exits(d);
 }
 
 // By whatever: of a device that goes on, half of the times the power is gone, too.
 void Whole::ended(Device& d) {
   if (!d.gone && clock_.chance(700)) {
-    fault("power cut");
+    fault(Fault::crash);
     d.next = place_ + strf("/%zu/", dirs_++);
     fs::create_directory(d.next);
     // A file that was not opened in this life is what it was at its end of the one before.
     for (const char* file : {"d.db", "d.db-wal", "d.db.made"}) {
       if (fs::exists(d.dir + file)) fs::copy_file(d.dir + file, d.next + file);
     }
-    disk_.image(clock_.random(), d.next, d.dir);
-  } else {
-    fault("killed");
+    const auto image = disk_.image(clock_.random(), d.next, d.dir);
+    if (image.missing > 0) fault(Fault::unsynced);
+    if (image.torn > 0) fault(Fault::torn);
+  } else if (!d.gone && !d.closed) {
+    fault(Fault::kill);
   }
   // Not within what it is doing.
   clock_.after(0, [this, &d] {
@@ -148,6 +154,7 @@ void Whole::rot(const std::string& file) {
   f.seekg(0, std::ios::end);
   const auto size = static_cast<uint64_t>(f.tellg());
   if (size == 0) return;
+  fault(Fault::rot);
   const auto at = static_cast<std::streamoff>(clock_.below(size));
   f.seekg(at);
   const char flipped = static_cast<char>(f.get() ^ 1 << clock_.below(8));
@@ -161,25 +168,34 @@ void Whole::send(const Device& from, raft::MemberId to, std::string bytes) {
   const auto message = raft::decode_message(bytes, from.id, to);
   if (!message) return breach("a message that is none");
   if (trace_) say(strf("%zu: ", from.number) + raft::to_string(*message));
-  if (std::holds_alternative<raft::SnapshotChunk>(message->body)) ++snapshots;
-  for (int copies = !calm_ && clock_.chance(twice_) ? 2 : 1; copies > 0; --copies) {
+  if (const auto* chunk = std::get_if<raft::SnapshotChunk>(&message->body)) {
+    ++snapshots;
+    if (chunk->last) fault(Fault::snapshot);
+  }
+  int copies = !calm_ && clock_.chance(twice_) ? 2 : 1;
+  if (copies == 2) fault(Fault::duplicate);
+  for (const uint64_t number = paths_.sent(from.id, to); copies > 0; --copies) {
     if (!calm_ && clock_.chance(lose_)) {
-      fault("message lost");
+      fault(Fault::loss);
       continue;
     }
     Time delay = clock_.between(500, 5000);
     if (!calm_ && clock_.chance(late_)) {
-      fault("message late");
+      fault(Fault::delay);
       delay = clock_.below(2 * kSecond);
     }
-    clock_.after(delay, [this, sender = from.id, to, bytes] {
-      Device* d = by_id(to);
-      if (!d || !d->runs() || cuts_.contains({sender, to})) return;
-      d->process->turn([d, sender, bytes] {
-        if (d->store) (void)d->store->consensus().receive(bytes, sender);
-      });
-    });
+    clock_.after(delay, [this, sender = from.id, to, bytes, number] { arrives(sender, to, bytes, number); });
   }
+}
+
+void Whole::arrives(raft::MemberId from, raft::MemberId to, const std::string& bytes, uint64_t number) {
+  if (cuts_.contains({from, to})) return fault(Fault::cut_off);
+  Device* d = by_id(to);
+  if (!d || !d->runs()) return;
+  if (paths_.overtaken(from, to, number)) fault(Fault::reorder);
+  d->process->turn([d, from, bytes] {
+    if (d->store) (void)d->store->consensus().receive(bytes, from);
+  });
 }
 
 Device* Whole::by_id(raft::MemberId id) {

@@ -74,14 +74,15 @@ int main(int argc, char** argv) {
   limpet::store::test::Disk disk;
   uint64_t failed = 0;
   for (uint64_t n = 0; n < seeds; ++n) failed += run_one(from + n, trace, disk) ? 0 : 1;
+  for (const auto& [name, n] : sim::Process::firings) sim::Whole::faults.count(sim::Fault::failpoint, n);
   std::printf(
-      "%llu seeds, %llu failed: %llu operations, %llu writes acknowledged, %llu events seen, %llu snapshot "
-      "chunks, %.2f virtual hours\n",
+      "%llu seeds, %llu failed: %llu operations, %llu writes acknowledged, %llu events seen, "
+      "%llu faults, %llu snapshot chunks, %.2f virtual hours\n",
       (unsigned long long)seeds, (unsigned long long)failed, (unsigned long long)sim::Whole::operations,
       (unsigned long long)sim::Whole::commits, (unsigned long long)sim::Whole::seen,
-      (unsigned long long)sim::Whole::snapshots, static_cast<double>(sim::Whole::passed) / 3.6e9);
-  for (const auto& [kind, n] : sim::Whole::faults)
-    std::printf("  %llu %s\n", (unsigned long long)n, kind.c_str());
+      (unsigned long long)sim::Whole::faults.done(), (unsigned long long)sim::Whole::snapshots,
+      static_cast<double>(sim::Whole::passed) / 3.6e9);
+  std::printf("%s\n", sim::Whole::faults.text(sim::Simulator::stores).c_str());
   for (const auto& [name, n] : sim::Process::firings)
     std::printf("  %llu %s\n", (unsigned long long)n, name.c_str());
   const bool enough = sim::Process::firings.size() >= need;

@@ -70,7 +70,7 @@ constexpr const char* kFailpoints[] = {"store.ack.after",
                                        "store.written"};
 }  // namespace
 
-std::map<std::string, uint64_t> Whole::faults;
+Faults Whole::faults;
 uint64_t Whole::operations, Whole::commits, Whole::seen, Whole::snapshots;
 Time Whole::passed;
 
@@ -163,13 +163,12 @@ void Whole::trouble() {
   look();
   const bool may_lose = (kind == "lose" || kind == "rot") && !d->gone && roster_.may_lose(d->id);
   if ((kind == "lose" || kind == "rot") && !may_lose) return;
-  if (kind != "failpoint" && kind != "kill") fault(kind.c_str());
   say(kind + strf(" %zu", d->number));
   if (kind == "kill") {
     if (clock_.chance(300)) {
       d->closing = true;
       d->process->turn(
-          [&] { d->store->close([this, d, p = d->process] { p->alive() ? exits(*d) : void(); }); });
+          [&] { d->store->close([this, d, p = d->process] { p->alive() ? closed(*d) : void(); }); });
     } else {
       d->process->die();
     }
@@ -178,13 +177,17 @@ void Whole::trouble() {
   } else if (kind == "cut") {
     cut();
   } else if (kind == "pause") {
+    fault(Fault::pause);
     d->process->pause_until(clock_.now() + length);
   } else if (kind == "stall") {
+    fault(Fault::stall);
     d->process->stall_until(clock_.now() + length);
   } else if (kind == "full") {
+    fault(Fault::full);
     disk_.fill(d->dir, true);
     clock_.after(length, [this, dir = d->dir] { disk_.fill(dir, false); });
   } else if (kind == "lose") {
+    fault(Fault::wipe);
     roster_.lose(d->id);
     replace(*d);
   } else if (kind == "rot") {
@@ -194,8 +197,12 @@ void Whole::trouble() {
     rot((d->next.empty() ? d->dir : d->next) + "d.db");
   } else if (kind == "transfer") {
     Device* const l = leader();
-    if (l) l->process->turn([&] { (void)l->store->consensus().transfer(d->id); });
+    if (!l) return;
+    l->process->turn([&] {
+      if (l->store->consensus().transfer(d->id)) fault(Fault::transfer);
+    });
   } else {
+    fault(Fault::clock_jump);
     d->clock.set_wall({static_cast<int64_t>(clock_.below(4'000'000'000)), 0});
   }
 }
@@ -220,6 +227,7 @@ void Whole::cut() {
       if (!one_way) cut.insert({b->id, a->id});
     }
   }
+  if (!cut.empty()) fault(one_way ? Fault::partition_one_way : Fault::partition);
   cuts_.insert(cut.begin(), cut.end());
   clock_.after(clock_.between(100, 6000) * kMs, [this, cut] {
     for (const auto& path : cut) cuts_.erase(path);
@@ -260,6 +268,7 @@ void Whole::ask(Device& l, const raft::Membership& wanted) {
     const raft::Membership before = l.store->consensus().status().membership;
     say(strf("asks %zu for ", l.number) + raft::to_string(wanted));
     if (!l.store->consensus().reconfigure(wanted) || !l.process->alive()) return;
+    fault(Fault::membership);
     roster_.asked(l.store->consensus().status().membership_index, raft::enter(before, wanted));
   });
 }

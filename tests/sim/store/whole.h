@@ -14,6 +14,7 @@
 #include "../../unit/store/disk.h"
 #include "base/clock.h"
 #include "breach.h"
+#include "faults.h"
 #include "history.h"
 #include "process.h"
 #include "roster.h"
@@ -30,9 +31,10 @@ struct Device {
   std::string next;     // what the power cut left; empty: the file stays as it is
   std::string cluster;  // that it joins
   raft::MemberId id = 0;
-  bool rotten = false;  // damage may be found in its file
-  bool gone = false;    // it is another device now
-  bool closing = false;
+  bool started = false;  // at least once
+  bool rotten = false;   // damage may be found in its file
+  bool gone = false;     // it is another device now
+  bool closing = false, closed = false;
   std::shared_ptr<Process> process;
   std::unique_ptr<limpet::loop::Loop> loop;
   std::unique_ptr<store::Store> store;
@@ -60,7 +62,7 @@ class Whole {
   ~Whole();
   void run();  // throws Breach
   const std::string& weather() const { return weather_; }
-  static std::map<std::string, uint64_t> faults;  // by kind, of all runs
+  static Faults faults;  // of all runs
   static uint64_t operations, commits, seen, snapshots;
   static Time passed;
 
@@ -70,12 +72,13 @@ class Whole {
   void start(Device& d);
   void connect(Device& d);
   void ended(Device& d);  // its process is gone: the pieces go, and it starts again
-  void power_cut(Device& d);
   void exits(Device& d);
+  void closed(Device& d);
   void stops(Device& d, const limpet::Error& error);
   void replace(Device& d);
   void join_later();
   void send(const Device& from, raft::MemberId to, std::string bytes);
+  void arrives(raft::MemberId from, raft::MemberId to, const std::string& bytes, uint64_t number);
   Device* by_id(raft::MemberId id);
   Device* some();
   Device* leader();
@@ -111,7 +114,7 @@ class Whole {
 
   void breach(const std::string& what);
   void say(const std::string& what);
-  void fault(const char* kind) { ++faults[kind]; }
+  void fault(Fault kind) { faults.count(kind); }
 
   Clockwork clock_;
   bool trace_;
@@ -124,6 +127,7 @@ class Whole {
   Time trouble_every_;
   std::set<std::string> kinds_;  // of trouble
   std::set<std::pair<raft::MemberId, raft::MemberId>> cuts_;
+  Paths paths_;
   bool calm_ = false, tired_ = false;  // healed; and nobody writes any more
   size_t dirs_ = 0;
   Roster roster_;

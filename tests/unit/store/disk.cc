@@ -203,23 +203,33 @@ void Disk::forget(const std::string& from) {
   std::erase_if(files_, [&](const auto& file) { return file.first.starts_with(from); });
 }
 
-void Disk::image(Random& random, const std::string& dir, const std::string& from) const {
+Disk::Image Disk::image(Random& random, const std::string& dir, const std::string& from) const {
+  Image out;
   for (const auto& [path, f] : files_) {
     if (!path.starts_with(from)) continue;
     std::string content = f.durable;
     for (const Pending& p : f.pending) {
       const uint64_t fate = random.below(3);
-      if (fate == 0) continue;
+      if (fate == 0) {
+        ++out.missing;
+        continue;
+      }
       if (fate == 1 || p.truncate) {
         DiskVfs::apply(content, p);
         continue;
       }
-      for (size_t at = 0; at < p.bytes.size(); at += 512) {
-        if (random.below(2)) DiskVfs::apply(content, {p.offset + at, p.bytes.substr(at, 512), false});
+      size_t there = 0, sectors = 0;
+      for (size_t at = 0; at < p.bytes.size(); at += 512, ++sectors) {
+        if (!random.below(2)) continue;
+        DiskVfs::apply(content, {p.offset + at, p.bytes.substr(at, 512), false});
+        ++there;
       }
+      out.missing += there == 0 ? 1 : 0;
+      out.torn += there > 0 && there < sectors ? 1 : 0;
     }
     write_file(dir + path.substr(path.rfind('/')), content);
   }
+  return out;
 }
 
 }  // namespace limpet::store::test

@@ -41,7 +41,10 @@ class Disk {
   void observe(int every, std::function<void()> f);
   // Writes what a power cut now might leave into another directory (files by their own names): of all files,
   // or of those whose path begins so.
-  void image(Random& random, const std::string& dir, const std::string& from = "") const;
+  struct Image {
+    uint64_t missing = 0, torn = 0;  // of the writes that no sync covers
+  };
+  Image image(Random& random, const std::string& dir, const std::string& from = "") const;
   // Files whose path begins so do not grow for now, or are not known any more.
   void fill(const std::string& from, bool full);
   void forget(const std::string& from);
