@@ -82,7 +82,7 @@ for suite in "${suites[@]}"; do
       { configure build && compile build; } && run unit build || broken unit
       ;;
     sim)
-      { configure build && compile build tests/sim/sim_raft tests/sim/sim_planted tests/sim/sim_store; } && run sim build || broken sim
+      { configure build && compile build tests/sim/sim_raft tests/sim/sim_planted tests/sim/sim_store tests/sim/sim_store_planted; } && run sim build || broken sim
       ;;
     asan)
       configure_clang && compile build/clang && run unit build/clang --label asan || broken asan

@@ -59,7 +59,8 @@ void Raft::reply_staged() {
 
 // The log came first. A part that is under way goes on from what is staged: it is let go once that is there.
 void Raft::drop_overtaken() {
-  if (!staged_ || staging_ || staged_->meta.point.index > commit_ || PLANTED("overtaken_snapshot")) return;
+  if (!staged_ || staged_->meta.point.index > commit_ || PLANTED("overtaken_snapshot")) return;
+  if (staging_ && !PLANTED("staged_goes_under_its_part")) return;
   staged_.reset();
   unstage_ = true;
 }

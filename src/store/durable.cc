@@ -6,6 +6,7 @@
 #include "base/assert.h"
 #include "base/failpoint.h"
 #include "base/log.h"
+#include "base/planted.h"
 
 namespace limpet::store {
 namespace {
@@ -227,7 +228,9 @@ void Durable::propose_some() {
     waiting_[*index] = {replica_.core().standing().term, std::move(proposal)};
     if (before) {
       before.mapped().proposal.done(
-          fail(Errc::timeout, "whether this was written is unknown: another server led meanwhile"));
+          PLANTED("overwritten_is_undone")
+              ? overtaken()
+              : fail(Errc::timeout, "whether this was written is unknown: another server led meanwhile"));
     }
   }
 }

@@ -3,6 +3,7 @@
 #include "base/assert.h"
 #include "base/failpoint.h"
 #include "base/log.h"
+#include "base/planted.h"
 #include "raft/codec.h"
 #include "store/durable.h"
 
@@ -160,7 +161,10 @@ void Durable::give_up_waiting() {
   if (++lost_ticks_ < options_.unknown_ticks) return;
   for (auto& [index, waiting] : std::exchange(waiting_, {})) {
     waiting.proposal.done(
-        fail(Errc::timeout, "whether this was written is unknown: this server lost the lead meanwhile"));
+        PLANTED("given_up_is_undone")
+            ? overtaken()
+            : fail(Errc::timeout,
+                   "whether this was written is unknown: this server lost the lead meanwhile"));
   }
 }
 

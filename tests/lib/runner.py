@@ -294,10 +294,10 @@ class Found(typing.NamedTuple):
     output: str
 
 
-def find_planted(build, name, first, seeds):
+def find_planted(build, bug, first, seeds):
     """Seeds until the bug is found: the proof that the simulator can fail. Only a rule that it says was broken counts:
     a crash is the bug's own doing, and the seeds after it are tried."""
-    command = [os.path.join(build, "tests", "sim", "sim_planted"), "--plant", name, "--until-found"]
+    command = [os.path.join(build, "tests", "sim", bug.program), "--plant", bug.name, "--until-found"]
     at, end, crashed, tries = first, first + seeds, "", 0
     while at < end and tries < SIM_CRASHES:
         tries += 1
@@ -315,9 +315,9 @@ def find_planted(build, name, first, seeds):
     return Found(None, f"not found in {seeds} seeds" if code == 0 else describe(code, 3600), output)
 
 
-def run_planted(options, report, name, seeds):
-    found = find_planted(options.build, name, options.sim_first, seeds)
-    report.add("PASS" if found.seeds else "FAIL", f"planted {name}", found.what, found.output)
+def run_planted(options, report, bug):
+    found = find_planted(options.build, bug, options.sim_first, bug.seeds)
+    report.add("PASS" if found.seeds else "FAIL", f"planted {bug.name}", found.what, found.output)
 
 
 def run_trace(options, report, program, seed):
@@ -347,18 +347,27 @@ class Planted(typing.NamedTuple):
     name: str
     seeds: int       # within which it must be found
     of_others: bool  # it really happened to somebody
+    program: str
 
 
 def planted_bugs():
-    bugs, of_others = [], None
+    bugs, of_others, program = [], None, None
     with open(os.path.join(SOURCE, "tests", "sim", "planted.txt"), encoding="utf-8") as file:
         for line in file:
             if line.startswith("## "):
                 of_others = line.startswith("## Happened to others")
+                program = "sim_store_planted" if line.startswith("## In whole stores") else "sim_planted"
             elif not line.startswith("#"):
                 name, seeds, _, _ = (field.strip() for field in line.split("|"))
-                bugs.append(Planted(name, int(seeds), of_others))
+                bugs.append(Planted(name, int(seeds), of_others, program))
     return bugs
+
+
+def kept_seeds():
+    """Those that once failed: (of whole stores, seed)."""
+    with open(os.path.join(SOURCE, "tests", "sim", "seeds.txt"), encoding="utf-8") as file:
+        lines = [line.split() for line in file if not line.startswith("#")]
+    return [(fields[0] == "stores", int(fields[fields[0] == "stores"])) for fields in lines]
 
 
 def run_sim(options, report):
@@ -369,14 +378,13 @@ def run_sim(options, report):
     if os.environ.get("SIM_PLANTED") != "all":
         begin = options.sim_first % len(planted)
         planted = [p for p in planted[begin:] + planted[:begin] if p.seeds <= SIM_MOST][:10]
-    jobs = [(run_planted, p.name, p.seeds) for p in planted if options.filter in "planted " + p.name]
+    jobs = [(run_planted, p) for p in planted if options.filter in "planted " + p.name]
     if options.filter in "trace":
         jobs += [(run_trace, "sim_raft", options.sim_first + n) for n in range(SIM_TRACES)]
         jobs += [(run_trace, "sim_store", options.sim_first)]
     core, stores = Totals("sim_raft"), Totals("sim_store")
     if options.filter in "seeds":
-        with open(os.path.join(SOURCE, "tests", "sim", "seeds.txt"), encoding="utf-8") as file:
-            jobs += [(run_seeds, core, int(line.split()[0]), 1) for line in file if not line.startswith("#")]
+        jobs += [(run_seeds, stores if of_stores else core, seed, 1) for of_stores, seed in kept_seeds()]
         total = int(os.environ.get("SIM_SEEDS", "2000"))
         jobs += [(run_seeds, core, options.sim_first + n, min(SIM_PART, total - n)) for n in range(0, total, SIM_PART)]
     if options.filter in "stores":

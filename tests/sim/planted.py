@@ -39,7 +39,7 @@ def main():
     print("|---|" + "---|" * options.sets + "---|")
     enough, enough_of_others = 0, 0
     with concurrent.futures.ThreadPoolExecutor(options.jobs) as pool:
-        looked = [[pool.submit(runner.find_planted, options.build, bug.name, options.first + n * APART,
+        looked = [[pool.submit(runner.find_planted, options.build, bug, options.first + n * APART,
                                min(bug.seeds, options.most)) for n in range(options.sets)] for bug in bugs]
         for bug, sets in zip(bugs, looked):
             took = [found.result().seeds for found in sets]

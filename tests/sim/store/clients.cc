@@ -29,20 +29,23 @@ void Whole::write(Device& d) {
   const History::Id id = history_.write(key, value, clock_.now());
   d.store->durable().commit(
       {{{store::Op::Type::put, key, value + " " + pad, std::nullopt}}},
-      [this, id, key, value, process = d.process](Result<store::Committed> r) {
+      [this, &d, id, key, value, process = d.process](Result<store::Committed> r) {
         if (!process->alive()) return;
         say("client wrote " + key + "=" + value + ": " + (r ? "done" : r.error().message));
-        answered(id, r);
+        answered(d, id, value, r);
       });
 }
 
-void Whole::answered(History::Id id, const Result<store::Committed>& r) {
+void Whole::answered(Device& d, History::Id id, const std::string& value, const Result<store::Committed>& r) {
   if (r) {
     history_.done(id, clock_.now());
     ++commits;
     if (calm_) ++acknowledged_calm_;
   } else if (r.error().code != Errc::timeout) {
     history_.failed(id);
+    if (sent_.unproven(value, d.store->consensus().status().applied))
+      breach(strf("%zu says that %s was not written, and cannot know: ", d.number, value.c_str()) +
+             r.error().message);
   }
 }
 

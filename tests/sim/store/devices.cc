@@ -168,6 +168,7 @@ void Whole::send(const Device& from, raft::MemberId to, std::string bytes) {
   const auto message = raft::decode_message(bytes, from.id, to);
   if (!message) return breach("a message that is none");
   if (trace_) say(strf("%zu: ", from.number) + raft::to_string(*message));
+  if (const auto* append = std::get_if<raft::Append>(&message->body)) sent_.note(*append);
   if (const auto* chunk = std::get_if<raft::SnapshotChunk>(&message->body)) {
     ++snapshots;
     if (chunk->last) fault(Fault::snapshot);

@@ -2,7 +2,8 @@
 // [--failpoints N]
 //
 // As sim_raft: each seed is one run, the same seed the same run; exit code 1 when one failed, or when fewer
-// than N failpoints were met by all of them together. A crash tells its seed before.
+// than N failpoints were met by all of them together. A crash tells its seed before. The build with planted
+// bugs (sim_store_planted) also takes --plant NAME. --until-found ends with the first that fails.
 #include <unistd.h>
 
 #include <csignal>
@@ -12,6 +13,13 @@
 
 #include "base/log.h"
 #include "whole.h"
+
+#ifdef LIMPET_PLANTED
+#include "base/planted.h"
+
+static std::string g_planted;
+bool limpet::planted(std::string_view name) { return g_planted == name; }
+#endif
 
 namespace {
 
@@ -48,11 +56,13 @@ bool run_one(uint64_t seed, bool trace, limpet::store::test::Disk& disk) {
 
 int main(int argc, char** argv) {
   uint64_t from = 1, seeds = 20, need = 0;
-  bool trace = false;
+  bool trace = false, until_found = false;
   for (int i = 1; i < argc; ++i) {
     const auto is = [&](const char* name) { return std::strcmp(argv[i], name) == 0; };
     if (is("--trace")) {
       trace = true;
+    } else if (is("--until-found")) {
+      until_found = true;
     } else if (i + 1 == argc) {
       std::fprintf(stderr, "sim_store: %s needs a value\n", argv[i]);
       return 2;
@@ -63,6 +73,10 @@ int main(int argc, char** argv) {
       from = std::strtoull(argv[++i], nullptr, 0);
     } else if (is("--failpoints")) {
       need = std::strtoull(argv[++i], nullptr, 0);
+#ifdef LIMPET_PLANTED
+    } else if (is("--plant")) {
+      g_planted = argv[++i];
+#endif
     } else {
       std::fprintf(stderr, "sim_store: unknown option %s\n", argv[i]);
       return 2;
@@ -72,13 +86,13 @@ int main(int argc, char** argv) {
   tell_seed_of_crashes();
   std::setvbuf(stdout, nullptr, _IOLBF, 0);
   limpet::store::test::Disk disk;
-  uint64_t failed = 0;
-  for (uint64_t n = 0; n < seeds; ++n) failed += run_one(from + n, trace, disk) ? 0 : 1;
+  uint64_t failed = 0, run = 0;
+  for (; run < seeds && !(failed && until_found); ++run) failed += run_one(from + run, trace, disk) ? 0 : 1;
   for (const auto& [name, n] : sim::Process::firings) sim::Whole::faults.count(sim::Fault::failpoint, n);
   std::printf(
       "%llu seeds, %llu failed: %llu operations, %llu writes acknowledged, %llu events seen, "
       "%llu faults, %llu snapshot chunks, %.2f virtual hours\n",
-      (unsigned long long)seeds, (unsigned long long)failed, (unsigned long long)sim::Whole::operations,
+      (unsigned long long)run, (unsigned long long)failed, (unsigned long long)sim::Whole::operations,
       (unsigned long long)sim::Whole::commits, (unsigned long long)sim::Whole::seen,
       (unsigned long long)sim::Whole::faults.done(), (unsigned long long)sim::Whole::snapshots,
       static_cast<double>(sim::Whole::passed) / 3.6e9);

@@ -18,6 +18,7 @@
 #include "history.h"
 #include "process.h"
 #include "roster.h"
+#include "sent.h"
 #include "store/consensus.h"
 #include "store/store.h"
 
@@ -90,7 +91,8 @@ class Whole {
   void write(Device& d);
   void change(Device& d);
   void read(Device& d);
-  void answered(History::Id id, const limpet::Result<store::Committed>& r);
+  void answered(Device& d, History::Id id, const std::string& value,
+                const limpet::Result<store::Committed>& r);
 
   // viewers.cc
   void attach(Viewer& v);
@@ -128,6 +130,7 @@ class Whole {
   std::set<std::string> kinds_;  // of trouble
   std::set<std::pair<raft::MemberId, raft::MemberId>> cuts_;
   Paths paths_;
+  Sent sent_;
   bool calm_ = false, tired_ = false;  // healed; and nobody writes any more
   size_t dirs_ = 0;
   Roster roster_;
