@@ -86,6 +86,9 @@ int main(int argc, char** argv) {
   tell_seed_of_crashes();
   std::setvbuf(stdout, nullptr, _IOLBF, 0);
   limpet::store::test::Disk disk;
+  disk.observe(1, [] {
+    if (sim::Process* const writes = sim::Process::current()) writes->wrote();
+  });
   uint64_t failed = 0, run = 0;
   for (; run < seeds && !(failed && until_found); ++run) failed += run_one(from + run, trace, disk) ? 0 : 1;
   for (const auto& [name, n] : sim::Process::firings) sim::Whole::faults.count(sim::Fault::failpoint, n);

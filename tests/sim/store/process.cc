@@ -30,6 +30,10 @@ void Process::die() {
   if (on_death_) on_death_();
 }
 
+void Process::wrote() {
+  if (writes_left_ > 0 && --writes_left_ == 0) die();
+}
+
 Time Process::disk_delay() {
   const Time begin = std::max({clock_.now(), disk_free_, stalled_until_});
   disk_free_ = begin + clock_.between(200, 5000);

@@ -30,7 +30,10 @@ class Process : public std::enable_shared_from_this<Process> {
   bool paused() const { return paused_until_ > clock_.now(); }
   void pause_until(Time when) { paused_until_ = std::max(paused_until_, when); }
   void stall_until(Time when) { stalled_until_ = std::max(stalled_until_, when); }
-  void heal() { paused_until_ = stalled_until_ = 0; }
+  void heal() { paused_until_ = stalled_until_ = writes_left_ = 0; }
+  // Dies in the middle of what it writes: after so many writes, truncations and syncs of its files.
+  void die_writing(uint64_t after) { writes_left_ = after; }
+  void wrote();
   // Its clock runs so fast, in thousandths.
   void drift(uint64_t permille) { rate_ = permille; }
   Time own_time() const { return clock_.now() * rate_ / 1000; }
@@ -55,7 +58,7 @@ class Process : public std::enable_shared_from_this<Process> {
   uint64_t rate_ = 1000;
   std::string armed_;
   bool kill_ = false;
-  uint64_t left_ = 0;
+  uint64_t left_ = 0, writes_left_ = 0;
 };
 
 }  // namespace sim

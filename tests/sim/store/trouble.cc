@@ -169,6 +169,8 @@ void Whole::trouble() {
       d->closing = true;
       d->process->turn(
           [&] { d->store->close([this, d, p = d->process] { p->alive() ? closed(*d) : void(); }); });
+    } else if (clock_.chance(500)) {
+      d->process->die_writing(clock_.between(1, 40));
     } else {
       d->process->die();
     }
