@@ -166,7 +166,7 @@ void Whole::trouble() {
   say(kind + strf(" %zu", d->number));
   if (kind == "kill") {
     if (clock_.chance(300)) {
-      d->closing = true;
+      if (std::exchange(d->closing, true)) return;  // a store is closed once
       d->process->turn(
           [&] { d->store->close([this, d, p = d->process] { p->alive() ? closed(*d) : void(); }); });
     } else if (clock_.chance(500)) {
