@@ -268,6 +268,8 @@ void Raft::hand_out_log(Batch& batch) {
 }
 
 void Raft::hand_out_entries(Batch& batch) {
+  // The state that a snapshot brings is known only once it is there.
+  if (batch.install) return;
   // A group of one agrees with itself: what the batch appends is applied by the same transaction, and both
   // are stable together or not at all. Everybody else waits for the majority.
   const bool alone = membership().sole_voter(options_.self);

@@ -215,7 +215,7 @@ struct Batch {
   std::optional<HardState> hard_state;
   std::optional<SnapshotMeta> install;  // the staged snapshot becomes the state, the log is empty after it
   std::vector<Entry> append;            // the log ends before the first one's index and goes on with these
-  std::vector<Entry> apply;
+  std::vector<Entry> apply;             // never with install
   std::vector<Message> messages;
   std::optional<SnapshotChunk>
       stage;             // to be stored beside the state; then chunk_stored(). Never with install

@@ -157,3 +157,17 @@ TEST_CASE(
   core.chunk_stored(true);
   CHECK(core.take().unstage);
 }
+
+TEST_CASE("what follows a snapshot that is installed at a start is applied after it, not with it") {
+  Start start = start_with(5, 1, 1);
+  start.staged = Staged{{{10, 1}, kMembers}, "all", true};
+  Raft core({.self = 1, .seed = 1}, start);
+  // It is heard before the host has come to take anything.
+  core.receive({2, 1, 1, Append{10, 1, 11, {{11, 1, EntryKind::normal, share("x")}}}});
+  const Batch first = core.take();
+  CHECK(first.install);
+  CHECK(first.append.size() == 1);
+  CHECK(first.apply.empty());
+  core.persisted(first.sequence);
+  CHECK(core.take().apply.size() == 1);
+}
