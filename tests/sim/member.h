@@ -47,6 +47,7 @@ class Member final : public store::Replica::Host {
   void jump(uint64_t ticks);  // all at once
   void heal() { paused_until_ = clock_stops_until_ = 0; }
   bool running() const { return replica_ != nullptr; }
+  bool waits_for_room() const { return replica_->waits_for_room(); }
   bool paused() const { return paused_until_ > clock_.now(); }
   Disk& disk() { return disk_; }
   raft::Raft& raft() { return replica_->core(); }
