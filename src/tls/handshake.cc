@@ -138,13 +138,19 @@ class Core final : public Silent, public std::enable_shared_from_this<Core> {
 
   // Clients wait for as long as the deadline allows: the server may have others to serve first.
   void await_peer() {
-    if (!config_->is_server) return;
-    const int64_t first = std::min(engine_.limits.yield_ms, silence_ms());
-    later(silence_, first, [this, first] {
-      if (!begun_ || !engine_.starved()) {
-        return later(silence_, silence_ms() - first, [this] { said_nothing(); });
+    if (config_->is_server) await_peer_for(silence_ms());
+  }
+
+  // Others may come to wait at any time of it.
+  void await_peer_for(int64_t left_ms) {
+    const int64_t step_ms = std::min(engine_.limits.yield_ms, left_ms);
+    later(silence_, step_ms, [this, left_ms = left_ms - step_ms] {
+      if (begun_ && engine_.starved()) {
+        return fail_with(
+            {Errc::exhausted, about() + ": it keeps us waiting, and others wait for its place", 0});
       }
-      fail_with({Errc::exhausted, about() + ": it keeps us waiting, and others wait for its place", 0});
+      if (left_ms <= 0) return said_nothing();
+      await_peer_for(left_ms);
     });
   }
 
