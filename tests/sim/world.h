@@ -103,7 +103,7 @@ class World final : public Outside {
   void leave_one_broken();
   void break_for_good(Node& node, Trouble how);
   bool useful();
-  void check_all_agree();
+  void read_all_once_more();
   void check_stored_by_majority(const raft::Entry& entry);
 
   Clockwork clock_;
