@@ -11,7 +11,7 @@
 #include "http/message.h"
 #include "node/container_starter.h"
 #include "node/object_watch.h"
-#include "node/pod/run_files.h"
+#include "node/pod_files.h"
 #include "node/pod_worker.h"
 #include "node/pod_worker_probes.h"
 #include "node/runtime/rootfs.h"
@@ -71,14 +71,12 @@ struct Agent::Impl : std::enable_shared_from_this<Impl> {
   void remove_leftovers();
   void remove_leftover(const std::string& pod_uid, const Survivors& what);
   void remove_strays();
-  void in_background(std::function<void()> work);
+  void remove_files(const std::string& pod_uid);
+  void in_background(std::function<void()> work, std::function<void()> done = [] {});
   void after_change();
   void remember();
   std::vector<std::string> images_in_use() const;
   void object_changed(const std::string& key);
-  VolumeDirs volume_dirs(const std::string& uid) const {
-    return {s.options.data_dir + "/pods/" + uid, s.options.run_dir + "/volumes/" + uid};
-  }
 };
 
 Agent::Agent(AgentServices services) : impl_(std::make_shared<Impl>(services)) {}
@@ -186,21 +184,10 @@ void Agent::Impl::remove_leftover(const std::string& pod_uid, const Survivors& w
   const auto report = [pod_uid](Result<> r) {
     if (!r) log::warning("cannot remove what is left of a pod", {{"uid", pod_uid}, {"error", r.error()}});
   };
-  // The sandbox's note says whose it was (pod_setup.cc): "namespace/name".
-  std::string logs = what.sandbox ? what.sandbox->meta : "";
-  const size_t slash = logs.find('/');
-  const bool named = slash != std::string::npos && logs.find('/', slash + 1) == std::string::npos;
-  if (named) logs[slash] = '_';
-  const auto files =
-      guarded([this, pod_uid, report,
-               dir = named ? s.options.log_dir + "/" + logs + "_" + pod_uid : std::string()](Result<> r) {
-        report(std::move(r));
-        in_background([dirs = volume_dirs(pod_uid), etc = s.options.run_dir + "/etc/" + pod_uid, dir] {
-          (void)remove_volumes(dirs).has_value();
-          (void)remove_run_files(etc).has_value();
-          if (!dir.empty()) (void)remove_tree(dir).has_value();
-        });
-      });
+  const auto files = guarded([this, pod_uid, report](Result<> r) {
+    report(std::move(r));
+    remove_files(pod_uid);
+  });
   auto left = std::make_shared<size_t>(what.containers.size() + 1);
   const auto one_less = guarded([this, pod_uid, files, left](Result<>) {
     if (--*left == 0) s.runtime.remove_sandbox(pod_uid, files);
@@ -224,18 +211,25 @@ void Agent::Impl::remove_strays() {
       if (!workers.contains(uid) && !found.contains(uid)) stray.insert(uid);
     }
   }
-  for (const std::string& uid : stray) {
-    in_background([dirs = volume_dirs(uid), etc = s.options.run_dir + "/etc/" + uid] {
-      (void)remove_volumes(dirs).has_value();
-      (void)remove_run_files(etc).has_value();
-    });
-  }
+  for (const std::string& uid : stray) remove_files(uid);
 }
 
-void Agent::Impl::in_background(std::function<void()> job) {
+void Agent::Impl::remove_files(const std::string& pod_uid) {
+  const AgentOptions& o = s.options;
+  in_background([files = PodFiles{pod_uid,
+                                  o.log_dir,
+                                  {o.data_dir + "/pods/" + pod_uid, o.run_dir + "/volumes/" + pod_uid},
+                                  o.run_dir + "/etc/" + pod_uid}] {
+    if (const auto r = remove_pod_files(files); !r)
+      log::warning("cannot remove the files of a pod", {{"uid", files.uid}, {"error", r.error()}});
+  });
+}
+
+void Agent::Impl::in_background(std::function<void()> job, std::function<void()> done) {
   auto work = std::make_shared<loop::Work>();
   cleaning.push_back(work);
-  work->start(s.loop, std::move(job), [this, work = std::weak_ptr<loop::Work>(work)] {
+  work->start(s.loop, std::move(job), [this, done = std::move(done), work = std::weak_ptr<loop::Work>(work)] {
+    done();
     s.loop.defer(guarded([this, work] { cleaning.remove(work.lock()); }));
   });
 }
@@ -278,9 +272,16 @@ void Agent::Impl::drop(const std::string& uid) {
   workers.erase(it);
   const auto name = by_name.find(worker->spec().full_name());
   if (name != by_name.end() && name->second == uid) by_name.erase(name);
-  s.db.remove_pod(uid);
-  // Logs stay as long as the object does, so that they can be asked for; then they go.
-  in_background([dir = worker->pod_log_dir()] { (void)remove_tree(dir).has_value(); });
+  // Logs stay as long as the object does, so that they can be asked for; then they go, and the record after
+  // them.
+  auto outcome = std::make_shared<Result<>>();
+  in_background([outcome, uid, dir = s.options.log_dir] { *outcome = remove_logs(dir, uid); },
+                [this, outcome, uid] {
+                  if (!*outcome)
+                    log::warning("cannot remove the logs of a pod",
+                                 {{"uid", uid}, {"error", outcome->error()}});
+                  if (!workers.contains(uid)) s.db.remove_pod(uid);
+                });
   after_change();
 }
 

@@ -4,22 +4,20 @@
 no container is restarted, none is orphaned. Every third death is at a failpoint of the code, in turn, wherever the work
 comes past it. KILLS in the environment says how often, SEED repeats a run."""
 import os
-import pathlib
 import random
-import re
 import sys
 import time
 
 sys.path.insert(0, os.environ["LIMPET_SOURCE"] + "/tests/lib")
 from case import Failure, case, eventually, expect, expect_equal, run
+from failpoints import died, in_source, start_armed
 from limpet import container_status, pod, pod_device
 from writer import Writer, check_all, rest, restarted
 
 KILLS = int(os.environ.get("KILLS", "50"))
 SEED = int(os.environ.get("SEED", str(int(time.time()))))
 STEADY = ["steady-1", "steady-2", "steady-3"]
-SOURCES = pathlib.Path(os.environ["LIMPET_SOURCE"], "src")
-POINTS = sorted({name for file in SOURCES.rglob("*.cc") for name in re.findall(r'LIMPET_FAILPOINT\("([a-z._]+)"', file.read_text())})
+POINTS = in_source()
 print("SEED", SEED, "KILLS", KILLS)
 chance = random.Random(SEED)
 chance.shuffle(POINTS)
@@ -45,12 +43,11 @@ def die_at(point):
     """The daemon again, so that it kills itself at this place. True when it did."""
     device.kill()
     try:
-        device.start_daemon(environment={"LIMPET_FAILPOINTS": f"{point}=kill@{chance.choice([1, 1, 2, 5])}"})
+        start_armed(device, point, "kill", chance.choice([1, 1, 2, 5]), wait=True)
         come_and_go(f"at-{point.replace('.', '-').replace('_', '-')}")
-        eventually(lambda: device.process.poll() is not None, 2)
     except (Failure, OSError):
-        pass  # it died early, or work does not come past that place
-    return device.process.poll() == -9
+        pass  # it died early
+    return died(device, 2)  # if work comes past that place
 
 
 @case
@@ -85,6 +82,30 @@ def holds_on():
         expect_equal([int(x) for x in lines], list(range(int(lines[0]), int(lines[0]) + len(lines))), f"log of {name}")
     for number in range(2):
         device.wait_ready_pod(f"brief-{KILLS - 1}-{number}", 60)
+
+
+@case
+def the_logs_of_a_pod_go_with_it():
+    """Also where the daemon dies between the end of the object and theirs."""
+    device.create(pod("late"))
+    device.wait_ready_pod("late")
+    expect_equal(len(logs_of("late")), 1, "directories of its logs")
+    pods = lambda: device.api("GET", "/api/v1/namespaces/default/pods")["items"]
+    # Those of pods that are on their way out would be first.
+    eventually(lambda: not any("deletionTimestamp" in p["metadata"] for p in pods()) and len(logs_of()) == len(pods()), 30,
+               "logs of the others are gone")
+    device.kill()
+    start_armed(device, "node.logs.remove", "kill", 1, wait=True)
+    device.api("DELETE", "/api/v1/namespaces/default/pods/late")
+    expect(died(device, 30), "it dies when they are to be removed")
+    expect_equal(len(logs_of("late")), 1, "directories of its logs")
+    device.start_daemon()
+    expect("late" not in device.names("/api/v1/namespaces/default/pods"), "the object is gone")
+    eventually(lambda: not logs_of("late"), 30, "its logs are gone")
+
+
+def logs_of(name=""):
+    return [d for d in os.listdir(device.logs_dir) if d.startswith(f"default_{name}_" if name else "default_")]
 
 
 @case

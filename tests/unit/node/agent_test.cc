@@ -5,6 +5,7 @@
 #include <unistd.h>
 
 #include "base/atomic_file.h"
+#include "base/failpoint.h"
 #include "base/tree.h"
 
 using namespace limpet;
@@ -402,12 +403,40 @@ TEST_CASE("what runs and belongs to nobody is removed, with its files") {
   c.pod_uid = "u7";
   w.runtime.containers["c7"] = {c, {}, {}};
   w.runtime.containers["c7"].status.state = ContainerState::running;
-  for (const char* d : {"/data/pods/u7/v", "/data/pods/u8/v", "/run/etc/u7", "/logs/d_lost_u7/app"})
+  for (const char* d : {"/data/pods/u7/v", "/data/pods/u8/v", "/run/etc/u7", "/logs/d_lost_u7/app",
+                        "/logs/d_stray_u8/app", "/logs/d_neighbour_u9/app"})
     REQUIRE(make_directories(w.dir + d, 0755).has_value());
   w.start_daemon();
   CHECK(w.until([&] { return w.runtime.containers.empty() && w.runtime.sandboxes.empty(); }));
   CHECK(w.until([&] {
     return list_directory(w.dir + "/data/pods").empty() && list_directory(w.dir + "/run/etc").empty() &&
-           list_directory(w.dir + "/logs").empty();
+           list_directory(w.dir + "/logs") == std::vector<std::string>{"d_neighbour_u9"};
   }));
+}
+
+TEST_CASE("the logs of a deleted pod go whenever the daemon dies: what says whose they are goes after them") {
+  World w;
+  const std::string logs = w.dir + "/logs/d_web_u1";
+  w.start_daemon();
+  w.api.put_pod(pod());
+  REQUIRE(w.runs("web"));
+  REQUIRE(make_directories(logs + "/app", 0755).has_value());
+  failpoint::arm("node.logs.remove=pause");
+  w.api.delete_pod("web", 30);
+  // The loop hears nothing of what a thread of the pool does meanwhile.
+  const auto reached = [] { return failpoint::hits()["node.logs.remove"] > 0; };
+  for (int i = 0; i < 300 && !reached(); i++) w.settle();
+  REQUIRE(reached());
+  w.settle();
+  const bool recorded = w.db.stored_pods.contains("u1");
+  w.kill_daemon();
+  failpoint::arm("");
+  REQUIRE(recorded);
+  // A thread of this process cannot be killed, and did what that of a killed daemon does not.
+  for (int i = 0; i < 300 && access(logs.c_str(), F_OK) == 0; i++) w.settle();
+  REQUIRE(access(logs.c_str(), F_OK) != 0);
+  REQUIRE(make_directories(logs + "/app", 0755).has_value());
+  w.start_daemon();
+  CHECK(w.gone("u1"));
+  CHECK(access(logs.c_str(), F_OK) != 0);
 }
