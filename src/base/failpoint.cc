@@ -5,6 +5,9 @@
 #include <unistd.h>
 
 #include <cstdlib>
+#include <utility>
+
+#include "base/log.h"
 
 namespace limpet::failpoint {
 
@@ -14,6 +17,7 @@ struct Point {
   std::string action;
   uint64_t nth = 0;  // 0: every hit
   uint64_t hits = 0;
+  bool told = false;
 };
 
 constexpr useconds_t kLookAgainUs = 1000;
@@ -21,6 +25,7 @@ constexpr useconds_t kLookAgainUs = 1000;
 // Test-only state, reached from loop and storage thread alike: the one lock outside of the mailbox.
 pthread_mutex_t g_lock = PTHREAD_MUTEX_INITIALIZER;
 bool g_loaded = false;
+bool g_from_environment = false;  // of a daemon: its log says what was reached
 
 std::map<std::string, Point>& points() {
   static auto* map = new std::map<std::string, Point>;
@@ -61,11 +66,14 @@ bool hit(std::string_view name) noexcept {
   if (!g_loaded) {
     g_loaded = true;
     if (const char* env = getenv("LIMPET_FAILPOINTS")) load(env);
+    g_from_environment = true;
   }
   Point& p = points()[std::string(name)];
   p.hits++;
   const std::string action = p.nth == 0 || p.hits == p.nth ? p.action : "";
+  const bool first = g_from_environment && !action.empty() && !std::exchange(p.told, true);
   pthread_mutex_unlock(&g_lock);
+  if (first) log::warning("failpoint", {{"name", name}, {"action", action}});
   if (action == "error") return true;
   if (action == "kill") kill(getpid(), SIGKILL);
   if (action == "pause") pause(std::string(name));
@@ -77,6 +85,7 @@ bool hit(std::string_view name) noexcept {
 void arm(std::string_view spec) {
   pthread_mutex_lock(&g_lock);
   g_loaded = true;
+  g_from_environment = false;
   load(spec);
   pthread_mutex_unlock(&g_lock);
 }

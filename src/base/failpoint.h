@@ -4,8 +4,9 @@
 //
 // Armed by the environment of the process: LIMPET_FAILPOINTS="NAME=ACTION[@N][,NAME=ACTION...]" with ACTION
 // `error` (the macro is true), `kill` (SIGKILL to itself, as a power cut would), `sleep:MS`, `pause` (until
-// it is armed otherwise); @N means the N-th hit only (from 1), otherwise every hit. Tests in process use
-// failpoint::arm(). Names are listed by failpoint::hits().
+// it is armed otherwise); @N means the N-th hit only (from 1), otherwise every hit. What is armed so says in
+// the log when it acts first: `failpoint name=NAME action=ACTION`. Tests in process use failpoint::arm().
+// Names are listed by failpoint::hits().
 #pragma once
 
 #include <cstdint>

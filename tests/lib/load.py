@@ -215,6 +215,9 @@ class Load:
         alive = [w for w in self.watchers if w.device.process]
         try:
             eventually(lambda: all(w.version >= last for w in alive), seconds, "every watch comes to the last write")
+        except Failure as failure:
+            raise Failure(f"{failure}; {last} is the last, " + "; ".join(
+                f"{w.device.name} is at {w.version} {w.problems[:1]}" for w in alive)) from None
         finally:
             self.done_watching.set()
         for w in self.watchers:
