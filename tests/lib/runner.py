@@ -296,13 +296,17 @@ class Found(typing.NamedTuple):
 
 def find_planted(build, bug, first, seeds):
     """Seeds until the bug is found: the proof that the simulator can fail. Only a rule that it says was broken counts:
-    a crash is the bug's own doing, and the seeds after it are tried."""
-    command = [os.path.join(build, "tests", "sim", bug.program), "--plant", bug.name, "--until-found"]
+    a crash is the bug's own doing, and the seeds after it are tried; so are those after a seed that fails without it."""
+    program = os.path.join(build, "tests", "sim", bug.program)
+    command = [program, "--plant", bug.name, "--until-found"]
     at, end, crashed, tries = first, first + seeds, "", 0
     while at < end and tries < SIM_CRASHES:
         tries += 1
         code, output = run_process(command + ["--from", str(at), "--seeds", str(end - at)], 3600)
         found = re.search(r"^FAIL seed (\d+).*", output, re.MULTILINE)
+        if code == 1 and found and run_process([program, "--seed", found[1]], 3600)[0] != 0:
+            at, code = int(found[1]) + 1, 0
+            continue
         if code == 1 and found:
             return Found(int(found[1]) - first + 1, "found: " + found[0][:100], output)
         crash = re.search(r"^CRASHED seed (\d+)$", output, re.MULTILINE)
