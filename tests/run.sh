@@ -12,7 +12,7 @@
 #              environment runs them with that kubectl (1.20 of Debian 12 is served, too)
 #   fuzz       each fuzz target for FUZZ_SECONDS (default 10) over its corpus, with clang; for a night FUZZ_SECONDS=3600
 #   lint       a build with clang, every warning an error
-#   debian13   the unit suite in a Debian 13 root (g++ 14, mbedTLS 3.6, llhttp)
+#   debian13   the unit suite, and joining and keys of several devices, in a Debian 13 root (g++ 14, mbedTLS 3.6, llhttp)
 #   fresh      packaging/quickstart.sh --once and the suites of CI, without vm, in new Debian 12 and 13 roots: an hour
 #   vm         tests/vm/*: a Debian 13 guest of 128 MB (for a cluster 256) under QEMU, with systemd and cgroup v2; needs no
 #              KVM. Short here and in CI, long by numbers in the environment: VM_CYCLES power cuts under a write load, of a
