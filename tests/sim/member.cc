@@ -135,6 +135,7 @@ bool Member::prepare(const std::vector<Entry>& entries) {
 }
 
 void Member::write(const store::Transaction& t, store::Replica::Done done) {
+  writing_since_ = clock_.now();
   // Now and then there is no room for a part of a snapshot.
   if (t.stage && clock_.chance(20)) {
     outside_.fault(Fault::no_room);

@@ -48,6 +48,8 @@ class Member final : public store::Replica::Host {
   void heal() { paused_until_ = clock_stops_until_ = 0; }
   bool running() const { return replica_ != nullptr; }
   bool waits_for_room() const { return replica_->waits_for_room(); }
+  // For so long that a store would propose nothing more (Durable::holds_back).
+  bool disk_hangs() const { return replica_->busy() && clock_.now() - writing_since_ > shape_.tick / 2; }
   bool paused() const { return paused_until_ > clock_.now(); }
   Disk& disk() { return disk_; }
   raft::Raft& raft() { return replica_->core(); }
@@ -115,7 +117,8 @@ class Member final : public store::Replica::Host {
   std::vector<Snapshot> snapshots_;                      // what peers are being sent
   std::vector<raft::Entry> prepared_;                    // being applied
   std::vector<raft::Entry> skipped_;                     // applied since, and nothing written for them
-  bool wrote_ = false;                                   // what is prepared is in the file
+  Time writing_since_ = 0;
+  bool wrote_ = false;  // what is prepared is in the file
 };
 
 }  // namespace sim

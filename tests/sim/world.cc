@@ -205,9 +205,10 @@ void World::client(uint64_t number) {
 }
 
 void World::write(Node& node) {
-  // As a store does: nothing new comes before what waits for room.
-  if (node.member->waits_for_room())
-    return say(strf("client refused by %llu: no room", (ull)node.member->id()));
+  // As a store does: nothing new comes before what waits for room. In the calm nothing comes beside a disk
+  // that stands still, either; before, the core has to bear it.
+  if (node.member->waits_for_room() || (calm_ && node.member->disk_hangs()))
+    return say(strf("client refused by %llu: its disk", (ull)node.member->id()));
   const std::string key(1, static_cast<char>('a' + clock_.below(kKeys)));
   const std::string value = std::to_string(next_value_++);
   const Time begin = clock_.now();
