@@ -29,7 +29,8 @@ else
   command -v crun >/dev/null || command -v runc >/dev/null || run+=" crun"
 fi
 quickstart="docker-registry busybox-static curl"
-tests="docker-registry skopeo umoci busybox-static runc crun curl openssl sqlite3 socat strace zsh fish"
+tests="docker-registry skopeo umoci busybox-static runc crun curl openssl sqlite3 socat strace zsh fish
+  ccache"
 case $release in
   12) clang=19; [[ $(apt-cache policy clang-19 2>/dev/null) == *"Candidate: "[0-9]* ]] || clang=14 ;;
   *) clang=19 ;;

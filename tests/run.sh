@@ -49,6 +49,11 @@ if has vm; then packaging/deps.sh vm || true; fi
 
 # A build of its own per compiler and sanitizer, all below build/, so that the caller's CC and flags play no part.
 unset CC CXX CFLAGS CXXFLAGS LDFLAGS
+# With ccache what was compiled before, in any checkout, is not compiled again: it goes by contents. Meson finds it by
+# itself for the compiler that it finds by itself.
+export CCACHE_NOHASHDIR=1 CCACHE_COMPILERCHECK=content
+ccache=""
+command -v ccache >/dev/null && ccache="ccache "
 configure() {  # DIR [meson option...]
   local dir=$1
   shift
@@ -58,7 +63,7 @@ configure() {  # DIR [meson option...]
 # half of what the ordinary build does.
 configure_clang() {
   clang=$(compgen -c clang++- | sort -t- -k2 -n | grep -E '^clang\+\+-[0-9]+$' | tail -1)
-  CC=${clang/++/} CXX=$clang configure build/clang -Dfuzz=true -Db_sanitize=address,undefined -Db_lundef=false \
+  CC=$ccache${clang/++/} CXX=$ccache$clang configure build/clang -Dfuzz=true -Db_sanitize=address,undefined -Db_lundef=false \
     -Doptimization=0 -Ddebug=false -Dcpp_args=-g1
 }
 compile() {  # DIR [target...]
