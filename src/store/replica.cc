@@ -33,10 +33,15 @@ void Replica::perform(raft::Batch batch) {
   for (const raft::ReadDone& read : batch.reads) host_.read_done(read);
 }
 
-// The core takes a term for stable that is only owed. Somebody is to hear of it now: it must become so.
+// The core takes for stable what is only owed: a term, or entries of a group of one that do nothing, which a
+// crash would let begin again. Somebody is to hear of it now: it must become so.
+bool Replica::indebted() const {
+  return (owed_ && !PLANTED("owed_term_is_told")) || (!log_kept_ && !core_.alone());
+}
+
 void Replica::send(std::vector<raft::Message>& messages) {
   for (raft::Message& message : messages) {
-    if (owed_ && !PLANTED("owed_term_is_told")) {
+    if (indebted()) {
       held_.push_back(std::move(message));
       if (held_.size() > kMaxHeld) held_.pop_front();
     } else {
@@ -61,7 +66,10 @@ void Replica::store(raft::Batch& batch) {
   t.sync = batch.sequence != 0 || t.stage || t.hard_state;
   if (PLANTED("alone_needs_no_sync") && core_.alone()) t.sync = false;
   t.log = !core_.alone() || t.install || t.stage;
-  if (t.log && !log_kept_ && !t.install && !PLANTED("log_goes_on_from_the_file")) t.base = applied_;
+  if (t.log && !log_kept_ && !t.install && !PLANTED("log_goes_on_from_the_file")) {
+    t.base = applied_;
+    t.sync = true;  // somebody may wait to be told of these entries
+  }
   const bool changes = !t.apply.empty() && host_.prepare(t.apply);
   if (needless(t, changes)) {
     owed_ = t.hard_state;
@@ -92,7 +100,10 @@ void Replica::written(Result<> result) {
     const Writing done = *std::exchange(writing_, std::nullopt);
     owed_.reset();
     log_kept_ = done.transaction.log;
-    for (raft::Message& message : std::exchange(held_, {})) host_.send(std::move(message));
+    // Entries may be owed since this was begun, and are written next.
+    if (!indebted()) {
+      for (raft::Message& message : std::exchange(held_, {})) host_.send(std::move(message));
+    }
     finish(done);
     return pump();
   }

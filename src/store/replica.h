@@ -91,6 +91,7 @@ class Replica {
     bool waits = false;  // for room
   };
   void perform(raft::Batch batch);
+  bool indebted() const;
   void send(std::vector<raft::Message>& messages);
   void store(raft::Batch& batch);
   bool needless(const Transaction& t, bool changes);

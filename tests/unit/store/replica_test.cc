@@ -127,6 +127,36 @@ TEST_CASE("who joins makes the rest be written: nobody hears of a term that coul
   CHECK(g.host.take().find("write log 5 apply 5 sync\n") != std::string::npos);
 }
 
+// Found by the simulator: a member that crashed had told a learner of an entry that was another one
+// afterwards.
+TEST_CASE("who joins hears nothing of entries that were spared before they are owed no more") {
+  Sole g;
+  g.host.take();
+  // A stranger made the term stable; the entry that began it is not, nor the one after it.
+  g.replica.core().receive({9, kSelf, 1, raft::Vote{false, false, 1, 1}});
+  g.replica.pump();
+  g.host.done();
+  CHECK(g.host.take() == "write term 2 sync\nsend to 9\n");
+  g.propose("nothing");
+  SUBCASE("at once") {
+    g.host.take();
+    g.reconfigure({{kSelf}, {}, {9}});
+    CHECK(g.host.take() == "write base 3 log 4 apply 4 sync\n");
+    g.host.done();
+    CHECK(g.host.take() == "send to 9\napplied\n");
+  }
+  SUBCASE("while something else is written") {
+    g.propose("set a");
+    g.host.take();
+    g.reconfigure({{kSelf}, {}, {9}});
+    CHECK(g.host.take() == "");
+    g.host.done();  // without the log
+    CHECK(g.host.take() == "applied\nwrite base 4 log 5 apply 5 sync\n");
+    g.host.done();
+    CHECK(g.host.take() == "send to 9\napplied\n");
+  }
+}
+
 // Found by the simulator: the log went on after an entry that the file did not have, and could not be read
 // any more at the next start.
 TEST_CASE("who is left alone spares what does nothing, and the log that is kept again begins after that") {
