@@ -142,13 +142,13 @@ void Member::write(const store::Transaction& t, store::Replica::Done done) {
     return clock_.after(1, alive([done = std::move(done)] { done(fail(Errc::exhausted, "no room")); }));
   }
   if (t.install || (t.stage && t.stage->last)) outside_.moment(id());
-  // From here on somebody else may ask for what nothing was written for.
-  if (t.base) {
-    for (const Entry& entry : skipped_)
-      checker_.applied(id(), raft().standing().term, entry, disk_.live().machine.hash);
-  }
-  disk_.submit(t, alive([this, t, done = std::move(done)](Result<> result) {
+  disk_.submit(t, alive([this, t, hash = disk_.live().machine.hash, done = std::move(done)](Result<> result) {
                  wrote_ = result.has_value();
+                 // From here on somebody else may hear of what nothing was written for.
+                 if (wrote_ && t.base) {
+                   for (const Entry& entry : skipped_)
+                     checker_.applied(id(), raft().standing().term, entry, hash);
+                 }
                  // A term alone that somebody had to hear of says nothing of what was applied.
                  if (wrote_ && (t.base || !t.apply.empty())) skipped_.clear();
                  if (wrote_ && t.log) note_stored(t.append);
