@@ -105,7 +105,7 @@ class Replica {
   raft::Raft core_;
   std::optional<Writing> writing_;
   std::optional<raft::HardState> owed_;  // not stored, as nothing rests on it yet
-  std::deque<raft::Message> held_;       // until it is
+  std::deque<raft::Message> held_;       // until nothing is owed, of entries either: indebted()
   raft::SnapshotPoint applied_;
   bool log_kept_;  // the file's log goes on from the state that the file has
   bool pumping_ = false;

@@ -304,11 +304,11 @@ def find_planted(build, bug, first, seeds):
         tries += 1
         code, output = run_process(command + ["--from", str(at), "--seeds", str(end - at)], 3600)
         found = re.search(r"^FAIL seed (\d+).*", output, re.MULTILINE)
-        if code == 1 and found and run_process([program, "--seed", found[1]], 3600)[0] != 0:
+        if code == 1 and found:
+            if run_process([program, "--seed", found[1]], 3600)[0] == 0:
+                return Found(int(found[1]) - first + 1, "found: " + found[0][:100], output)
             at, code = int(found[1]) + 1, 0
             continue
-        if code == 1 and found:
-            return Found(int(found[1]) - first + 1, "found: " + found[0][:100], output)
         crash = re.search(r"^CRASHED seed (\d+)$", output, re.MULTILINE)
         if code == 0 or not crash:
             break

@@ -117,8 +117,8 @@ class Member final : public store::Replica::Host {
   std::vector<Snapshot> snapshots_;                      // what peers are being sent
   std::vector<raft::Entry> prepared_;                    // being applied
   std::vector<raft::Entry> skipped_;                     // applied since, and nothing written for them
-  Time writing_since_ = 0;
-  bool wrote_ = false;  // what is prepared is in the file
+  Time writing_since_ = 0;                               // when the last transaction was begun
+  bool wrote_ = false;                                   // what is prepared is in the file
 };
 
 }  // namespace sim

@@ -134,11 +134,11 @@ def host_path():
 @case
 def sub_path():
     container = {"volumeMounts": [{"name": "v", "mountPath": "/etc/one.conf", "subPath": "app.conf", "readOnly": True},
-                                  {"name": "w", "mountPath": "/work", "subPathExpr": "of-$(POD)"}],
+                                  {"name": "w", "mountPath": "/scratch", "subPathExpr": "of-$(POD)"}],
                  "env": [{"name": "POD", "valueFrom": {"fieldRef": {"fieldPath": "metadata.name"}}}]}
     place = os.path.join(device.home, "sub")
     os.makedirs(place)
-    text = output("parts", "cat /etc/one.conf; echo y > /work/f; ls /etc | grep -c conf", container=container,
+    text = output("parts", "cat /etc/one.conf; echo y > /scratch/f; ls /etc | grep -c conf", container=container,
                   volumes=[{"name": "v", "configMap": {"name": "settings"}}, {"name": "w", "hostPath": {"path": place}}])
     expect_match("^line one\nline two\n", text)
     expect(os.path.exists(place + "/of-parts/f"), "the expanded sub path")
